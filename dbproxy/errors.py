@@ -1,0 +1,53 @@
+"""Every error that one room of dbproxy raises for another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class DbproxyError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConfigError(DbproxyError):
+    """The configuration cannot be used; ``problems`` lists every mistake found, one readable sentence each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+class StartupError(DbproxyError):
+    """A backend that is unreachable or misconfigured, a port that is taken: the message names instance, host, port and key."""
+
+
+class ProtocolError(DbproxyError):
+    """A byte stream that cannot be cut into PDUs: the connection has to be closed."""
+
+
+class StoreError(DbproxyError):
+    """MySQL, Redis or the file server did not do what was asked."""
+
+
+class StoreUnavailableError(StoreError):
+    """A backend cannot be reached, timed out, or its pool gave no connection in time; nothing was changed by the failed step."""
+
+
+class OutcomeUnknownError(StoreError):
+    """The connection was lost while a transaction was being committed: it may or may not have happened."""
+
+
+class StatementError(StoreError):
+    """The database understood and refused a statement; ``code`` is the MySQL error number."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"({code}) {message}")
+        self.code = code
+
+
+class DeadlockError(StatementError):
+    """The transaction was rolled back by a deadlock or a lock wait that took too long; it may be run again as a whole."""
+
+
+class FileServerError(StoreError):
+    """The file server refused or did not answer."""

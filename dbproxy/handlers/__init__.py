@@ -1,0 +1,1 @@
+"""The 26 commands: protobuf in, model calls, protobuf out."""

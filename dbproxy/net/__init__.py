@@ -1,0 +1,1 @@
+"""Sockets and the event loop; everything here belongs to the reactor thread."""

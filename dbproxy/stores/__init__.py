@@ -1,0 +1,1 @@
+"""Pools and drivers: MySQL, Redis, the file server."""

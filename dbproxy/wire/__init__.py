@@ -1,0 +1,1 @@
+"""What travels on a connection, without any I/O."""

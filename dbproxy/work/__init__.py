@@ -1,0 +1,1 @@
+"""The bridge between the reactor thread and the worker threads."""
