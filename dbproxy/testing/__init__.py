@@ -1,0 +1,64 @@
+"""Integration tests of TeamTalk servers against a real proxy with a real MariaDB and a real Redis.
+
+::
+
+    from dbproxy.testing import ProxyProcess, Stack, seed
+
+    with Stack() as stack, ProxyProcess(stack) as proxy, proxy.client() as client:
+        seed.user(stack, 1, "alice")
+        assert client.login("alice").result_code == 0
+
+Everything here runs on free private ports and in private directories, and dies with the process that started it. A pytest plugin
+with the fixtures ``dbproxy_stack``, ``dbproxy_proxy`` and ``dbproxy_client`` comes with the package. Names are imported when they are
+first used, so that a pytest run without our fixtures pays nothing for the plugin.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dbproxy.errors import StartupError
+    from dbproxy.testing import seed
+    from dbproxy.testing.client import Client, ConnectionClosedError, Pdu
+    from dbproxy.testing.file_server import FileServer
+    from dbproxy.testing.proxy import InProcessProxy, ProxyProcess
+    from dbproxy.testing.servers import PrivateMariaDB, PrivateRedis
+    from dbproxy.testing.stack import Stack
+
+__all__ = [
+    "Client",
+    "ConnectionClosedError",
+    "FileServer",
+    "InProcessProxy",
+    "Pdu",
+    "PrivateMariaDB",
+    "PrivateRedis",
+    "ProxyProcess",
+    "Stack",
+    "StartupError",
+    "seed",
+]
+
+_HOME = {
+    "Client": "client",
+    "ConnectionClosedError": "client",
+    "FileServer": "file_server",
+    "InProcessProxy": "proxy",
+    "Pdu": "client",
+    "PrivateMariaDB": "servers",
+    "PrivateRedis": "servers",
+    "ProxyProcess": "proxy",
+    "Stack": "stack",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"dbproxy.testing.{_HOME[name]}"), name)
+    if name == "seed":
+        return importlib.import_module("dbproxy.testing.seed")
+    if name == "StartupError":
+        return importlib.import_module("dbproxy.errors").StartupError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,393 @@
+"""Real servers on private ports and in private directories: :class:`PrivateMariaDB` and :class:`PrivateRedis`.
+
+They listen on 127.0.0.1 and a unix socket only, run as the current user, read no configuration of the system, and never touch a
+system service or a default port. They die with the process that started them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import pymysql
+import redis
+from pymysql.constants import CLIENT
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from dbproxy.errors import StartupError
+from dbproxy.testing.guard import GUARD
+from dbproxy.testing.process import ChildProcess, free_port
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection
+    from pymysql.cursors import DictCursor
+    from typing_extensions import Self
+
+SCHEMA = Path(__file__).parent / "schema.sql"
+"""The tables of a stock TeamTalk installation; in a checkout a link to conf/schema.sql, in an installed package a copy of it."""
+
+_SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # not on the PATH of an ordinary Debian user, but that is where servers live
+
+_AS_ROOT = ("--user=root",) if os.geteuid() == 0 else ()
+"""The server refuses to run as root unless it is told to."""
+
+
+def find_program(names: Sequence[str], package: str) -> str:
+    """Return the path of the first of ``names`` that is installed; StartupError that names the Debian ``package`` otherwise."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SBIN])
+    for name in names:
+        found = shutil.which(name, path=path)
+        if found:
+            return found
+    raise StartupError(f"{' or '.join(names)} is not installed; on Debian and Ubuntu: apt-get install {package}")
+
+
+class PrivateServer(ChildProcess):
+    """What both servers share: a directory, a port that stays the same over restarts, start, stop and restart.
+
+    ``directory`` None means a new temporary one, removed by :meth:`close`; a directory that is given is kept, and one that already
+    holds data is used again, unless ``keep`` says otherwise. ``port`` 0 means: the port that the directory was used with before, or any
+    free one. One process at a time may use a directory. Not thread safe; any thread may call.
+    """
+
+    kind = "server"
+    start_timeout: float = 60
+    """Seconds that a start may take before StartupError."""
+
+    def __init__(self, directory: Path | str | None = None, *, port: int = 0, keep: bool | None = None) -> None:
+        self.keep = directory is not None if keep is None else keep
+        self._given = None if directory is None else Path(directory).resolve()
+        self._directory: Path | None = None
+        self._lock_file: int | None = None
+        self._fixed_port = port
+        self._port = port
+        self._socket_directory: Path | None = None
+        super().__init__(f"private {self.kind}", Path(os.devnull))
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port; the port is 0 before the first start and the same ever after."""
+        return "127.0.0.1", self._port
+
+    @property
+    def port(self) -> int:
+        """The TCP port, 0 before the first start."""
+        return self._port
+
+    @property
+    def directory(self) -> Path:
+        """Where data, log and socket are; RuntimeError before the first start."""
+        if self._directory is None:
+            raise RuntimeError(f"{self.name} was not started")
+        return self._directory
+
+    @property
+    def unix_socket(self) -> Path:
+        """The path of the unix socket; RuntimeError before the first start."""
+        # the kernel allows 107 bytes, and pytest's temporary directories are longer than that with ease
+        return (self._socket_directory or self.directory) / f"{self.kind}.sock"
+
+    def start(self) -> Self:
+        """Start the server and wait until it answers; nothing happens when it runs. StartupError with the reason and the log otherwise."""
+        if self.running:
+            return self
+        directory = self._claim_directory()
+        self._install(directory)
+        remembered = directory / "port"
+        again = self._port  # a restart: whoever was told this port must find the server there
+        if not self._port and remembered.exists():
+            self._port = int(remembered.read_text())
+        for attempt in range(5):
+            self._port = self._port or free_port()
+            try:
+                self._spawn(self._command(directory), directory)
+                self._await_ready(self._answers, self.start_timeout)
+                break
+            except StartupError:
+                # somebody was faster at the port, or the guard is still killing the server of a test run that died here
+                busy = any(word in self.log(last=60) for word in ("Address already in use", "Unable to lock", "Can't lock aria"))
+                if not busy or attempt == 4 or (again and attempt == 3):
+                    raise
+                self.log_path.write_bytes(b"")
+                time.sleep(0.2 * (attempt + 1))
+                self._port = again
+        remembered.write_text(f"{self._port}\n")
+        return self
+
+    def restart(self) -> None:
+        """Stop cleanly and start again at the same port with the same data (Redis keeps data only with persistence)."""
+        self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """Stop, give the directory free, and remove it unless it is to be kept. May be called twice."""
+        if self._directory is None:
+            return
+        if self.keep:
+            self.stop()
+        else:
+            self.kill()
+            shutil.rmtree(self._directory, ignore_errors=True)
+            GUARD.keep_directory(self._directory)
+        if self._socket_directory is not None:
+            shutil.rmtree(self._socket_directory, ignore_errors=True)
+            GUARD.keep_directory(self._socket_directory)
+            self._socket_directory = None
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+        self._directory = None
+        self._process = None
+        self._port = self._fixed_port
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _claim_directory(self) -> Path:
+        if self._directory is not None:
+            return self._directory
+        directory = self._given or Path(tempfile.mkdtemp(prefix=f"dbproxy-{self.kind}-"))
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self.keep:
+            GUARD.remove_directory(directory)
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise StartupError(f"another process runs a {self.name} in {directory}") from None
+        self._lock_file = lock
+        self._directory = directory
+        self.log_path = directory / f"{self.kind}.log"
+        if len(os.fsencode(directory)) > 80:
+            self._socket_directory = Path(tempfile.mkdtemp(prefix="dbproxy-socket-"))
+            GUARD.remove_directory(self._socket_directory)
+        return directory
+
+    def _install(self, directory: Path) -> None:
+        """Make the data directory if there is none."""
+
+    def _command(self, directory: Path) -> list[str]:
+        """Return the command line that serves ``directory``."""
+        raise NotImplementedError
+
+    def _answers(self) -> bool:
+        """Tell whether the server can be used now."""
+        raise NotImplementedError
+
+
+class PrivateMariaDB(PrivateServer):
+    """A MariaDB (or MySQL) server with the database ``teamtalk`` and the tables of a stock installation.
+
+    Durability is the default one (a commit is on disk), buffers are small. The account ``teamtalk``/``teamtalk`` may do everything.
+    ``schema`` is the SQL file to load into a new database, None for an empty one; ``options`` are further server options
+    (``"--max-connections=20"``), which win over ours.
+    """
+
+    kind = "mariadb"
+    user = "teamtalk"
+    password = "teamtalk"
+    database = "teamtalk"
+
+    def __init__(
+        self,
+        directory: Path | str | None = None,
+        *,
+        port: int = 0,
+        keep: bool | None = None,
+        schema: Path | str | None = SCHEMA,
+        options: Sequence[str] = (),
+    ) -> None:
+        super().__init__(directory, port=port, keep=keep)
+        self._schema = None if schema is None else Path(schema)
+        self._options = tuple(options)
+
+    def start(self) -> Self:
+        """Start the server, make the account and the database if they are missing, and load the schema into a new database."""
+        was_running = self.running
+        super().start()
+        if not was_running:
+            self._prepare()
+        return self
+
+    def connect(self, database: str | None = "teamtalk") -> Connection[DictCursor]:
+        """Return a new connection for assertions: autocommit, rows as dicts, 30 s timeouts. The caller closes it."""
+        return pymysql.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            database=database,
+            charset="utf8mb4",
+            autocommit=True,
+            cursorclass=pymysql.cursors.DictCursor,
+            connect_timeout=10,
+            read_timeout=30,
+            write_timeout=30,
+            ssl_disabled=True,
+        )
+
+    def _install(self, directory: Path) -> None:
+        data = directory / "data"
+        if (data / "mysql").exists():
+            return
+        shutil.rmtree(data, ignore_errors=True)  # of an installation that was interrupted
+        making = directory / "data.new"
+        shutil.rmtree(making, ignore_errors=True)
+        server = self._server_program()
+        if self._is_mysql(server):
+            command = [server, "--no-defaults", "--initialize-insecure", f"--datadir={making}", *_AS_ROOT]
+        else:
+            command = [
+                find_program(("mariadb-install-db", "mysql_install_db"), "mariadb-server"),
+                "--no-defaults",
+                f"--datadir={making}",
+                *_AS_ROOT,
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+                "--innodb-log-file-size=16M",
+                "--innodb-buffer-pool-size=32M",
+            ]
+        done = subprocess.run(command, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=300)
+        if done.returncode:
+            raise StartupError(f"{' '.join(command)} failed with status {done.returncode}:\n{done.stdout}{done.stderr}")
+        making.rename(data)  # only a complete installation has the final name
+
+    def _command(self, directory: Path) -> list[str]:
+        return [
+            self._server_program(),
+            "--no-defaults",
+            *_AS_ROOT,
+            f"--datadir={directory / 'data'}",
+            f"--socket={self.unix_socket}",
+            f"--pid-file={directory / 'mariadb.pid'}",
+            f"--port={self.port}",
+            "--bind-address=127.0.0.1",
+            "--skip-name-resolve",
+            "--character-set-server=utf8mb4",
+            "--performance-schema=OFF",
+            "--innodb-buffer-pool-size=64M",
+            "--innodb-flush-log-at-trx-commit=1",
+            "--innodb-buffer-pool-dump-at-shutdown=OFF",
+            "--innodb-buffer-pool-load-at-startup=OFF",
+            "--max-connections=400",
+            *self._options,
+        ]
+
+    @staticmethod
+    def _server_program() -> str:
+        return find_program(("mariadbd", "mysqld"), "mariadb-server")
+
+    @staticmethod
+    def _is_mysql(server: str) -> bool:
+        version = subprocess.run([server, "--no-defaults", "--version"], capture_output=True, text=True, check=False, timeout=30).stdout
+        return "MariaDB" not in version
+
+    def _root(self) -> Connection[DictCursor]:
+        return pymysql.connect(
+            unix_socket=str(self.unix_socket),
+            user="root",
+            charset="utf8mb4",
+            autocommit=True,
+            cursorclass=pymysql.cursors.DictCursor,
+            connect_timeout=5,
+            client_flag=CLIENT.MULTI_STATEMENTS,
+        )
+
+    def _answers(self) -> bool:
+        try:
+            self._root().close()
+        except pymysql.MySQLError:
+            return False
+        return True
+
+    def _prepare(self) -> None:
+        with contextlib.closing(self._root()) as connection, connection.cursor() as cursor:
+            for host in ("127.0.0.1", "localhost"):
+                cursor.execute(f"CREATE USER IF NOT EXISTS '{self.user}'@'{host}' IDENTIFIED BY '{self.password}'")
+                cursor.execute(f"GRANT ALL PRIVILEGES ON *.* TO '{self.user}'@'{host}' WITH GRANT OPTION")
+            cursor.execute(f"CREATE DATABASE IF NOT EXISTS `{self.database}` CHARACTER SET utf8mb4")
+            cursor.execute(f"USE `{self.database}`")
+            cursor.execute("SHOW TABLES")
+            if cursor.fetchall() or self._schema is None:
+                return
+            try:
+                cursor.execute(self._schema.read_text(encoding="utf-8"))
+                while cursor.nextset():
+                    pass
+            except (OSError, pymysql.MySQLError) as error:
+                raise StartupError(f"the schema {self._schema} cannot be loaded: {error}") from error
+
+
+class PrivateRedis(PrivateServer):
+    """A Redis server, by default without any persistence: a restart empties it, as on an installation that uses it as a cache.
+
+    With ``persistent`` every write is in an append-only file on disk before it is answered. ``password`` sets requirepass; ``options``
+    are further server options (``("--maxmemory", "10mb")``).
+    """
+
+    kind = "redis"
+
+    def __init__(
+        self,
+        directory: Path | str | None = None,
+        *,
+        port: int = 0,
+        keep: bool | None = None,
+        persistent: bool = False,
+        password: str | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
+        super().__init__(directory, port=port, keep=keep)
+        self.persistent = persistent
+        self.password = password
+        self._options = tuple(options)
+
+    def connect(self, db: int = 0, *, decode_responses: bool = True) -> redis.Redis:
+        """Return a client for assertions on logical database ``db``: no retries, 10 s timeouts. The caller closes it."""
+        return redis.Redis(
+            host="127.0.0.1",
+            port=self.port,
+            db=db,
+            password=self.password,
+            protocol=2,
+            decode_responses=decode_responses,
+            socket_timeout=10,
+            socket_connect_timeout=10,
+            retry=Retry(NoBackoff(), 0),
+        )
+
+    def _command(self, directory: Path) -> list[str]:
+        durable = ("--appendonly", "yes", "--appendfsync", "always") if self.persistent else ("--appendonly", "no")
+        return [
+            find_program(("redis-server", "valkey-server"), "redis-server"),
+            *("--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.unix_socket), "--unixsocketperm", "700"),
+            *("--dir", str(directory), "--daemonize", "no", "--databases", "16", "--save", "", *durable),
+            *(("--requirepass", self.password) if self.password else ()),
+            *self._options,
+        ]
+
+    def _answers(self) -> bool:
+        # by hand, because the server's process may not be ours if the port was taken: its private socket cannot be
+        try:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(5)
+                probe.connect(str(self.unix_socket))
+                probe.sendall(b"PING\r\n")
+                return probe.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+        except OSError:
+            return False
