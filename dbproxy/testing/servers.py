@@ -310,6 +310,11 @@ class PrivateMariaDB(PrivateServer):
 
     def _answers(self) -> bool:
         try:
+            with socket.socket(socket.AF_UNIX) as probe:  # PyMySQL leaks its socket when it cannot connect
+                probe.connect(str(self.unix_socket))
+        except OSError:
+            return False
+        try:
             self._root().close()
         except pymysql.MySQLError:
             return False
