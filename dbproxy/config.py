@@ -251,7 +251,7 @@ class _Reader:
                 first, second = values.get(fields[low]), values.get(fields[high])
                 if first is None or second is None or first < second or (first == second and relation == "at most"):
                     continue
-                self.problems.append(f"{self._source}: {low}={first:g}: must be {relation} {high} ({second:g})")
+                self.problems.append(f"{self._source}: {low}={first:.12g}: must be {relation} {high} ({second:.12g})")
 
     def unused(self) -> tuple[str, ...]:
         """Return the keys that nobody took, in the file's order."""

@@ -1,0 +1,122 @@
+"""What the proxy needs of the database, and what an existing database lacks of it.
+
+Everything here is pure: the caller runs ``COLUMNS_QUERY`` and hands the rows in. Any thread may call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+SHARDS = 8
+"""Messages are spread over this many tables per kind; existing databases fix the number."""
+
+COLUMNS_QUERY = (
+    # Aliases, because MySQL 8 answers in capitals and MariaDB in small letters.
+    "select table_name as table_name, column_name as column_name, character_maximum_length as length"
+    " from information_schema.columns where table_schema = database()"
+)
+"""Its rows are what ``missing`` and ``content_limits`` take: table, column, length in characters (None: not a text)."""
+
+Row = tuple[str, str, int | None]
+
+TRANSMIT_FILE_DDL = """\
+CREATE TABLE IF NOT EXISTS `IMTransmitFile` (
+  `id` int(11) NOT NULL AUTO_INCREMENT,
+  `fromId` int(11) unsigned NOT NULL,
+  `toId` int(11) unsigned NOT NULL,
+  `fileName` varchar(255) NOT NULL DEFAULT '',
+  `size` int(11) unsigned NOT NULL DEFAULT '0',
+  `taskId` varchar(64) NOT NULL DEFAULT '',
+  `status` tinyint(3) unsigned NOT NULL DEFAULT '0',
+  `created` int(11) unsigned NOT NULL DEFAULT '0',
+  `updated` int(11) unsigned NOT NULL DEFAULT '0',
+  PRIMARY KEY (`id`),
+  KEY `idx_toId_status` (`toId`, `status`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"""
+"""Creates the table of offline files, which the dump of the original installation forgets."""
+
+
+def _required() -> dict[str, tuple[str, ...]]:
+    message = ("id", "relateId", "fromId", "toId", "msgId", "content", "type", "status", "updated", "created")
+    group_message = ("id", "groupId", "userId", "msgId", "content", "type", "status", "updated", "created")
+    tables = {
+        "IMAudio": ("id", "fromId", "toId", "path", "size", "duration", "created"),
+        "IMDepart": ("id", "departName", "priority", "parentId", "status", "created", "updated"),
+        "IMGroup": (
+            *("id", "name", "avatar", "creator", "type", "userCnt"),
+            *("status", "version", "lastChated", "updated", "created"),
+        ),
+        "IMGroupMember": ("id", "groupId", "userId", "status", "created", "updated"),
+        "IMRecentSession": ("id", "userId", "peerId", "type", "status", "created", "updated"),
+        "IMRelationShip": ("id", "smallId", "bigId", "status", "created", "updated"),
+        "IMUser": (
+            *("id", "sex", "name", "domain", "nick", "password", "salt", "phone", "email", "avatar"),
+            *("departId", "status", "created", "updated", "push_shield_status", "sign_info"),
+        ),
+        "IMTransmitFile": ("id", "fromId", "toId", "fileName", "size", "taskId", "status", "created", "updated"),
+    }
+    tables |= {f"IMMessage_{shard}": message for shard in range(SHARDS)}
+    tables |= {f"IMGroupMessage_{shard}": group_message for shard in range(SHARDS)}
+    return tables
+
+
+REQUIRED_TABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(_required())
+"""Table → columns that the proxy reads or writes; other tables and columns are nobody's business."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContentLimits:
+    """The longest content, in characters, that every shard of a kind of message can hold."""
+
+    message: int
+    group_message: int
+
+
+def missing(rows: Iterable[Row]) -> list[str]:
+    """Return one sentence for each required table or column that is not in ``rows``; empty: the database will do."""
+    present = _Columns(rows)
+    sentences = []
+    for table, columns in REQUIRED_TABLES.items():
+        found = present.of(table)
+        if found is None:
+            sentences.append(f"table {table} is missing")
+            continue
+        lacking = [column for column in columns if column.lower() not in found]
+        if lacking:
+            sentences.append(f"table {table} lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}")
+    return sentences
+
+
+def content_limits(rows: Iterable[Row]) -> ContentLimits:
+    """Return the smallest length of the ``content`` columns per kind of message.
+
+    Raises ``ValueError`` when a shard has no such column or it is not a text: see ``missing`` first.
+    """
+    present = _Columns(rows)
+    return ContentLimits(message=_smallest(present, "IMMessage"), group_message=_smallest(present, "IMGroupMessage"))
+
+
+def _smallest(present: _Columns, kind: str) -> int:
+    lengths = []
+    for shard in range(SHARDS):
+        length = (present.of(f"{kind}_{shard}") or {}).get("content")
+        if length is None:
+            raise ValueError(f"{kind}_{shard} has no column content with a length")
+        lengths.append(length)
+    return min(lengths)
+
+
+class _Columns:
+    """Columns by table: names of columns never depend on case in MySQL, names of tables do so on some servers."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._exact: dict[str, dict[str, int | None]] = {}
+        self._folded: dict[str, dict[str, int | None]] = {}
+        for table, column, length in rows:
+            self._exact.setdefault(table, {})[column.lower()] = length
+            self._folded.setdefault(table.lower(), {})[column.lower()] = length
+
+    def of(self, table: str) -> Mapping[str, int | None] | None:
+        return self._exact.get(table) or self._folded.get(table.lower())
