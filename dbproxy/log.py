@@ -1,0 +1,208 @@
+"""The log: one line per record, to stderr or a file that logrotate may move, and a limit for lines that repeat.
+
+Built on the standard library's ``logging``; the rooms of this package only use ``logging.getLogger(__name__)``.
+Only ``dbproxy.cli`` calls ``configure``: a program that embeds the proxy keeps its own logging.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import logging.handlers
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dbproxy.errors import ConfigError
+
+REPEAT_LIMIT = 20
+"""So many records with the same format string are written per ``REPEAT_WINDOW``; the rest is counted."""
+REPEAT_WINDOW = 10.0
+"""Seconds."""
+
+# So many different format strings are told apart; in a flood of more, all new ones of a logger and level count as one.
+_MAX_KINDS = 1000
+_LONGEST_LINE = 16384
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_ESCAPES |= {10: "\\n", 13: "\\r", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+_Kind = tuple[str, int, str]
+
+
+def configure(level: str, file: str) -> None:
+    """Send records of at least ``level`` (debug, info, warning, error) to ``file``, or to stderr when it is empty.
+
+    Replaces what an earlier call set up. Raises ``ConfigError`` when the file cannot be opened. For the main thread, before others start.
+    """
+    target: logging.Handler
+    if file:
+        try:
+            target = _LogFile(file, encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise ConfigError([f"LogFile={file}: cannot be opened: {error.strerror}"]) from None
+    else:
+        target = logging.StreamHandler(sys.stderr)
+    target.setFormatter(LineFormatter())
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if isinstance(handler, RepeatLimiter):
+            root.removeHandler(handler)
+            handler.close()
+    root.addHandler(RepeatLimiter(target))
+    number = getattr(logging, level.upper())
+    # The libraries' own chatter is no use to an operator.
+    root.setLevel(max(number, logging.WARNING))
+    logging.getLogger("dbproxy").setLevel(number)
+
+
+class LineFormatter(logging.Formatter):
+    """Time with milliseconds, level, thread, message; always one line, so that nothing a peer sends can forge another one.
+
+    A traceback follows its message in the same line, ``" | "`` between its parts.
+    """
+
+    default_msec_format = "%s.%03d"
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s [%(threadName)s] %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
+        """Return the line without a traceback."""
+        return super().formatMessage(record).translate(_ESCAPES)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the whole line; what is too long loses its middle, as the end of a traceback says most."""
+        text = super().format(record).replace("\n", " | ").translate(_ESCAPES)
+        if len(text) > _LONGEST_LINE:
+            half = _LONGEST_LINE // 2
+            text = f"{text[:half]} ... {text[-half:]}"
+        return text
+
+
+@dataclass(slots=True)
+class _Window:
+    """What became of one kind of record since ``start``."""
+
+    start: float
+    written: int = 0
+    held_back: int = 0
+    example: str = ""
+
+
+class RepeatLimiter(logging.Handler):
+    """Passes records on to ``target``, but of those with equal logger, level and format string only ``limit`` per ``window`` seconds.
+
+    The others are counted, and one line tells their number when the window is over (as soon as anything is logged after that) or
+    when the handler is flushed or closed: an attack or a dead backend must not fill the disk. Any thread may log.
+    """
+
+    def __init__(
+        self,
+        target: logging.Handler,
+        *,
+        limit: int = REPEAT_LIMIT,
+        window: float = REPEAT_WINDOW,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self._target = target
+        self._limit = limit
+        self._window = window
+        self._clock = clock
+        self._windows: dict[_Kind, _Window] = {}
+        self._next_sweep = clock() + window
+        # Reentrant, because a signal handler may log while its thread is in here.
+        self._guard = threading.RLock()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Write ``record`` or count it. The decision is made under a lock, writing happens outside of it."""
+        if not self.filter(record):
+            return False
+        with self._guard:
+            now = self._clock()
+            summaries = self._sweep(now) if now >= self._next_sweep else []
+            write = self._admit(record, now)
+        for summary in summaries:
+            self._target.handle(summary)
+        if write:
+            self._target.handle(record)
+        return write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write ``record`` whatever was written before."""
+        self._target.handle(record)
+
+    def flush(self) -> None:
+        """Write the counts that are still held back."""
+        with self._guard:
+            summaries = self._sweep(self._clock(), everything=True)
+        for summary in summaries:
+            self._target.handle(summary)
+        # As logging.shutdown does: a full disk or a stream that somebody closed is no reason to fail now.
+        with contextlib.suppress(OSError, ValueError):
+            self._target.flush()
+
+    def close(self) -> None:
+        """Write the counts that are still held back and close the target."""
+        self.flush()
+        self._target.close()
+        super().close()
+
+    def _admit(self, record: logging.LogRecord, now: float) -> bool:
+        kind = (record.name, record.levelno, record.msg if isinstance(record.msg, str) else type(record.msg).__name__)
+        if kind not in self._windows and len(self._windows) >= _MAX_KINDS:
+            kind = (record.name, record.levelno, "")
+        window = self._windows.setdefault(kind, _Window(now))
+        if window.written < self._limit:
+            window.written += 1
+            return True
+        if not window.held_back:
+            window.example = _text(record)
+        window.held_back += 1
+        return False
+
+    def _sweep(self, now: float, everything: bool = False) -> list[logging.LogRecord]:
+        """Forget the windows that are over and return the lines that tell what they held back."""
+        summaries = []
+        # A window is looked at when it is over, but not more often than this.
+        self._next_sweep = now + self._window / 10
+        for kind, window in list(self._windows.items()):
+            if not everything and now - window.start < self._window:
+                continue
+            del self._windows[kind]
+            if window.held_back:
+                summaries.append(_summary(kind, window, now - window.start))
+        return summaries
+
+
+def _text(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError):  # wrong arguments: logging complains about them when it writes such a record
+        return str(record.msg)
+
+
+def _summary(kind: _Kind, window: _Window, seconds: float) -> logging.LogRecord:
+    name, level, _ = kind
+    times = "time" if window.held_back == 1 else "times"
+    text = f"{window.example} ... repeated {window.held_back} more {times} in {max(seconds, 1):.0f} s"
+    return logging.makeLogRecord({"name": name, "levelno": level, "levelname": logging.getLevelName(level), "msg": text})
+
+
+class _LogFile(logging.handlers.WatchedFileHandler):
+    """A log file that is opened anew when it was moved away, and whose failures never reach those who log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:  # raised when the file cannot be opened again
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
+        """Save the line to stderr: a full disk or a removed directory is when it is needed most."""
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+        except Exception:  # noqa: BLE001 - nowhere left to complain
+            return

@@ -1,0 +1,217 @@
+"""Lines of the log: their form, where they go, and how many of the same kind."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dbproxy.errors import ConfigError
+from dbproxy.log import LineFormatter, RepeatLimiter, configure
+
+
+class Lines(logging.Handler):
+    """Keeps what it is told to write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(f"{record.levelname} {record.getMessage()}")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Desk:
+    """A logger of its own behind a limiter of 3 lines in 10 s."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.lines = Lines()
+        self.limiter = RepeatLimiter(self.lines, limit=3, window=10.0, clock=self.clock)
+        self.logger = logging.Logger("desk")
+        self.logger.addHandler(self.limiter)
+
+    def take(self) -> list[str]:
+        texts, self.lines.texts = self.lines.texts, []
+        return texts
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    desk = Desk()
+    yield desk
+    desk.limiter.close()
+
+
+@pytest.fixture
+def own_logging() -> Iterator[None]:
+    """Gives the root logger back as it was."""
+    root, ours = logging.getLogger(), logging.getLogger("dbproxy")
+    levels = root.level, ours.level
+    before = root.handlers[:]
+    yield
+    for handler in root.handlers[:]:
+        if handler not in before:
+            root.removeHandler(handler)
+            handler.close()
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
+
+
+def test_lines_of_one_kind_above_the_limit_are_counted_and_summarised(desk: Desk) -> None:
+    for number in range(10):
+        desk.logger.warning("peer %d misbehaves", number)
+    assert desk.take() == [f"WARNING peer {number} misbehaves" for number in range(3)]
+    desk.clock.now += 10.0
+    desk.logger.info("something else")
+    assert desk.take() == ["WARNING peer 3 misbehaves ... repeated 7 more times in 10 s", "INFO something else"]
+
+
+def test_after_the_window_the_same_line_is_written_again(desk: Desk) -> None:
+    for _ in range(4):
+        desk.logger.warning("again")
+    desk.clock.now += 10.0
+    desk.logger.warning("again")
+    assert desk.take()[3:] == ["WARNING again ... repeated 1 more time in 10 s", "WARNING again"]
+
+
+def test_a_window_without_repetitions_ends_silently(desk: Desk) -> None:
+    desk.logger.warning("once")
+    desk.clock.now += 100.0
+    desk.logger.warning("twice")
+    assert desk.take() == ["WARNING once", "WARNING twice"]
+
+
+def test_logger_level_and_format_tell_lines_apart(desk: Desk) -> None:
+    other = logging.Logger("other")
+    other.addHandler(desk.limiter)
+    for _ in range(3):
+        desk.logger.warning("a %d", 1)
+        desk.logger.warning("b %d", 1)
+        desk.logger.error("a %d", 1)
+        other.warning("a %d", 1)
+    assert len(desk.take()) == 12
+
+
+def test_what_is_held_back_comes_out_when_the_handler_is_closed() -> None:
+    desk = Desk()
+    for _ in range(5):
+        desk.logger.error("backend is dead")
+    desk.limiter.close()
+    assert desk.take()[3:] == ["ERROR backend is dead ... repeated 2 more times in 1 s"]
+
+
+def test_a_flood_of_different_lines_is_limited_and_takes_bounded_memory(desk: Desk) -> None:
+    for number in range(3000):
+        desk.logger.warning(f"made up {number}")
+    assert len(desk.take()) == 1000 + 3
+    desk.clock.now += 10.0
+    desk.logger.info("next")
+    assert desk.take()[0].endswith("repeated 1997 more times in 10 s")
+
+
+def test_wrong_arguments_and_odd_messages_do_not_break_the_limiter(desk: Desk) -> None:
+    desk.lines.emit = lambda record: None  # type: ignore[method-assign]
+    for _ in range(5):
+        desk.logger.warning("%d %d", "x")
+        desk.logger.warning(ValueError("an object"))
+    desk.limiter.flush()
+
+
+def test_a_line_has_time_level_thread_and_message() -> None:
+    record = logging.makeLogRecord({"levelname": "INFO", "threadName": "worker-1", "msg": "hello %s", "args": ("you",)})
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} INFO \[worker-1\] hello you", LineFormatter().format(record))
+
+
+def test_control_characters_cannot_start_a_new_line() -> None:
+    record = logging.makeLogRecord({"msg": "name %s", "args": ("a\n2024 INFO\r\x1b[31m\u2028\x85b",)})
+    assert LineFormatter().format(record).endswith(r"name a\n2024 INFO\r\x1b[31m\u2028\x85b")
+
+
+def test_a_traceback_stays_in_the_line_of_its_message() -> None:
+    try:
+        int("two\nlines\x1b")
+    except ValueError as error:
+        error.args = ("two\nlines",)
+        record = logging.makeLogRecord({"msg": "failed", "exc_info": sys.exc_info()})
+    text = LineFormatter().format(record)
+    assert "failed | Traceback (most recent call last): | " in text
+    assert text.endswith("ValueError: two | lines")
+    assert len(text.splitlines()) == 1
+
+
+def test_a_huge_line_loses_its_middle() -> None:
+    text = LineFormatter().format(logging.makeLogRecord({"msg": "x" * 100_000 + "end"}))
+    assert len(text) < 17_000
+    assert text.endswith("end")
+
+
+@pytest.mark.usefixtures("own_logging")
+def test_configure_logs_to_stderr_from_the_level_on(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("warning", "")
+    logging.getLogger("dbproxy.x").info("quiet")
+    logging.getLogger("dbproxy.x").warning("loud")
+    captured = capsys.readouterr().err
+    assert "quiet" not in captured
+    assert captured.endswith("WARNING [MainThread] loud\n")
+
+
+@pytest.mark.usefixtures("own_logging")
+def test_configure_twice_writes_lines_once(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("info", "")
+    configure("info", "")
+    logging.getLogger("dbproxy.x").info("once")
+    assert capsys.readouterr().err.count("once") == 1
+
+
+@pytest.mark.usefixtures("own_logging")
+def test_debug_is_for_our_own_lines_only(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("debug", "")
+    logging.getLogger("dbproxy.x").debug("ours")
+    logging.getLogger("urllib3.x").info("theirs")
+    assert "ours" in (captured := capsys.readouterr().err)
+    assert "theirs" not in captured
+
+
+@pytest.mark.usefixtures("own_logging")
+def test_a_log_file_that_was_moved_away_is_opened_anew(tmp_path: Path) -> None:
+    path = tmp_path / "proxy.log"
+    configure("info", str(path))
+    logging.getLogger("dbproxy.x").info("first 你好")
+    path.rename(tmp_path / "proxy.log.1")
+    logging.getLogger("dbproxy.x").info("second")
+    assert "first 你好" in (tmp_path / "proxy.log.1").read_text(encoding="utf-8")
+    assert "second" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("own_logging")
+def test_a_log_file_that_vanished_never_raises_and_stderr_gets_the_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    configure("info", str(folder / "proxy.log"))
+    (folder / "proxy.log").unlink()
+    folder.rmdir()
+    logging.getLogger("dbproxy.x").info("saved")
+    logging.getLogger("dbproxy.x").info("also")
+    assert [line.rpartition(" ")[2] for line in capsys.readouterr().err.splitlines()] == ["saved", "also"]
+    folder.mkdir()
+    logging.getLogger("dbproxy.x").info("back")
+    assert "back" in (folder / "proxy.log").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("own_logging")
+def test_a_log_file_that_cannot_be_opened_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"LogFile=.*no/such: cannot be opened: No such file or directory"):
+        configure("info", str(tmp_path / "no" / "such"))
