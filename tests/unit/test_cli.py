@@ -1,0 +1,179 @@
+"""The command without backends: options, exit codes, pid file, signals."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dbproxy import __version__
+from dbproxy.cli import main, serve, write_pid
+from dbproxy.config import Config, load_config
+from dbproxy.errors import StartupError
+
+STOCK = Path(__file__).parents[2] / "conf" / "dbproxyserver.conf"
+
+
+class FakeService:
+    """Fails in the start, or ends as it is told."""
+
+    def __init__(self, code: int = 0, start_error: Exception | None = None, run_error: Exception | None = None) -> None:
+        self.code = code
+        self.start_error = start_error
+        self.run_error = run_error
+        self.stops = 0
+        self.signal_in_run: signal.Signals | None = None
+
+    def start(self) -> None:
+        if self.start_error:
+            raise self.start_error
+
+    def run(self) -> int:
+        if self.signal_in_run is not None:
+            signal.raise_signal(self.signal_in_run)
+        if self.run_error:
+            raise self.run_error
+        return self.code
+
+    def request_stop(self) -> None:
+        self.stops += 1
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory of its own, and signal handlers and logging as they were."""
+    monkeypatch.chdir(tmp_path)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE)}
+    root = logging.getLogger()
+    before, levels = root.handlers[:], (root.level, logging.getLogger("dbproxy").level)
+    yield tmp_path
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    for added in [handler for handler in root.handlers if handler not in before]:
+        root.removeHandler(added)
+        added.close()
+    root.setLevel(levels[0])
+    logging.getLogger("dbproxy").setLevel(levels[1])
+
+
+@pytest.fixture
+def config() -> Config:
+    return load_config(STOCK)
+
+
+@pytest.mark.parametrize("option", ["-v", "--version"])
+def test_version_is_printed(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([option]) == 0
+    assert capsys.readouterr().out == f"db_proxy_server {__version__}\n"
+
+
+def test_an_unknown_option_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--colour"])
+    assert caught.value.code == 2
+    assert "--colour" in capsys.readouterr().err
+
+
+def test_a_missing_file_exits_with_2_and_names_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert capsys.readouterr().err == "dbproxyserver.conf: cannot be read: No such file or directory\n"
+
+
+def test_mistakes_are_printed_one_per_line_and_nothing_is_started(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = STOCK.read_text(encoding="utf-8").replace("ThreadNum=48", "ThreadNum=many").replace("ListenPort=10600", "")
+    (workplace / "dbproxyserver.conf").write_text(text, encoding="utf-8")
+    for arguments in ([], ["--check-config"]):
+        assert main(arguments) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 2
+        assert any("ThreadNum=many" in line for line in lines)
+        assert any("ListenPort is missing" in line for line in lines)
+    assert not (workplace / "server.pid").exists()
+
+
+def test_check_config_says_ok_and_warns_of_unknown_keys(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--config", str(STOCK), "--check-config"]) == 0
+    assert capsys.readouterr().out == f"{STOCK}: ok\n"
+    path = workplace / "other.conf"
+    path.write_text(STOCK.read_text(encoding="utf-8") + "RunLimt=3\n", encoding="utf-8")
+    assert main(["--config", str(path), "--check-config"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{path}: ok",
+        f"{path}: warning: unknown key RunLimt is ignored; did you mean RunLimit?",
+    ]
+
+
+def test_a_log_file_that_cannot_be_opened_exits_with_2(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = workplace / "dbproxyserver.conf"
+    path.write_text(STOCK.read_text(encoding="utf-8") + "LogFile=/no/such/proxy.log\n", encoding="utf-8")
+    assert main([]) == 2
+    assert "LogFile=/no/such/proxy.log: cannot be opened" in capsys.readouterr().err
+
+
+def test_a_clean_run_returns_the_service_s_code_and_leaves_the_pid(workplace: Path, config: Config) -> None:
+    assert serve(config, lambda _: FakeService(code=0)) == 0
+    assert (workplace / "server.pid").read_text(encoding="ascii") == f"{os.getpid()}\n"
+    assert [path.name for path in workplace.iterdir()] == ["server.pid"]
+
+
+def test_a_failed_start_exits_with_3_and_leaves_the_pid_of_another_proxy_alone(
+    workplace: Path, config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    (workplace / "server.pid").write_text("1", encoding="ascii")
+    assert serve(config, lambda _: FakeService(start_error=StartupError("unread: 127.0.0.1:6379 refused"))) == 3
+    assert "cannot start: unread: 127.0.0.1:6379 refused" in caplog.text
+    assert (workplace / "server.pid").read_text(encoding="ascii") == "1"
+
+
+def test_an_unexpected_error_exits_with_1_and_is_logged_with_its_traceback(config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    assert serve(config, lambda _: FakeService(run_error=RuntimeError("surprise"))) == 1
+    assert "Traceback" in caplog.text
+    assert "surprise" in caplog.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_asks_for_a_stop(number: signal.Signals, config: Config) -> None:
+    service = FakeService()
+    service.signal_in_run = number
+    assert serve(config, lambda _: service) == 0
+    assert service.stops == 1
+    assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN
+
+
+def test_the_second_signal_ends_the_process_at_once(workplace: Path) -> None:
+    program = f"""
+import signal
+from dbproxy.cli import serve
+from dbproxy.config import load_config
+
+class Stubborn:
+    def start(self): pass
+    def request_stop(self): print("asked", flush=True)
+    def run(self):
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        print("survived", flush=True)
+
+serve(load_config({str(STOCK)!r}), lambda config: Stubborn())
+"""
+    environment = {**os.environ, "PYTHONPATH": str(STOCK.parents[1])}
+    done = subprocess.run([sys.executable, "-c", program], cwd=workplace, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (128 + signal.SIGINT, "asked\n")
+
+
+def test_a_pid_that_cannot_be_written_is_only_a_warning(workplace: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_pid(workplace / "none" / "server.pid")
+    assert "server.pid cannot be written: No such file or directory" in caplog.text
+
+
+def test_the_module_is_the_command(workplace: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(STOCK.parents[1])}
+    done = subprocess.run([sys.executable, "-m", "dbproxy"], cwd=workplace, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "dbproxyserver.conf: cannot be read" in done.stderr
