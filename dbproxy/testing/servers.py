@@ -362,8 +362,8 @@ class PrivateRedis(PrivateServer):
         self.password = password
         self._options = tuple(options)
 
-    def connect(self, db: int = 0, *, decode_responses: bool = True) -> redis.Redis:
-        """Return a client for assertions on logical database ``db``: no retries, 10 s timeouts. The caller closes it."""
+    def connect(self, db: int = 0, *, decode_responses: bool = True, timeout: float = 10) -> redis.Redis:
+        """Return a client for assertions on logical database ``db``: no retries, ``timeout`` in seconds. The caller closes it."""
         return redis.Redis(
             host="127.0.0.1",
             port=self.port,
@@ -371,8 +371,8 @@ class PrivateRedis(PrivateServer):
             password=self.password,
             protocol=2,
             decode_responses=decode_responses,
-            socket_timeout=10,
-            socket_connect_timeout=10,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), 0),
         )
 

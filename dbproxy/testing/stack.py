@@ -41,16 +41,24 @@ class Stack:
     """A private MariaDB with TeamTalk's tables and a private Redis with five logical databases, and configurations for proxies on them.
 
     ``directory`` None means a temporary one, removed by :meth:`close`; a given one is kept and found again by the next start.
-    ``persistent`` makes Redis keep its data. Starts with :meth:`start` or as a context manager. Not thread safe, except for :meth:`mysql`,
-    :meth:`redis` and :meth:`write_config`, which any thread may call once it runs.
+    ``persistent`` makes Redis keep its data, ``redis_password`` makes it ask for one. Starts with :meth:`start` or as a context
+    manager. Not thread safe, except for :meth:`mysql`, :meth:`redis` and :meth:`write_config`, which any thread may call once it runs.
     """
 
-    def __init__(self, directory: Path | str | None = None, *, schema: Path | str = SCHEMA, persistent: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path | str | None = None,
+        *,
+        schema: Path | str = SCHEMA,
+        persistent: bool = False,
+        redis_password: str | None = None,
+    ) -> None:
         self._keep = directory is not None
         self._given = None if directory is None else Path(directory).resolve()
         self._directory: Path | None = None
         self._schema = schema
         self._persistent = persistent
+        self._redis_password = redis_password
         self._admin: Connection[DictCursor] | None = None
         self._lock = threading.Lock()
         self._configs = 0
@@ -73,7 +81,7 @@ class Stack:
             GUARD.remove_directory(directory)
         self._directory = directory
         self.mariadb = PrivateMariaDB(directory / "mariadb", schema=self._schema, keep=self._keep)
-        self.redis_server = PrivateRedis(directory / "redis", persistent=self._persistent, keep=self._keep)
+        self.redis_server = PrivateRedis(directory / "redis", persistent=self._persistent, password=self._redis_password, keep=self._keep)
         try:
             self.mariadb.start()
             self.redis_server.start()
@@ -111,7 +119,7 @@ class Stack:
             return list(cursor.fetchall())
 
     def redis(self, pool: str = "unread", *, decode_responses: bool = True) -> redis.Redis:
-        """Return a new client of the logical database of a cache pool; use it as a context manager or close it. KeyError for an unknown pool."""
+        """Return a new client of the logical database of a cache pool; the caller closes it. KeyError for an unknown pool."""
         return self.redis_server.connect(POOLS[pool], decode_responses=decode_responses)
 
     def tables(self) -> list[str]:
@@ -157,6 +165,7 @@ class Stack:
         host, port = self.redis_server.address
         for name, number in POOLS.items():
             values |= {f"{name}_host": host, f"{name}_port": port, f"{name}_db": number, f"{name}_maxconncnt": 16}
+            values[f"{name}_password"] = self._redis_password
         values |= overrides or {}
         return {key: str(value) for key, value in values.items() if value is not None}
 

@@ -1,0 +1,50 @@
+"""The pytest plugin: fixtures ``dbproxy_stack``, ``dbproxy_proxy`` and ``dbproxy_client``, and the marker ``dbproxy``.
+
+It is loaded into every pytest run of an environment in which this package is installed, so it imports nothing before a fixture is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from dbproxy.testing.client import Client
+    from dbproxy.testing.proxy import InProcessProxy
+    from dbproxy.testing.stack import Stack
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", "dbproxy(**keys): keys of dbproxyserver.conf for the fixture dbproxy_proxy")
+
+
+@pytest.fixture(scope="session")
+def dbproxy_stack() -> Iterator[Stack]:
+    """Start one private MariaDB and Redis for the whole run; a test that wants them empty calls ``reset()``."""
+    from dbproxy.testing.stack import Stack
+
+    with Stack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def dbproxy_proxy(request: pytest.FixtureRequest, dbproxy_stack: Stack) -> Iterator[InProcessProxy]:
+    """Run a proxy on empty stores; ``@pytest.mark.dbproxy(SyncInterval=0.2)`` changes keys of its configuration."""
+    from dbproxy.testing.proxy import InProcessProxy
+
+    overrides: dict[str, object] = {"StopGrace": 1}
+    for mark in reversed(list(request.node.iter_markers("dbproxy"))):  # the nearest one wins
+        overrides |= mark.kwargs
+    dbproxy_stack.reset()
+    with InProcessProxy(dbproxy_stack, overrides) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def dbproxy_client(dbproxy_proxy: InProcessProxy) -> Iterator[Client]:
+    """Connect to the running proxy."""
+    with dbproxy_proxy.client() as client:
+        yield client

@@ -1,0 +1,187 @@
+"""A proxy to test against, as a process of its own or inside this one: :class:`ProxyProcess` and :class:`InProcessProxy`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import dbproxy
+from dbproxy.errors import StartupError
+from dbproxy.testing.client import Client
+from dbproxy.testing.process import ChildProcess, can_connect, free_port
+from dbproxy.testing.stack import Stack
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from dbproxy.app import Application
+
+
+class ProxyProcess(ChildProcess):
+    """A proxy as it runs in production: ``python -m dbproxy --config ...``, on a stack of stores, in a working directory of its own.
+
+    ``overrides`` are keys of the configuration file that differ from :meth:`Stack.config`; without ``ListenPort`` it listens on a free port
+    of 127.0.0.1. ``python_options`` go to the interpreter (``["-X", "dev"]``), ``arguments`` to the proxy, ``env`` into its environment.
+    Not thread safe; any thread may call.
+    """
+
+    start_timeout: float = 30
+    """Seconds that a start may take before StartupError."""
+
+    def __init__(
+        self,
+        stack: Stack,
+        overrides: Mapping[str, object] | None = None,
+        *,
+        python_options: Sequence[str] = (),
+        arguments: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.directory = stack.new_directory("proxy")
+        super().__init__("proxy", self.directory / "proxy.log")
+        self.config_path = self.directory / "dbproxyserver.conf"
+        self._stack = stack
+        self._overrides = dict(overrides or {})
+        self._python_options = tuple(python_options)
+        self._arguments = tuple(arguments)
+        # its working directory is elsewhere, so a checkout that is not installed must be found by its path
+        path = [str(Path(dbproxy.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._env = {"PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1", **(env or {})}
+        self._port = int(str(self._overrides.get("ListenPort") or 0))
+        self._fixed_port = bool(self._port)
+
+    @property
+    def host(self) -> str:
+        """The address to connect to."""
+        return "127.0.0.1"
+
+    @property
+    def port(self) -> int:
+        """The TCP port, 0 before the first start and the same over restarts."""
+        return self._port
+
+    def start(self) -> Self:
+        """Start it, unless it runs, and wait until it accepts connections; StartupError with its log when it does not start."""
+        if self.running:
+            return self
+        for attempt in range(4):
+            self._port = self._port or free_port()
+            self._stack.write_config(self.config_path, {**self._overrides, "ListenPort": self._port})
+            command = [sys.executable, *self._python_options, "-m", "dbproxy", "--config", self.config_path.name, *self._arguments]
+            before = len(self.log())
+            self._spawn(command, self.directory, self._env)
+            try:
+                self._await_ready(lambda: can_connect(self.host, self._port), self.start_timeout)
+                break
+            except StartupError:
+                if self._fixed_port or attempt == 3 or "in use" not in self.log()[before:]:
+                    raise
+                self._port = 0  # somebody was faster at this port
+        self._fixed_port = True
+        return self
+
+    def restart(self) -> None:
+        """Stop it cleanly and start it again at the same port."""
+        self.stop()
+        self.start()
+
+    def client(self, *, timeout: float = 10, notices: bool = False) -> Client:
+        """Return a new connection to it; the caller closes it."""
+        return Client(self.host, self.port, timeout=timeout, notices=notices)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+
+class InProcessProxy:
+    """A proxy in threads of this process: starts in milliseconds, can be debugged, and there may be several at once.
+
+    ``overrides`` as for :class:`ProxyProcess`; it listens on a free port. It shares the GIL and the process's limits with the test,
+    writes no ``server.pid`` and handles no signals. Any thread may call.
+    """
+
+    def __init__(self, stack: Stack, overrides: Mapping[str, object] | None = None) -> None:
+        self._stack = stack
+        self._overrides = dict(overrides or {})
+        self._application: Application | None = None
+        self._thread: threading.Thread | None = None
+        self._status: int | None = None
+        self._error: BaseException | None = None
+
+    @property
+    def host(self) -> str:
+        """The address to connect to."""
+        return "127.0.0.1"
+
+    @property
+    def port(self) -> int:
+        """The TCP port; RuntimeError while it does not run."""
+        return self.application.port
+
+    @property
+    def application(self) -> Application:
+        """The running application; RuntimeError before the start."""
+        if self._application is None:
+            raise RuntimeError("the proxy was not started")
+        return self._application
+
+    @property
+    def running(self) -> bool:
+        """Whether its reactor runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def returncode(self) -> int | None:
+        """What :meth:`Application.run` returned; None while it runs or before it was started."""
+        return self._status
+
+    def start(self) -> Self:
+        """Start it; it accepts connections on return. StartupError or ConfigError with the reason. It may be started again after a stop."""
+        from dbproxy.app import Application
+        from dbproxy.config import load_config
+
+        if self.running:
+            return self
+        application = Application(load_config(self._stack.write_config(overrides=self._overrides)))
+        application.start()
+        self._application, self._status, self._error = application, None, None
+        self._thread = threading.Thread(target=self._run, args=(application,), name="reactor", daemon=True)
+        self._thread.start()
+        return self
+
+    def stop(self, timeout: float = 30) -> int:
+        """Stop it cleanly and return its exit status; raises what its reactor died of, TimeoutError after so many seconds."""
+        if self._application is None or self._thread is None:
+            return 0
+        self._application.request_stop()
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            raise TimeoutError(f"the proxy still runs {timeout:g} s after it was asked to stop")
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        return self._status or 0
+
+    def client(self, *, timeout: float = 10, notices: bool = False) -> Client:
+        """Return a new connection to it; the caller closes it."""
+        return Client(self.host, self.port, timeout=timeout, notices=notices)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def _run(self, application: Application) -> None:
+        try:
+            self._status = application.run()
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever calls stop()
+            self._error = error
