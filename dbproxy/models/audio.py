@@ -1,0 +1,61 @@
+"""Audio: sound messages, which lie on the file server (IMAudio). Any thread; everything here may take as long as that server takes."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import time
+from collections.abc import Iterable
+
+from dbproxy.errors import FileServerError
+from dbproxy.models.message_store import StoredSound
+from dbproxy.stores.file_server import FileServer
+from dbproxy.stores.mysql import DBPool
+
+logger = logging.getLogger(__name__)
+
+DURATION = struct.Struct(">I")
+"""What stands before the sound in a message: its length in seconds."""
+
+
+class AudioModel:
+    """Uploads sounds before their messages are stored, and fetches them when messages are read.
+
+    The row in IMAudio is written with the message, in one transaction (MessageStore).
+    """
+
+    def __init__(self, slave: DBPool, file_server: FileServer, patience: float) -> None:
+        """``patience``: seconds after which no further sound of one list is fetched."""
+        self._slave = slave
+        self._file_server = file_server
+        self._patience = patience
+
+    def upload(self, data: bytes) -> StoredSound:
+        """Store a sound given as duration and sound.
+
+        Raises:
+            FileServerError: there is no sound behind the duration, or the upload failed.
+        """
+        if len(data) <= DURATION.size:
+            raise FileServerError(f"a sound message of {len(data)} bytes holds no sound")
+        sound = data[DURATION.size :]
+        return StoredSound(self._file_server.upload(sound), len(sound), DURATION.unpack_from(data)[0])
+
+    def fetch(self, audio_ids: Iterable[int]) -> dict[int, bytes]:
+        """Duration and sound of those of the ids that can be fetched."""
+        among = ",".join(map(str, set(audio_ids)))
+        if not among:
+            return {}
+        deadline = time.monotonic() + self._patience
+        sounds: dict[int, bytes] = {}
+        for audio_id, path, size, duration in self._slave.select(f"select id,path,size,duration from IMAudio where id in ({among})"):
+            if time.monotonic() > deadline:
+                logger.error("the file server is too slow: the rest of a list of sounds is left out")
+                break
+            try:
+                sound = self._file_server.download((path or b"").decode(errors="replace"), int(size))
+            except FileServerError as error:
+                logger.error("sound %s: %s", audio_id.decode(), error)
+                continue
+            sounds[int(audio_id)] = DURATION.pack(int(duration)) + sound
+        return sounds

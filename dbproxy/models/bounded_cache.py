@@ -1,0 +1,35 @@
+"""A dict that forgets its oldest entries. Any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class BoundedCache(Generic[Key, Value]):
+    """At most ``size`` entries; when full, the oldest tenth goes. Single dict operations are atomic, so reading needs no lock."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._entries: dict[Key, Value] = {}
+
+    def get(self, key: Key) -> Value | None:
+        """Return what is remembered for ``key``, or None."""
+        return self._entries.get(key)
+
+    def put(self, key: Key, value: Value) -> None:
+        """Remember ``value``."""
+        if len(self._entries) >= self._size:
+            for old in list(self._entries)[: self._size // 10 + 1]:
+                self._entries.pop(old, None)
+        self._entries[key] = value
+
+    def drop(self, key: Key) -> None:
+        """Forget ``key``."""
+        self._entries.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._entries)

@@ -1,0 +1,96 @@
+"""Device tokens: where the push server reaches a user's phone. Any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from dbproxy.models import names
+from dbproxy.models.group import GroupModel
+from dbproxy.models.group_message import GroupMessageModel
+from dbproxy.models.message import MessageModel
+from dbproxy.models.user import UserModel
+from dbproxy.stores.cache import CachePool
+
+IOS, ANDROID = 17, 18
+"""ClientType of the protocol, as far as it has pushes."""
+
+_PREFIXES = {IOS: b"ios", ANDROID: b"android"}
+_TYPES = {prefix: client_type for client_type, prefix in _PREFIXES.items()}
+
+NIGHT_FROM, NIGHT_TO = 22, 7
+"""Local hours from which and up to which an iOS user with a push shield is left in peace, both included."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceToken:
+    """A phone: whose, which type, its token, and the number for its badge (all that the user has not read)."""
+
+    user_id: int
+    client_type: int
+    token: bytes
+    push_count: int
+
+
+class DeviceModel:
+    """The keys ``device_{user}`` and ``device_{token}``."""
+
+    def __init__(
+        self,
+        token: CachePool,
+        users: UserModel,
+        groups: GroupModel,
+        messages: MessageModel,
+        group_messages: GroupMessageModel,
+        local_hour: Callable[[], int] = lambda: datetime.now().astimezone().hour,
+    ) -> None:
+        self._token = token
+        self._users = users
+        self._groups = groups
+        self._messages = messages
+        self._group_messages = group_messages
+        self._local_hour = local_hour
+
+    def register(self, user_id: int, token: bytes, client_type: int) -> None:
+        """Note the token of a user's phone; their former one belongs to nobody any more."""
+        own_key = names.device_key(b"%d" % user_id)
+        prefix = _PREFIXES.get(client_type)
+        value = token if prefix is None else prefix + b":" + token
+        former = self._token.run([("GET", own_key)])[0]
+        commands: list[tuple[bytes | str | int, ...]] = []
+        if former and b":" in former:
+            commands.append(("SET", names.device_key(former.partition(b":")[2]), b"", "XX"))
+            if not self._token.run([("STRLEN", commands[0][1])])[0]:
+                commands.clear()
+        commands += [("SET", own_key, value), ("SET", names.device_key(token), user_id)]
+        self._token.run(commands)
+
+    def tokens(self, user_ids: Iterable[int]) -> dict[int, DeviceToken]:
+        """The phones of those of the users that have one and may be disturbed now, in text order of the users' keys."""
+        asked = sorted(set(user_ids), key=str)
+        if not asked:
+            return {}
+        values = self._token.run([("MGET", *(names.device_key(b"%d" % user_id) for user_id in asked))])[0]
+        phones: dict[int, tuple[int, bytes]] = {}
+        for user_id, value in zip(asked, values, strict=True):
+            prefix, separator, token = (value or b"").partition(b":")
+            if separator and prefix in _TYPES:
+                phones[user_id] = (_TYPES[prefix], token)
+        for user_id in self._shielded([user_id for user_id, (client_type, _) in phones.items() if client_type == IOS]):
+            del phones[user_id]
+        if not phones:
+            return {}
+        unread = self._messages.unread(list(phones))
+        group_unread = self._group_messages.unread(self._groups.groups_of(phones))
+        return {
+            user_id: DeviceToken(user_id, client_type, token, sum(unread[user_id].values()) + sum(group_unread[user_id].values()))
+            for user_id, (client_type, token) in phones.items()
+        }
+
+    def _shielded(self, user_ids: list[int]) -> list[int]:
+        """Those of the users that are not to be disturbed at this hour."""
+        if not user_ids or NIGHT_TO < self._local_hour() < NIGHT_FROM:
+            return []
+        shields = self._users.push_shields(user_ids)
+        return [user_id for user_id in user_ids if shields.get(user_id) == 1]

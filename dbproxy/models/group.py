@@ -1,0 +1,249 @@
+"""Group: groups, their members and who muted them. Any thread."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from dbproxy.errors import StatementError, StoreError
+from dbproxy.models import names
+from dbproxy.models.group_members import GroupMembers
+from dbproxy.models.group_message import GroupMessageModel
+from dbproxy.models.session import SessionModel
+from dbproxy.stores.cache import CachePool, number
+from dbproxy.stores.mysql import DBConn, DBPool
+
+logger = logging.getLogger(__name__)
+
+NORMAL, TEMPORARY = 1, 2
+"""GroupType of the protocol."""
+
+ADD, REMOVE = 1, 2
+"""GroupModifyType of the protocol."""
+
+SYSTEM_USER = 0
+"""The user id with which the system itself changes groups; it always may."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupInfo:
+    """A group as others see it; the name and the avatar are the bytes that the database has."""
+
+    group_id: int
+    version: int
+    name: bytes
+    avatar: bytes
+    creator: int
+    group_type: int
+    members: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberChange:
+    """What became of a change of members: all members now in text order of their ids, and those it was about, ascending."""
+
+    current: Sequence[int]
+    changed: Sequence[int]
+
+
+class GroupModel:
+    """IMGroup and IMGroupMember, the member hashes and ``group_set_{group}``."""
+
+    def __init__(
+        self,
+        master: DBPool,
+        slave: DBPool,
+        group_set: CachePool,
+        members: GroupMembers,
+        messages: GroupMessageModel,
+        lock_timeout: float,
+    ) -> None:
+        self._master = master
+        self._slave = slave
+        self._group_set = group_set
+        self._members = members
+        self._messages = messages
+        self._lock_timeout = lock_timeout
+
+    # reading
+
+    def groups_of(self, user_ids: Iterable[int]) -> dict[int, list[int]]:
+        """The groups that each user is in, last changed membership first."""
+        groups: dict[int, list[int]] = {user_id: [] for user_id in user_ids}
+        if groups:
+            among = ",".join(map(str, groups))
+            rows = self._slave.select(
+                f"select userId,groupId from IMGroupMember where userId in ({among}) and status=0 order by updated desc,id desc"
+            )
+            for user_id, group_id in rows:
+                groups[int(user_id)].append(int(group_id))
+        return groups
+
+    def normal_groups(self, user_ids: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
+        """(group id, version) of each user's normal groups, last updated first."""
+        groups = self.groups_of(user_ids)
+        group_ids = {group_id for ids in groups.values() for group_id in ids}
+        if not group_ids:
+            return {user_id: [] for user_id in user_ids}
+        among = ",".join(map(str, group_ids))
+        rows = self._slave.select(f"select id,version from IMGroup where id in ({among}) and type={NORMAL} order by updated desc")
+        versions = [(int(group_id), int(version)) for group_id, version in rows]
+        lists: dict[int, list[tuple[int, int]]] = {}
+        for user_id, ids in groups.items():
+            own = set(ids)
+            lists[user_id] = [entry for entry in versions if entry[0] in own]
+        return lists
+
+    def infos(self, wanted: Sequence[Mapping[int, int]]) -> list[list[GroupInfo]]:
+        """For each mapping of group id → version that is known: the existing groups with a higher one, last updated first."""
+        group_ids = list(dict.fromkeys(group_id for versions in wanted for group_id in versions))
+        if not group_ids:
+            return [[] for _ in wanted]
+        among = ",".join(map(str, group_ids))
+        rows = self._slave.select(
+            f"select id,version,name,avatar,creator,type from IMGroup where id in ({among}) order by updated desc"
+        )
+        newer = [
+            row for row in rows if any(int(row[1]) > versions[int(row[0])] for versions in wanted if int(row[0]) in versions)
+        ]
+        members = self._members.of(int(row[0]) for row in newer)
+        infos = [
+            GroupInfo(int(row[0]), int(row[1]), row[2], row[3], int(row[4]), int(row[5]), members[int(row[0])])
+            for row in newer
+            if int(row[0]) in members
+        ]
+        return [
+            [info for info in infos if info.group_id in versions and info.version > versions[info.group_id]] for versions in wanted
+        ]
+
+    # changing
+
+    def create(self, creator: int, name: str, avatar: str, group_type: int, user_ids: Iterable[int]) -> int | None:
+        """Make a group and return its id; None when the name is empty, nobody is to be in it, or the database refuses the name.
+
+        Raises:
+            StoreError: the database failed; the group may exist only if the outcome is unknown.
+        """
+        members = sorted(set(user_ids))
+        if not name or not members:
+            return None
+        now = int(time.time())
+        try:
+            with self._master.transaction() as connection:
+                connection.execute(
+                    "insert into IMGroup (name,avatar,creator,type,userCnt,status,version,lastChated,updated,created) "
+                    "values (%s,%s,%s,%s,%s,0,1,0,%s,%s)",
+                    (name, avatar, creator, group_type, len(members), now, now),
+                )
+                group_id = int(connection.insert_id())
+                self._insert_members(connection, group_id, members, now)
+        except StatementError as error:
+            logger.warning("group of user %d not created: %s", creator, error)
+            return None
+        try:
+            self._messages.reset_ids(group_id)
+            self._members.forget(group_id)
+            self._members.add(group_id, members, now)
+        except StoreError as error:
+            logger.error("group %d is made; its members will come into Redis when they are needed: %s", group_id, error)
+        return group_id
+
+    def change_members(self, user_id: int, group_id: int, change_type: int, user_ids: Iterable[int]) -> MemberChange | None:
+        """Add or remove members; None when this user may not, or when there is nobody to add. The group must exist.
+
+        Raises:
+            StoreError: the database failed.
+        """
+        affected = sorted(set(user_ids))
+        now = int(time.time())
+        with (
+            self._master.connection() as connection,
+            connection.named_locks((GroupMembers.lock_name(group_id),), self._lock_timeout),
+        ):
+            connection.execute("begin")
+            if not self._may_change(connection, user_id, group_id, change_type):
+                connection.execute("rollback")
+                return None
+            if change_type == ADD:
+                joined = self._members.join_times([(group_id, affected_id) for affected_id in affected])
+                affected = [affected_id for affected_id, since in zip(affected, joined, strict=True) if since is None]
+                if not affected:
+                    connection.execute("rollback")
+                    return None
+                self._add_rows(connection, group_id, affected, now)
+            elif affected:
+                self._remove_rows(connection, group_id, affected, now)
+            connection.commit_script(
+                (
+                    f"update IMGroup set version=version+1,userCnt=(select count(distinct userId) from IMGroupMember "
+                    f"where groupId={group_id} and status=0) where id={group_id}",
+                )
+            )
+            self._change_hash(group_id, change_type, affected, now)
+        if not affected:
+            return MemberChange((), ())
+        try:
+            self._messages.clear_unread([(affected_id, group_id) for affected_id in affected])
+        except StoreError as error:
+            logger.error("group %d: the counters of %d users could not be cleared: %s", group_id, len(affected), error)
+        return MemberChange(self._members.of((group_id,)).get(group_id, []), affected)
+
+    def _change_hash(self, group_id: int, change_type: int, affected: Sequence[int], now: int) -> None:
+        """Let Redis follow what was committed. When it does not, the hash is deleted, so that it comes back from MySQL."""
+        if not affected:
+            return
+        try:
+            if change_type == ADD:
+                self._members.add(group_id, affected, now)
+            else:
+                self._members.drop(group_id, affected)
+        except StoreError as error:
+            logger.error("group %d: Redis did not follow a change of members: %s", group_id, error)
+            self._members.forget_later(group_id)
+
+    @staticmethod
+    def _may_change(connection: DBConn, user_id: int, group_id: int, change_type: int) -> bool:
+        if user_id == SYSTEM_USER:
+            return True
+        rows = connection.select(f"select creator,type from IMGroup where id={group_id} for update")
+        return any(int(creator) == user_id or (int(kind) == TEMPORARY and change_type == ADD) for creator, kind in rows)
+
+    @staticmethod
+    def _insert_members(connection: DBConn, group_id: int, user_ids: Iterable[int], now: int) -> None:
+        rows = ",".join(f"({group_id},{user_id},0,{now},{now})" for user_id in user_ids)
+        connection.execute(f"insert into IMGroupMember (groupId,userId,status,created,updated) values {rows}")
+
+    def _add_rows(self, connection: DBConn, group_id: int, user_ids: Sequence[int], now: int) -> None:
+        among = ",".join(map(str, user_ids))
+        rows = connection.select(f"select distinct userId from IMGroupMember where groupId={group_id} and userId in ({among})")
+        former = {int(user_id) for (user_id,) in rows}
+        if former:
+            connection.execute(
+                f"update IMGroupMember set status=0,updated={now} where groupId={group_id} and userId in ({','.join(map(str, former))})"
+            )
+        new = [user_id for user_id in user_ids if user_id not in former]
+        if new:
+            self._insert_members(connection, group_id, new, now)
+
+    @staticmethod
+    def _remove_rows(connection: DBConn, group_id: int, user_ids: Sequence[int], now: int) -> None:
+        among = ",".join(map(str, user_ids))
+        connection.execute(f"update IMGroupMember set status=1 where groupId={group_id} and userId in ({among})")
+        connection.execute(SessionModel.remove_group_sessions(group_id, user_ids, now))
+
+    # muting
+
+    def shield(self, user_id: int, group_id: int, status: int) -> bool:
+        """Mute or unmute a group for a user; False when they are not in it. The group must exist."""
+        if self._members.join_times([(group_id, user_id)])[0] is None:
+            return False
+        self._group_set.run([("HSET", names.group_set_key(group_id), names.shield_field(user_id), status)])
+        return True
+
+    def shields(self, wanted: Sequence[tuple[int, Sequence[int]]]) -> list[list[int]]:
+        """For each group and its users: the users' mute status, 0 when unset."""
+        asked = [entry for entry in wanted if entry[1]]
+        replies = iter(self._group_set.run([("HMGET", names.group_set_key(group_id), *map(names.shield_field, users)) for group_id, users in asked]))
+        return [[number(status) for status in next(replies)] if users else [] for _, users in wanted]

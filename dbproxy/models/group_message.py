@@ -1,0 +1,209 @@
+"""GroupMessage: group messages, their history and their unread counters. Any thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+
+from dbproxy.models import names
+from dbproxy.models.group_members import GroupMembers
+from dbproxy.models.history import HISTORY_COLUMNS, MAX_BY_ID, MAX_LIST, LastMessage, StoredMessage, last_messages, read_history, union
+from dbproxy.models.message_store import BeginAgainError, Draft, MessageStore, Opened, missing_session_locks
+from dbproxy.models.session import GROUP, SessionModel
+from dbproxy.stores.cache import CacheCommand, CachePool, number
+from dbproxy.stores.mysql import DBConn, DBPool
+
+logger = logging.getLogger(__name__)
+
+COPIES_PER_PIPELINE = 1000
+"""Counters written with one pipeline when a whole group's have to be made again."""
+
+
+class GroupMessageModel(MessageStore):
+    """IMGroupMessage_0..7 by group id, and the group counters.
+
+    Unread is a difference of two counters, the group's and the user's copy of it, so that a message to a group of 5,000 costs one
+    increment.
+    """
+
+    session_type = GROUP
+
+    def __init__(
+        self,
+        master: DBPool,
+        slave: DBPool,
+        unread: CachePool,
+        members: GroupMembers,
+        content_limit: int,
+        lock_timeout: float,
+        look_timeout: float,
+    ) -> None:
+        super().__init__(master, unread, content_limit, lock_timeout, look_timeout)
+        self._slave = slave
+        self._members = members
+
+    # history
+
+    def list(self, wanted: Sequence[tuple[int, int, int, int]]) -> list[list[StoredMessage]]:
+        """For each (user id, group id, msg_id_begin, msg_cnt): the messages from msg_id_begin (0: the newest) downwards, newest first,
+        none from before the user joined."""
+        queries: dict[int, str] = {}
+        joined = self._members.join_times([(group_id, user_id) for user_id, group_id, _, _ in wanted])
+        for index, ((_, group_id, begin, count), since) in enumerate(zip(wanted, joined, strict=True)):
+            if since is not None:
+                below = f" and msgId<={begin}" if begin else ""
+                queries[index] = (
+                    f"force index (idx_groupId_status_created) where groupId={group_id} and status=0{below} and created>={since} "
+                    f"order by created desc,id desc limit {min(count, MAX_LIST)}"
+                )
+        return self._history([group_id for _, group_id, _, _ in wanted], queries)
+
+    def by_id(self, wanted: Sequence[tuple[int, int, Sequence[int]]]) -> list[list[StoredMessage]]:
+        """For each (user id, group id, msg_ids): those messages, newest first, at most 100, none from before the user joined."""
+        queries: dict[int, str] = {}
+        joined = self._members.join_times([(group_id, user_id) for user_id, group_id, _ in wanted])
+        for index, ((_, group_id, msg_ids), since) in enumerate(zip(wanted, joined, strict=True)):
+            if since is not None and msg_ids:
+                among = ",".join(map(str, set(msg_ids)))
+                queries[index] = (
+                    f"where groupId={group_id} and status=0 and created>={since} and msgId in ({among}) "
+                    f"order by created desc,id desc limit {MAX_BY_ID}"
+                )
+        return self._history([group_id for _, group_id, _ in wanted], queries)
+
+    def last(self, group_ids: Iterable[int]) -> dict[int, LastMessage]:
+        """The last visible message of each group that has one."""
+        queries = [
+            f"(select {group_id},msgId,type,userId,content from {names.group_message_table(group_id)} "
+            f"force index (idx_groupId_status_created) "
+            f"where groupId={group_id} and status=0 order by created desc,id desc limit 1)"
+            for group_id in set(group_ids)
+        ]
+        if not queries:
+            return {}
+        return last_messages(self._slave.read(lambda connection: connection.script(union(queries))))
+
+    def _history(self, group_ids: Sequence[int], queries: Mapping[int, str]) -> list[list[StoredMessage]]:
+        if not queries:
+            return [[] for _ in group_ids]
+        texts = [
+            f"(select {HISTORY_COLUMNS.format(index=index, sender='userId')} from {names.group_message_table(group_ids[index])} {query})"
+            for index, query in queries.items()
+        ]
+        return read_history(self._slave.read(lambda connection: connection.script(union(texts))), len(group_ids))
+
+    # unread counters
+
+    def unread(self, groups_of: Mapping[int, Sequence[int]]) -> dict[int, dict[int, int]]:
+        """For each user and the groups they are in: how many messages of which group they have not read; only groups with some."""
+        group_ids = list(dict.fromkeys(group_id for groups in groups_of.values() for group_id in groups))
+        memberships = [(user_id, group_id) for user_id, groups in groups_of.items() for group_id in groups]
+        commands: list[CacheCommand] = [("HGET", names.group_count_key(group_id), names.COUNT_FIELD) for group_id in group_ids]
+        commands += [("HGET", names.user_group_count_key(*membership), names.COUNT_FIELD) for membership in memberships]
+        replies = self._unread.run(commands)
+        counts = {group_id: number(reply) for group_id, reply in zip(group_ids, replies[: len(group_ids)], strict=True)}
+        unread: dict[int, dict[int, int]] = {user_id: {} for user_id in groups_of}
+        for (user_id, group_id), copy in zip(memberships, replies[len(group_ids) :], strict=True):
+            difference = counts[group_id] - number(copy)
+            if difference > 0:
+                unread[user_id][group_id] = difference
+        return unread
+
+    def clear_unread(self, memberships: Sequence[tuple[int, int]]) -> None:
+        """For each (user id, group id): nothing of the group is unread for the user; a group without a counter leaves nothing."""
+        group_ids = list(dict.fromkeys(group_id for _, group_id in memberships))
+        replies = self._unread.run([("HGET", names.group_count_key(group_id), names.COUNT_FIELD) for group_id in group_ids])
+        counts = dict(zip(group_ids, replies, strict=True))
+        commands: list[CacheCommand] = [
+            ("HSET", names.user_group_count_key(user_id, group_id), names.COUNT_FIELD, counts[group_id])
+            for user_id, group_id in memberships
+            if counts[group_id] is not None
+        ]
+        self._unread.run(commands)
+
+    def reset_ids(self, group_id: int) -> None:
+        """Let the msg_ids of a new group begin at 1."""
+        self._unread.run([("SET", names.group_msg_id_key(group_id), 0)])
+
+    # storing
+
+    def _open(self, connection: DBConn, drafts: Sequence[Draft], lock_names: frozenset[str], now: int) -> Opened:
+        for draft in drafts:
+            draft.conversation_id = draft.to_id
+        group_ids = {draft.to_id for draft in drafts}
+        keys = list(dict.fromkeys((draft.from_id, draft.to_id) for draft in drafts))
+        _, _, rows, last = connection.script(
+            ("begin", self._lock_query(group_ids), SessionModel.find_query(keys, GROUP), self._last_ids_query(group_ids))
+        )
+        sessions = SessionModel.rows_of(keys, rows)
+        needed = missing_session_locks(sessions, lambda key: GroupMembers.lock_name(key[1]), lock_names)
+        if needed:
+            raise BeginAgainError(needed)
+        return Opened({int(group_id): int(msg_id) for group_id, msg_id in last}, frozenset(), sessions, lambda: None)
+
+    @staticmethod
+    def _last_ids_query(group_ids: Iterable[int]) -> str:
+        """Largest msg_id by group; it reads one index entry each, however long the history is."""
+        tables: dict[str, list[str]] = {}
+        for group_id in group_ids:
+            tables.setdefault(names.group_message_table(group_id), []).append(str(group_id))
+        return " union all ".join(
+            f"(select groupId,max(msgId) from {table} where groupId in ({','.join(ids)}) group by groupId)"
+            for table, ids in sorted(tables.items())
+        )
+
+    def _lock_query(self, conversation_ids: Iterable[int]) -> str:
+        return f"select id from IMGroup where id in ({','.join(map(str, sorted(conversation_ids)))}) order by id for update"
+
+    def _table(self, conversation_id: int) -> str:
+        return names.group_message_table(conversation_id)
+
+    def _insert(self, table: str, rows: Sequence[str]) -> str:
+        return f"insert into {table} (groupId,userId,msgId,content,type,status,created,updated) values {','.join(rows)}"
+
+    def _values(self, connection: DBConn, draft: Draft) -> str:
+        content = connection.escape_string(draft.content.decode())
+        return f"({draft.to_id},{draft.from_id},{draft.msg_id},'{content}',{draft.msg_type},0,{draft.created},{draft.created})"
+
+    def _stored_query(self, draft: Draft) -> str:
+        table = names.group_message_table(draft.to_id)
+        return f"select content from {table} where groupId={draft.to_id} and msgId={draft.msg_id} and userId={draft.from_id}"
+
+    def _counter_key(self, conversation_id: int) -> str:
+        return names.group_msg_id_key(conversation_id)
+
+    def _extra_statements(self, drafts: Sequence[Draft], now: int) -> list[str]:
+        ids = ",".join(map(str, sorted({draft.to_id for draft in drafts})))
+        return [f"update IMGroup set lastChated={now} where id in ({ids})"]
+
+    def _count(self, drafts: Sequence[Draft]) -> None:
+        """Raise the groups' counters; the copies of the senders get the value that the counter had with their last message."""
+        by_group: dict[int, list[Draft]] = {}
+        for draft in drafts:
+            by_group.setdefault(draft.to_id, []).append(draft)
+        commands: list[CacheCommand] = [
+            ("HINCRBY", names.group_count_key(group_id), names.COUNT_FIELD, len(sent)) for group_id, sent in by_group.items()
+        ]
+        copies: dict[str, int] = {}
+        for (group_id, sent), count in zip(by_group.items(), self._unread.run(commands), strict=True):
+            total = count
+            if count == len(sent) and sent[0].msg_id > 1:
+                total += self._restore_count(group_id, sent[0].msg_id - 1)
+            for position, draft in enumerate(sent):
+                copies[names.user_group_count_key(draft.from_id, group_id)] = total - len(sent) + position + 1
+        self._unread.run([("HSET", key, names.COUNT_FIELD, copy) for key, copy in copies.items()])
+
+    def _restore_count(self, group_id: int, before: int) -> int:
+        """Redis had lost the group's counter: go on from the number of messages ``before`` ours, and let nobody see more as unread
+        than what comes now. Copies that are still there stay. Returns what was added."""
+        logger.warning("group %d: Redis had lost its counter, it goes on from %d", group_id, before)
+        users = self._members.of((group_id,)).get(group_id, [])
+        for start in range(0, len(users), COPIES_PER_PIPELINE):
+            self._unread.run(
+                [
+                    ("HSETNX", names.user_group_count_key(user_id, group_id), names.COUNT_FIELD, before)
+                    for user_id in users[start : start + COPIES_PER_PIPELINE]
+                ]
+            )
+        self._unread.run([("HINCRBY", names.group_count_key(group_id), names.COUNT_FIELD, before)])
+        return before

@@ -1,0 +1,210 @@
+"""Message: one-to-one messages, their history and their unread counters. Any thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from dbproxy.models import names
+from dbproxy.models.history import HISTORY_COLUMNS, MAX_BY_ID, MAX_LIST, LastMessage, StoredMessage, last_messages, read_history, union
+from dbproxy.models.message_store import BeginAgainError, Draft, MessageStore, Opened, missing_session_locks
+from dbproxy.models.relation import Pair, RelationModel, pair_of
+from dbproxy.models.session import SINGLE, SessionKey, SessionModel
+from dbproxy.stores.cache import CacheCommand, CachePool, number, pairs
+from dbproxy.stores.mysql import DBConn, DBPool, Result, Row
+
+FIND_ATTEMPTS = 3
+"""How often a look-up begins anew because a remembered relate_id turned out to be wrong."""
+
+
+class MessageModel(MessageStore):
+    """IMMessage_0..7 by relate_id, and the hash ``unread_{user}``."""
+
+    session_type = SINGLE
+
+    def __init__(
+        self,
+        master: DBPool,
+        slave: DBPool,
+        unread: CachePool,
+        relations: RelationModel,
+        content_limit: int,
+        lock_timeout: float,
+        look_timeout: float,
+    ) -> None:
+        super().__init__(master, unread, content_limit, lock_timeout, look_timeout)
+        self._slave = slave
+        self._relations = relations
+
+    def store(self, drafts: Sequence[Draft]) -> None:
+        """Store one-to-one messages; see MessageStore. To oneself, from or to user 0: refused."""
+        super().store([draft for draft in drafts if draft.from_id != draft.to_id and draft.from_id and draft.to_id])
+
+    # history
+
+    def list(self, wanted: Sequence[tuple[int, int, int, int]]) -> list[list[StoredMessage]]:
+        """For each (user id, peer id, msg_id_begin, msg_cnt): the messages from msg_id_begin (0: the newest) downwards, newest first."""
+
+        def query(relate_id: int, index: int) -> str:
+            _, _, begin, count = wanted[index]
+            below = f" and msgId<={begin}" if begin else ""
+            return (
+                f"from {names.message_table(relate_id)} force index (idx_relateId_status_created) "
+                f"where relateId={relate_id} and status=0{below} order by created desc,id desc limit {min(count, MAX_LIST)}"
+            )
+
+        return self._history([(user_id, peer_id) for user_id, peer_id, _, _ in wanted], query)
+
+    def by_id(self, wanted: Sequence[tuple[int, int, Sequence[int]]]) -> list[list[StoredMessage]]:
+        """For each (user id, peer id, msg_ids): those messages, newest first, at most 100."""
+
+        def query(relate_id: int, index: int) -> str | None:
+            msg_ids = wanted[index][2]
+            if not msg_ids:
+                return None
+            among = ",".join(map(str, set(msg_ids)))
+            return (
+                f"from {names.message_table(relate_id)} where relateId={relate_id} and status=0 and msgId in ({among}) "
+                f"order by created desc,id desc limit {MAX_BY_ID}"
+            )
+
+        return self._history([(user_id, peer_id) for user_id, peer_id, _ in wanted], query)
+
+    def last(self, wanted: Iterable[Pair]) -> dict[Pair, LastMessage]:
+        """The last visible message of each pair of users that has one."""
+
+        def read(relations: dict[Pair, int], confirm: str) -> tuple[Sequence[Row], dict[Pair, LastMessage]]:
+            queries = [
+                f"(select {relate_id},msgId,type,fromId,content from {names.message_table(relate_id)} "
+                f"force index (idx_relateId_status_created) "
+                f"where relateId={relate_id} and status=0 order by created desc,id desc limit 1)"
+                for relate_id in relations.values()
+            ]
+            rows, *results = self._slave.read(lambda connection: connection.script((confirm, *union(queries))))
+            by_relation = last_messages(results)
+            return rows, {pair: by_relation[relate_id] for pair, relate_id in relations.items() if relate_id in by_relation}
+
+        return self._with_relations(set(wanted), read, {})
+
+    def _history(self, conversations: Sequence[SessionKey], query: Callable[[int, int], str | None]) -> list[list[StoredMessage]]:
+        asked = [pair_of(*conversation) for conversation in conversations]
+
+        def read(relations: dict[Pair, int], confirm: str) -> tuple[Sequence[Row], list[list[StoredMessage]]]:
+            queries = {}
+            for index, pair in enumerate(asked):
+                relate_id = relations.get(pair)
+                text = None if relate_id is None else query(relate_id, index)
+                if text is not None:
+                    queries[index] = f"(select {HISTORY_COLUMNS.format(index=index, sender='fromId')} {text})"
+            rows, *results = self._slave.read(lambda connection: connection.script((confirm, *union(queries.values()))))
+            return rows, read_history(results, len(asked))
+
+        return self._with_relations(set(asked), read, [[] for _ in asked])
+
+    def _with_relations(
+        self, asked: set[Pair], read: Callable[[dict[Pair, int], str], tuple[Sequence[Row], Result]], nothing: Result
+    ) -> Result:
+        """Call ``read`` with the relations of the pairs and the query that confirms them, until they are confirmed."""
+        for _ in range(FIND_ATTEMPTS):
+            relations = self._relations.find(self._slave, asked)
+            if not relations:
+                return nothing
+            rows, result = read(relations, self._relations.confirm_query(relations.values()))
+            if self._relations.confirm(relations, rows):
+                return result
+        return nothing
+
+    # unread counters
+
+    def unread(self, user_ids: Sequence[int]) -> dict[int, dict[int, int]]:
+        """For each user: how many messages of whom they have not read."""
+        replies = self._unread.run([("HGETALL", names.unread_key(user_id)) for user_id in user_ids])
+        return {
+            user_id: {number(peer): number(count) for peer, count in pairs(reply).items() if number(count) > 0}
+            for user_id, reply in zip(user_ids, replies, strict=True)
+        }
+
+    def clear_unread(self, user_id: int, peer_id: int) -> None:
+        """Forget what the user has not read from the peer."""
+        self._unread.run([("HDEL", names.unread_key(user_id), peer_id)])
+
+    # storing
+
+    def _open(self, connection: DBConn, drafts: Sequence[Draft], lock_names: frozenset[str], now: int) -> Opened:
+        conversation_pairs = dict.fromkeys(pair_of(draft.from_id, draft.to_id) for draft in drafts)
+        relations = self._relations.find(connection, conversation_pairs)
+        new_pairs = [pair for pair in conversation_pairs if pair not in relations]
+        needed = {RelationModel.lock_name(pair) for pair in new_pairs} - lock_names
+        if needed:
+            raise BeginAgainError(needed)
+        keys = list(dict.fromkeys(key for draft in drafts for key in ((draft.from_id, draft.to_id), (draft.to_id, draft.from_id))))
+        script = ["begin"]
+        if relations:
+            script.append(self._lock_query(relations.values()))
+        script.append(SessionModel.find_query(keys, SINGLE))
+        if relations:
+            script.append(self._last_ids_query(relations.values()))
+        results = connection.script(script)
+        if relations and not self._relations.confirm(relations, results[1]):
+            raise BeginAgainError
+        sessions = SessionModel.rows_of(keys, results[2 if relations else 1])
+        needed = missing_session_locks(sessions, lambda key: RelationModel.lock_name(pair_of(*key)), lock_names)
+        if needed:
+            raise BeginAgainError(needed)
+        created = self._relations.create(connection, new_pairs, now) if new_pairs else {}
+        if created is None:
+            raise BeginAgainError
+        last_ids: dict[int, int] = {}
+        for relate_id, last in results[3] if relations else ():
+            last_ids[int(relate_id)] = max(last_ids.get(int(relate_id), 0), int(last))
+        relations |= created
+        for draft in drafts:
+            draft.conversation_id = relations[pair_of(draft.from_id, draft.to_id)]
+        return Opened(last_ids, frozenset(created.values()), sessions, lambda: self._relations.remember(created))
+
+    @staticmethod
+    def _last_ids_query(relate_ids: Iterable[int]) -> str:
+        """Largest msg_id by relation and status; grouped like this it reads one index entry each, however long the history is."""
+        tables: dict[str, list[str]] = {}
+        for relate_id in relate_ids:
+            tables.setdefault(names.message_table(relate_id), []).append(str(relate_id))
+        return " union all ".join(
+            f"(select relateId,max(msgId) from {table} where relateId in ({','.join(ids)}) group by relateId,status)"
+            for table, ids in sorted(tables.items())
+        )
+
+    def _lock_query(self, conversation_ids: Iterable[int]) -> str:
+        return self._relations.confirm_query(conversation_ids, lock=True)
+
+    def _table(self, conversation_id: int) -> str:
+        return names.message_table(conversation_id)
+
+    def _insert(self, table: str, rows: Sequence[str]) -> str:
+        return f"insert into {table} (relateId,fromId,toId,msgId,content,type,status,created,updated) values {','.join(rows)}"
+
+    def _values(self, connection: DBConn, draft: Draft) -> str:
+        content = connection.escape_string(draft.content.decode())
+        created = draft.created
+        return (
+            f"({draft.conversation_id},{draft.from_id},{draft.to_id},{draft.msg_id},'{content}',{draft.msg_type},0,{created},{created})"
+        )
+
+    def _stored_query(self, draft: Draft) -> str:
+        table = names.message_table(draft.conversation_id)
+        return f"select content from {table} where relateId={draft.conversation_id} and msgId={draft.msg_id} and fromId={draft.from_id}"
+
+    def _counter_key(self, conversation_id: int) -> str:
+        return names.msg_id_key(conversation_id)
+
+    def _extra_statements(self, drafts: Sequence[Draft], now: int) -> list[str]:
+        return []
+
+    def _count(self, drafts: Sequence[Draft]) -> None:
+        counts: dict[tuple[int, int], int] = {}
+        for draft in drafts:
+            key = (draft.to_id, draft.from_id)
+            counts[key] = counts.get(key, 0) + 1
+        commands: list[CacheCommand] = [
+            ("HINCRBY", names.unread_key(user_id), peer_id, count) for (user_id, peer_id), count in counts.items()
+        ]
+        self._unread.run(commands)

@@ -1,0 +1,296 @@
+"""Storing runs of messages: one transaction for all messages of a run, whatever their conversations. Any thread.
+
+What is promised: a draft whose msg_id is not 0 afterwards has exactly one row with that id, and an id is never given twice within a
+conversation. How:
+
+- the transaction begins by locking one row per conversation (the relation, the group), so nobody else gives out ids for it, on this
+  proxy or another, before ours are committed or gone;
+- the ids come from the counters in Redis, as the original's do, but are checked against the largest stored one under that lock. A
+  counter that Redis lost, or brought back from an old snapshot, is set right;
+- when the connection is lost during the commit, the same lock is taken on a new one (so the old transaction is over) and the rows
+  are looked for. Only when they are not there may the transaction run again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pymysql
+
+from dbproxy.errors import DeadlockError, OutcomeUnknownError, StatementError, StoreError, StoreUnavailableError
+from dbproxy.models.session import SessionKey, SessionModel, SessionRows
+from dbproxy.stores.cache import CacheCommand, CachePool
+from dbproxy.stores.mysql import DBConn, DBPool, Row, SessionOfServer
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 5
+"""How often a transaction is begun before its messages are refused (deadlocks, rows made by others, lost connections)."""
+
+LOOK_PAUSE = 0.25
+"""Seconds between two attempts to find out what became of a commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSound:
+    """A sound that lies on the file server: where, how many bytes, how many seconds."""
+
+    path: str
+    size: int
+    duration: int
+
+
+@dataclass(slots=True, eq=False)
+class Draft:
+    """A message to be stored. ``to_id`` is a user or a group; ``created`` is unix seconds; ``msg_id`` 0 means not stored (yet)."""
+
+    from_id: int
+    to_id: int
+    msg_type: int
+    created: int
+    content: bytes
+    sound: StoredSound | None = None
+    conversation_id: int = 0
+    """relate_id or group id."""
+    msg_id: int = 0
+
+
+class BeginAgainError(Exception):
+    """What the transaction was begun with is not true (any more); ``lock_names`` must be held when it begins anew."""
+
+    def __init__(self, lock_names: Iterable[str] = ()) -> None:
+        super().__init__()
+        self.lock_names = frozenset(lock_names)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the opening of a transaction has found: the conversations are locked."""
+
+    last_ids: Mapping[int, int]
+    """conversation id → largest stored msg_id (0: none)."""
+    new_ids: frozenset[int]
+    """Conversations that this transaction makes."""
+    sessions: SessionRows
+    remember: Callable[[], None]
+    """To be called after the commit."""
+
+
+class MessageStore(ABC):
+    """What one-to-one and group messages have in common; the subclasses know tables, keys and counters."""
+
+    session_type: int
+
+    def __init__(self, master: DBPool, unread: CachePool, content_limit: int, lock_timeout: float, look_timeout: float) -> None:
+        """``content_limit``: characters that the content column takes. ``lock_timeout``: seconds to wait for a named lock.
+        ``look_timeout``: seconds after which finding out about a lost commit is given up."""
+        self._master = master
+        self._unread = unread
+        self._content_limit = content_limit
+        self._lock_timeout = lock_timeout
+        self._look_timeout = look_timeout
+
+    def store(self, drafts: Sequence[Draft]) -> None:
+        """Store drafts in the order given and set their ``msg_id``; those that cannot be stored keep 0 and leave nothing behind.
+
+        Never raises a StoreError: what a backend refuses is logged.
+        """
+        drafts = [draft for draft in drafts if self._is_storable(draft)]
+        if not drafts:
+            return
+        try:
+            self._store_run(drafts)
+        except StatementError as error:
+            if len(drafts) == 1 or isinstance(error, DeadlockError):
+                self._refuse(drafts, error)
+                return
+            for draft in drafts:  # one bad message must not take the others of its run with it
+                draft.msg_id = 0
+            for draft in drafts:
+                try:
+                    self._store_run([draft])
+                except StoreError as alone:
+                    self._refuse([draft], alone)
+        except StoreError as error:
+            self._refuse(drafts, error)
+
+    @abstractmethod
+    def _open(self, connection: DBConn, drafts: Sequence[Draft], lock_names: frozenset[str], now: int) -> Opened:
+        """Begin the transaction, lock the conversations and set ``conversation_id`` of the drafts.
+
+        Raises:
+            BeginAgainError: it needs locks that are not held, or what was remembered is wrong.
+        """
+
+    @abstractmethod
+    def _lock_query(self, conversation_ids: Iterable[int]) -> str:
+        """The query that locks the rows of these conversations."""
+
+    @abstractmethod
+    def _table(self, conversation_id: int) -> str:
+        """The table of a conversation's messages."""
+
+    @abstractmethod
+    def _insert(self, table: str, rows: Sequence[str]) -> str:
+        """The statement that inserts rows of ``_values``."""
+
+    @abstractmethod
+    def _values(self, connection: DBConn, draft: Draft) -> str:
+        """One row of ``_insert``."""
+
+    @abstractmethod
+    def _stored_query(self, draft: Draft) -> str:
+        """The query that finds the content of the message with the draft's id and sender."""
+
+    @abstractmethod
+    def _counter_key(self, conversation_id: int) -> str:
+        """The Redis key of a conversation's last msg_id."""
+
+    @abstractmethod
+    def _extra_statements(self, drafts: Sequence[Draft], now: int) -> list[str]:
+        """What else belongs into the transaction."""
+
+    @abstractmethod
+    def _count(self, drafts: Sequence[Draft]) -> None:
+        """Raise the unread counters for stored messages."""
+
+    def _is_storable(self, draft: Draft) -> bool:
+        """Whether the content column will take it; checked first, so that a refused message leaves no session behind."""
+        if draft.sound is not None:
+            return True
+        try:
+            text = draft.content.decode()
+        except UnicodeDecodeError:
+            logger.warning("message refused: not UTF-8 [from=%d to=%d]", draft.from_id, draft.to_id)
+            return False
+        if len(text) > self._content_limit:
+            logger.warning(
+                "message refused: %d characters, %d fit [from=%d to=%d]", len(text), self._content_limit, draft.from_id, draft.to_id
+            )
+            return False
+        return True
+
+    def _store_run(self, drafts: Sequence[Draft]) -> None:
+        lock_names: frozenset[str] = frozenset()
+        for attempt in range(1, ATTEMPTS + 1):
+            now = int(time.time())
+            tries: list[SessionOfServer] = []
+            try:
+                remember = self._run_transaction(drafts, lock_names, now, tries)
+                break
+            except BeginAgainError as again:
+                lock_names |= again.lock_names
+                if attempt == ATTEMPTS:
+                    raise StoreUnavailableError("the rows of a conversation kept changing under our hands") from None
+            except DeadlockError:
+                if attempt == ATTEMPTS:
+                    raise
+                time.sleep(random.uniform(0, 0.02 * attempt))
+            except OutcomeUnknownError as error:
+                logger.warning("%s; looking for the messages", error)
+                if self._find_out(drafts, tries):
+                    remember = _nothing
+                    break
+                if attempt == ATTEMPTS:
+                    raise
+            except StoreUnavailableError as error:
+                if attempt > 1 or not isinstance(error.__cause__, pymysql.err.Error):
+                    raise
+        remember()
+        try:
+            self._count(drafts)
+        except StoreError as error:
+            logger.error("%d messages are stored, but their unread counters could not be raised: %s", len(drafts), error)
+
+    def _run_transaction(
+        self, drafts: Sequence[Draft], lock_names: frozenset[str], now: int, tries: list[SessionOfServer]
+    ) -> Callable[[], None]:
+        with self._master.connection() as connection, connection.named_locks(tuple(lock_names), self._lock_timeout):
+            tries.append(connection.server_session)
+            opened = self._open(connection, drafts, lock_names, now)
+            self._number(drafts, opened)
+            statements = SessionModel.touch_statements(opened.sessions, self.session_type, now)
+            for draft in drafts:
+                if draft.sound is not None:
+                    connection.execute(
+                        "insert into IMAudio (fromId,toId,path,size,duration,created) values (%s,%s,%s,%s,%s,%s)",
+                        (draft.from_id, draft.to_id, draft.sound.path, draft.sound.size, draft.sound.duration, draft.created),
+                    )
+                    draft.content = b"%d" % connection.insert_id()
+            rows: dict[str, list[str]] = {}
+            for draft in drafts:
+                rows.setdefault(self._table(draft.conversation_id), []).append(self._values(connection, draft))
+            statements += [self._insert(table, values) for table, values in sorted(rows.items())]
+            statements += self._extra_statements(drafts, now)
+            connection.commit_script(statements)
+            return opened.remember
+
+    def _number(self, drafts: Sequence[Draft], opened: Opened) -> None:
+        """Give the drafts their ids. We hold the locks of the conversations, so nobody else gives out ids for them now."""
+        counts: dict[int, int] = {}
+        for draft in drafts:
+            counts[draft.conversation_id] = counts.get(draft.conversation_id, 0) + 1
+        commands: list[CacheCommand] = [("SET", self._counter_key(new), 0) for new in opened.new_ids]
+        commands += [("INCRBY", self._counter_key(conversation_id), count) for conversation_id, count in counts.items()]
+        replies = self._unread.run(commands)[len(opened.new_ids) :]
+        next_ids: dict[int, int] = {}
+        repairs: list[CacheCommand] = []
+        for (conversation_id, count), last in zip(counts.items(), replies, strict=True):
+            before = last - count
+            stored = opened.last_ids.get(conversation_id, 0)
+            if before < stored:
+                logger.warning("counter %s was behind the stored messages: %d < %d", self._counter_key(conversation_id), before, stored)
+                before = stored
+                repairs.append(("SET", self._counter_key(conversation_id), stored + count))
+            next_ids[conversation_id] = before + 1
+        self._unread.run(repairs)
+        for draft in drafts:
+            draft.msg_id = next_ids[draft.conversation_id]
+            next_ids[draft.conversation_id] += 1
+
+    def _find_out(self, drafts: Sequence[Draft], tries: Sequence[SessionOfServer]) -> bool:
+        """Whether the transaction that carried these drafts was committed; waits until the question can be answered.
+
+        Raises:
+            StoreError: the server did not come back in time.
+        """
+        deadline = time.monotonic() + self._look_timeout
+        while True:
+            try:
+                return self._look(drafts, tries)
+            except StoreError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(LOOK_PAUSE)
+
+    def _look(self, drafts: Sequence[Draft], tries: Sequence[SessionOfServer]) -> bool:
+        with self._master.connection() as connection:
+            for server_session in tries:
+                connection.kill(server_session)  # so that its transaction ends now, one way or the other
+        with self._master.connection() as connection:
+            connection.execute("begin")
+            connection.select(self._lock_query({draft.conversation_id for draft in drafts}))
+            rows: Sequence[Row] = connection.select(self._stored_query(drafts[0]))
+            connection.execute("rollback")
+        stored = any(row[0] == drafts[0].content for row in rows)
+        logger.warning("the commit of %d messages had %s", len(drafts), "happened" if stored else "not happened")
+        return stored
+
+    def _refuse(self, drafts: Sequence[Draft], error: StoreError) -> None:
+        for draft in drafts:
+            draft.msg_id = 0
+        logger.error("%d messages refused, the first [from=%d to=%d]: %s", len(drafts), drafts[0].from_id, drafts[0].to_id, error)
+
+
+def missing_session_locks(sessions: SessionRows, name_of: Callable[[SessionKey], str], held: frozenset[str]) -> frozenset[str]:
+    """The named locks that are still needed to add the missing sessions."""
+    return frozenset(name_of(key) for key in sessions.missing) - held
+
+
+def _nothing() -> None:
+    """What is to be remembered after a commit that was only found."""

@@ -1,0 +1,82 @@
+"""Every table shard and every Redis key: the one place where their names are made. Pure functions, any thread."""
+
+from __future__ import annotations
+
+SHARDS = 8
+
+
+def message_table(relate_id: int) -> str:
+    """Table of the messages of a one-to-one conversation."""
+    return f"IMMessage_{relate_id % SHARDS}"
+
+
+def group_message_table(group_id: int) -> str:
+    """Table of the messages of a group."""
+    return f"IMGroupMessage_{group_id % SHARDS}"
+
+
+# pool "unread"
+
+
+def msg_id_key(relate_id: int) -> str:
+    """String: the last msg_id of a one-to-one conversation."""
+    return f"msg_id_{relate_id}"
+
+
+def group_msg_id_key(group_id: int) -> str:
+    """String: the last msg_id of a group."""
+    return f"group_msg_id_{group_id}"
+
+
+def unread_key(user_id: int) -> str:
+    """Hash: sender id → how many messages from them this user has not read."""
+    return f"unread_{user_id}"
+
+
+COUNT_FIELD = "count"
+"""The only field of the two group counters."""
+
+
+def group_count_key(group_id: int) -> str:
+    """Hash with the field ``count``: messages ever sent to the group."""
+    return f"{group_id}_im_group_msg"
+
+
+def user_group_count_key(user_id: int, group_id: int) -> str:
+    """Hash with the field ``count``: a copy of the group's count, taken when this user last wrote or read."""
+    return f"{user_id}_{group_id}_im_user_group"
+
+
+TOTAL_USER_UPDATE_KEY = "total_user_update"
+"""String: unix time of the last change of any user's data."""
+
+LAST_UPDATE_GROUP_KEY = "last_update_group"
+"""String: unix time of the last run of the group session sync."""
+
+# pool "group_member"
+
+
+def group_member_key(group_id: int) -> str:
+    """Hash: user id → unix time at which they joined; a group exists when this key does."""
+    return f"group_member_{group_id}"
+
+
+# pool "group_set"
+
+
+def group_set_key(group_id: int) -> str:
+    """Hash: see ``shield_field``."""
+    return f"group_set_{group_id}"
+
+
+def shield_field(user_id: int) -> str:
+    """Field of ``group_set_key``: 1 when this user muted the group."""
+    return f"{user_id}_1"
+
+
+# pool "token"
+
+
+def device_key(owner: bytes) -> bytes:
+    """String: of a user id, ``ios:TOKEN``, ``android:TOKEN`` or TOKEN; of a token, the user id that has it."""
+    return b"device_" + owner

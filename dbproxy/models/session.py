@@ -1,0 +1,132 @@
+"""Session: who a user talks to (IMRecentSession, one row per user, peer and type). Any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dbproxy.stores.mysql import DBConn, DBPool, Row
+
+SINGLE, GROUP = 1, 2
+"""SessionType of the protocol: the peer is a person or a group."""
+
+MAX_SESSIONS = 100
+"""Sessions in one list, at most."""
+
+SessionKey = tuple[int, int]
+"""(user id, peer id) of a session whose type is known from where the key stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A visible session; ``updated`` in unix seconds."""
+
+    user_id: int
+    peer_id: int
+    session_type: int
+    updated: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRows:
+    """Which of the wanted sessions have a row, and which have none."""
+
+    ids: tuple[int, ...]
+    missing: tuple[SessionKey, ...]
+
+
+class SessionModel:
+    """IMRecentSession."""
+
+    def __init__(self, master: DBPool, slave: DBPool) -> None:
+        self._master = master
+        self._slave = slave
+
+    def recent(self, wanted: Sequence[tuple[int, int]]) -> list[list[Session]]:
+        """For each (user id, time): the visible sessions updated after the time, newest first, at most 100."""
+        query = " union all ".join(
+            f"(select {number},userId,peerId,type,updated from IMRecentSession where userId={user_id} and status=0 and updated>{since} "
+            f"order by updated desc limit {MAX_SESSIONS})"
+            for number, (user_id, since) in enumerate(wanted)
+        )
+        lists: list[list[Session]] = [[] for _ in wanted]
+        for number, user_id, peer_id, session_type, updated in self._slave.select(query):
+            lists[int(number)].append(Session(int(user_id), int(peer_id), int(session_type), int(updated)))
+        for sessions in lists:
+            sessions.sort(key=lambda session: -session.updated)  # stable: a union need not keep the order of its parts
+        return lists
+
+    def remove(self, user_id: int, peer_id: int, session_type: int, now: int) -> bool:
+        """Make a session invisible; False when there is no visible one."""
+        with self._master.connection() as connection:
+            changed = connection.execute(
+                f"update IMRecentSession set status=1,updated={now} "
+                f"where userId={user_id} and peerId={peer_id} and type={session_type} and status=0"
+            )
+        return changed > 0
+
+    @staticmethod
+    def remove_group_sessions(group_id: int, user_ids: Iterable[int], now: int) -> str:
+        """The statement that makes the sessions of these users with a group invisible."""
+        users = ",".join(map(str, user_ids))
+        return (
+            f"update IMRecentSession set status=1,updated={now} "
+            f"where userId in ({users}) and peerId={group_id} and type={GROUP} and status=0"
+        )
+
+    @staticmethod
+    def find_query(keys: Iterable[SessionKey], session_type: int) -> str:
+        """The query whose rows ``rows_of`` takes."""
+        among = ",".join(f"({user_id},{peer_id},{session_type})" for user_id, peer_id in keys)
+        return f"select id,userId,peerId,status from IMRecentSession where (userId,peerId,type) in ({among})"
+
+    @staticmethod
+    def rows_of(keys: Sequence[SessionKey], rows: Sequence[Row]) -> SessionRows:
+        """Sort out the rows of ``find_query``. Installations may hold a session twice: then it is the visible one, or the oldest."""
+        best: dict[SessionKey, tuple[bytes, int]] = {}
+        for row_id, user_id, peer_id, status in rows:
+            key = (int(user_id), int(peer_id))
+            candidate = (status or b"0", int(row_id))
+            if key not in best or candidate < best[key]:
+                best[key] = candidate
+        return SessionRows(
+            tuple(sorted(best[key][1] for key in keys if key in best)),
+            tuple(key for key in keys if key not in best),
+        )
+
+    @staticmethod
+    def touch_statements(sessions: SessionRows, session_type: int, now: int) -> list[str]:
+        """The statements that make sessions visible with ``updated`` = now, and add those that are missing.
+
+        Who adds must hold the named lock of the conversation, because no index forbids a second row.
+        """
+        statements = []
+        if sessions.ids:
+            ids = ",".join(map(str, sessions.ids))
+            statements.append(f"update IMRecentSession set status=0,updated={now} where id in ({ids})")
+        if sessions.missing:
+            statements.append(SessionModel.add_statement(sessions.missing, session_type, now))
+        return statements
+
+    @staticmethod
+    def add_statement(keys: Iterable[SessionKey], session_type: int, now: int) -> str:
+        """The statement that adds rows for sessions that have none."""
+        rows = ",".join(f"({user_id},{peer_id},{session_type},0,{now},{now})" for user_id, peer_id in keys)
+        return f"insert into IMRecentSession (userId,peerId,type,status,created,updated) values {rows}"
+
+    @staticmethod
+    def touch_group_sessions(connection: DBConn, group_id: int, user_ids: Sequence[int], updated: int, now: int) -> None:
+        """Set ``updated`` of the group session of each user, whatever its status, and add those that are missing as of now; one transaction.
+
+        The caller holds the group's named lock.
+        """
+        keys = [(user_id, group_id) for user_id in user_ids]
+        connection.execute("begin")
+        sessions = SessionModel.rows_of(keys, connection.select(SessionModel.find_query(keys, GROUP)))
+        statements = []
+        if sessions.ids:
+            ids = ",".join(map(str, sessions.ids))
+            statements.append(f"update IMRecentSession set updated={updated} where id in ({ids})")
+        if sessions.missing:
+            statements.append(SessionModel.add_statement(sessions.missing, GROUP, now))
+        connection.commit_script(statements)

@@ -1,0 +1,161 @@
+"""Redis: connections (redis-py) in pools by purpose, one CachePool per instance of the configuration, one CacheManager for all.
+
+Any thread may use a pool. Commands go out as one pipeline and are never sent a second time: after a lost connection nobody knows
+whether an INCR has happened. redis-py retries by default, so it is told not to; its timeouts, which default to none, are set.
+A connection that died while it was idle is noticed and replaced by redis-py when it is taken from the pool.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import BlockingConnectionPool, Connection, SSLConnection
+from redis.retry import Retry
+
+from dbproxy.config import CacheInstance, Config
+from dbproxy.errors import StartupError, StoreUnavailableError
+
+logger = logging.getLogger(__name__)
+
+Argument = bytes | str | int
+CacheCommand = tuple[Argument, ...]
+
+
+def pack(commands: Sequence[CacheCommand]) -> bytes:
+    """Return the bytes of a pipeline. redis-py would pack each command and each argument through several calls of its own; this is
+    most of what a pipeline of small commands costs."""
+    parts = []
+    for command in commands:
+        parts.append(b"*%d\r\n" % len(command))
+        for argument in command:
+            data = argument if isinstance(argument, bytes) else str(argument).encode()
+            parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(parts)
+
+
+class CachePool:
+    """The connections to one Redis instance and database number, up to ``maxconncnt``; who finds none waits, but not forever."""
+
+    def __init__(self, instance: CacheInstance, config: Config) -> None:
+        self.name = instance.name
+        self._instance = instance
+        options: dict[str, Any] = {}
+        if instance.tls is not None:
+            options = {
+                "ssl_ca_certs": instance.tls.ca,
+                "ssl_certfile": instance.tls.cert,
+                "ssl_keyfile": instance.tls.key,
+                "ssl_cert_reqs": "required" if instance.tls.verify else "none",
+                "ssl_check_hostname": instance.tls.verify,
+            }
+        self._pool = BlockingConnectionPool(
+            connection_class=Connection if instance.tls is None else SSLConnection,
+            max_connections=instance.maxconncnt,
+            timeout=config.cache_pool_timeout,
+            host=instance.host,
+            port=instance.port,
+            db=instance.db,
+            username=instance.username or None,
+            password=instance.password or None,
+            socket_connect_timeout=config.cache_connect_timeout,
+            socket_timeout=config.cache_timeout,
+            socket_keepalive=True,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+            **options,
+        )
+
+    def __str__(self) -> str:
+        return f"Redis instance {self.name} at {self._instance.host}:{self._instance.port} db {self._instance.db}"
+
+    def open(self) -> None:
+        """Connect once and look whether the database answers.
+
+        Raises:
+            StartupError: naming instance, host, port and the keys to look at.
+        """
+        try:
+            self.run([("PING",)])
+        except StoreUnavailableError as error:
+            keys = ", ".join(f"{self.name}_{key}" for key in ("host", "port", "db", "username", "password"))
+            raise StartupError(f"{error} (keys {keys})") from error
+
+    def run(self, commands: Sequence[CacheCommand]) -> list[Any]:
+        """Send these commands with one round trip and return their replies in order: bytes, int, None, or a list of such.
+
+        They are not a transaction. No command gives an empty list without asking.
+
+        Raises:
+            StoreUnavailableError: no connection in time, no reply in time, the connection was lost, or a command was refused; some
+                of the commands may have been executed.
+        """
+        if not commands:
+            return []
+        try:
+            connection = self._pool.get_connection()
+        except redis.RedisError as error:
+            raise StoreUnavailableError(f"{self}: {error}") from error
+        refused: redis.ResponseError | None = None
+        replies: list[Any] = []
+        try:
+            connection.send_packed_command([pack(commands)])
+            for _ in commands:
+                try:
+                    replies.append(connection.read_response())
+                except redis.ResponseError as error:
+                    refused = error
+        except (redis.RedisError, OSError) as error:
+            connection.disconnect()
+            raise StoreUnavailableError(f"{self}: {error}") from error
+        except BaseException:
+            connection.disconnect()  # replies that nobody has read must not be taken for those of the next one
+            raise
+        finally:
+            self._pool.release(connection)
+        if refused is not None:
+            raise StoreUnavailableError(f"{self}: {refused}") from refused
+        return replies
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.disconnect()
+
+
+class CacheManager:
+    """The pools by purpose. Several may lead to the same server; that is the operator's choice and nobody else's concern."""
+
+    def __init__(self, config: Config) -> None:
+        self.pools: Mapping[str, CachePool] = {name: CachePool(instance, config) for name, instance in config.cache_instances.items()}
+        self.unread = self.pools["unread"]
+        self.group_set = self.pools["group_set"]
+        self.token = self.pools["token"]
+        self.sync = self.pools["sync"]
+        self.group_member = self.pools["group_member"]
+
+    def open(self) -> None:
+        """Connect every pool once.
+
+        Raises:
+            StartupError: a server that cannot be reached or does not let us in.
+        """
+        for pool in self.pools.values():
+            pool.open()
+
+    def close(self) -> None:
+        """Close all pools."""
+        for pool in self.pools.values():
+            pool.close()
+
+
+def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Turn the flat reply of HGETALL into a dict."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def number(value: bytes | None) -> int:
+    """Read a counter; what is not there or is no number counts as 0, and nothing counts as less."""
+    return int(value) if value is not None and value.isdigit() else 0

@@ -1,0 +1,352 @@
+"""MySQL: connections (PyMySQL) in pools (DBUtils), one DBPool per instance of the configuration, one DBManager for all.
+
+Any thread may use a pool. A connection belongs to the thread that took it until the ``with`` block ends, and a thread holds at most
+one of a pool at a time.
+
+What is different from the defaults of the libraries, and why:
+
+- nothing connects, pings or resets under the pool's lock: DBUtils gets connections that are not connected yet (``DBConn`` connects
+  when it is first used), ``ping=0`` and ``reset=False``;
+- nothing is executed again behind our back: DBUtils repeats a statement after the errors named in ``failures``, so it is given only
+  the one that PyMySQL raises before it sends anything;
+- a connection that died while it was idle is noticed for the price of one ``poll``: an idle MySQL connection has nothing to say, so
+  one that is readable has been closed by the server (wait_timeout, KILL, a restart).
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+import pymysql
+from dbutils.pooled_db import PooledDB
+from pymysql.constants import CLIENT, CR, ER, SERVER_STATUS
+from pymysql.converters import encoders
+
+from dbproxy.config import Config, DBInstance, TlsSettings
+from dbproxy.errors import DeadlockError, OutcomeUnknownError, StartupError, StatementError, StoreUnavailableError
+
+logger = logging.getLogger(__name__)
+
+Row = tuple[Any, ...]
+"""A row as the server sent it: bytes, or None for NULL. Numbers are left to ``int``, text to ``decode``: what is not needed costs nothing."""
+
+Result = TypeVar("Result")
+
+_ROLLED_BACK = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT}
+_SERVER_GOES_AWAY = {ER.SERVER_SHUTDOWN, ER.CON_COUNT_ERROR, 1927, 3024, 1969}  # 1927 KILLed, 3024/1969 statement time exceeded
+_MINIMUM_IDLE = 2
+
+
+SessionOfServer = tuple[int, int]
+"""How the server knows a connection: thread id and the port it comes from."""
+
+
+class DBConn(pymysql.connections.Connection[Any]):
+    """One MySQL connection. It connects when it is first used, and again after it was lost outside of a transaction."""
+
+    def __init__(self, instance: DBInstance, config: Config, tls: ssl.SSLContext | None) -> None:
+        session = (
+            f"set sql_mode='STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout={max(1, round(config.db_lock_timeout))}"
+        )
+        super().__init__(
+            host=instance.host,
+            port=instance.port,
+            user=instance.username,
+            password=instance.password,
+            database=instance.dbname,
+            charset="utf8mb4",
+            use_unicode=False,
+            conv=encoders,
+            autocommit=True,
+            init_command=session,
+            connect_timeout=max(1, round(config.db_connect_timeout)),
+            read_timeout=config.db_timeout,
+            write_timeout=config.db_timeout,
+            client_flag=CLIENT.MULTI_STATEMENTS,
+            ssl=tls,
+            ssl_disabled=tls is None,
+            defer_connect=True,
+        )
+        self.committing = False
+
+    def revive(self) -> None:
+        """Make sure that the connection can be used: connect if it is closed, or if the server has closed it meanwhile.
+
+        Raises:
+            pymysql.err.OperationalError: the server cannot be reached.
+        """
+        self.committing = False
+        if self.open:
+            poll = select.poll()
+            poll.register(self._sock, select.POLLIN)
+            if not poll.poll(0):
+                return
+            self.discard()
+        self.connect()
+
+    def discard(self) -> None:
+        """Close the socket without a farewell to the server; the next ``revive`` connects anew."""
+        self._force_close()
+
+    def end_transaction(self) -> None:
+        """Roll back what is open, if anything is; a connection on which that fails is discarded, and the server rolls back."""
+        try:
+            if self.open and self.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
+                self.rollback()
+        except pymysql.err.Error:
+            self.discard()
+
+    def commit_script(self, statements: Sequence[str]) -> None:
+        """Execute these statements and ``commit`` with one round trip; losing the connection now leaves the outcome unknown."""
+        self.committing = True
+        self.script((*statements, "commit"))
+        self.committing = False
+
+    @property
+    def server_session(self) -> SessionOfServer:
+        """What ``kill`` needs to find this connection on the server."""
+        return int(self.thread_id()), self._sock.getsockname()[1]
+
+    def kill(self, session: SessionOfServer) -> None:
+        """End another connection of ours on the server, if it is still there. The port is compared as well: a server that was started
+        again counts its threads from 1, and the number may be somebody else's by now."""
+        thread_id, port = session
+        if self.select(f"select 1 from information_schema.processlist where id={thread_id} and host like '%:{port}'"):
+            try:
+                self.execute(f"kill {thread_id}")
+            except pymysql.err.OperationalError as error:
+                if not self.open:
+                    raise
+                logger.debug("connection %d is gone already: %s", thread_id, error)
+
+    @contextmanager
+    def named_locks(self, names: Sequence[str], timeout: float) -> Iterator[None]:
+        """Hold the server's named locks for the length of the block. They order what no row exists for yet, also between proxies.
+
+        Raises:
+            StoreUnavailableError: one was not free within ``timeout`` seconds.
+        """
+        names = sorted(set(names))  # everybody takes them in this order, so nobody waits in a circle
+        if not names:
+            yield
+            return
+        quoted = [self.literal(name) for name in names]
+        try:
+            got = self.select("select " + ",".join(f"get_lock({name},{timeout:.1f})" for name in quoted))[0]
+            if got.count(b"1") < len(names):
+                raise StoreUnavailableError(f"the locks {', '.join(names)} were not free within {timeout:g} s")
+            yield
+        finally:
+            try:
+                if self.open:
+                    self.execute("do " + ",".join(f"release_lock({name})" for name in quoted))
+            except pymysql.err.Error:
+                self.discard()  # the server releases what a closed connection held
+
+    def execute(self, statement: str, arguments: Sequence[Any] = ()) -> int:
+        """Execute one statement; the number of rows that it changed (0 when they already had these values)."""
+        return int(self.query(statement % tuple(map(self.literal, arguments)) if arguments else statement))
+
+    def select(self, statement: str, arguments: Sequence[Any] = ()) -> Sequence[Row]:
+        """Execute one query and return its rows."""
+        self.execute(statement, arguments)
+        return self._rows()
+
+    def script(self, statements: Sequence[str]) -> list[Sequence[Row]]:
+        """Execute several statements with one round trip; the rows of each, in order (empty for those that have none).
+
+        When one fails, those behind it are not executed and its error is raised.
+        """
+        self.query(";".join(statements))
+        results = [self._rows()]
+        while self._result is not None and self._result.has_next:
+            self.next_result()
+            results.append(self._rows())
+        return results
+
+    def _rows(self) -> Sequence[Row]:
+        return cast("Sequence[Row]", (self._result.rows if self._result is not None else None) or ())
+
+
+class _Creator:
+    """What DBUtils sees of the driver: it makes connections that are not connected yet."""
+
+    threadsafety = 1
+
+    def __init__(self, connect: Callable[[], DBConn]) -> None:
+        self.connect = connect
+
+
+class DBPool:
+    """The connections to one MySQL instance: 2 at the start, up to ``maxconncnt``; who finds none waits, but not forever."""
+
+    def __init__(self, instance: DBInstance, config: Config) -> None:
+        self.name = instance.name
+        self._instance = instance
+        self._timeout = config.db_pool_timeout
+        tls = None if instance.tls is None else tls_context(instance.tls)
+        self._free = threading.BoundedSemaphore(instance.maxconncnt)
+        self._pool = PooledDB(
+            _Creator(lambda: DBConn(instance, config, tls)),
+            mincached=min(_MINIMUM_IDLE, instance.maxconncnt),
+            maxcached=instance.maxconncnt,
+            maxconnections=instance.maxconncnt,
+            blocking=False,
+            reset=False,
+            ping=0,
+            failures=(pymysql.err.InterfaceError,),
+        )
+
+    def __str__(self) -> str:
+        return f"MySQL instance {self.name} at {self._instance.host}:{self._instance.port}"
+
+    def open(self) -> None:
+        """Connect the first connections.
+
+        Raises:
+            StartupError: naming instance, host, port and the keys to look at.
+        """
+        pooled = []
+        try:
+            for _ in range(min(_MINIMUM_IDLE, self._instance.maxconncnt)):
+                connection = self._pool.dedicated_connection()
+                pooled.append(connection)
+                connection.dbapi_connection.revive()
+        except pymysql.err.Error as error:
+            keys = ", ".join(f"{self.name}_{key}" for key in ("host", "port", "dbname", "username", "password"))
+            raise StartupError(f"{self}, database {self._instance.dbname}: {_text(error)} (keys {keys})") from error
+        finally:
+            for connection in pooled:
+                connection.close()
+
+    @contextmanager
+    def connection(self) -> Iterator[DBConn]:
+        """Take a connection for the length of the block; in autocommit mode, see ``transaction``.
+
+        Raises:
+            StoreUnavailableError: no connection became free in time, the server cannot be reached, or the connection was lost
+                before anything was committed.
+            OutcomeUnknownError: it was lost during a commit.
+            StatementError, DeadlockError: the server refused a statement.
+        """
+        if not self._free.acquire(timeout=self._timeout):
+            raise StoreUnavailableError(f"{self}: no connection became free within {self._timeout:g} s ({self.name}_maxconncnt)")
+        try:
+            pooled = self._pool.dedicated_connection()
+            connection: DBConn = pooled.dbapi_connection
+            try:
+                connection.revive()
+                yield connection
+            except pymysql.err.Error as error:
+                raise self._translate(connection, error) from error
+            except BaseException:
+                connection.end_transaction()
+                raise
+            finally:
+                pooled.close()
+        finally:
+            self._free.release()
+
+    @contextmanager
+    def transaction(self) -> Iterator[DBConn]:
+        """Take a connection and a transaction for the length of the block: committed at its end, rolled back by any error.
+
+        Raises:
+            As ``connection`` does.
+        """
+        with self.connection() as connection:
+            connection.execute("begin")
+            yield connection
+            connection.committing = True
+            connection.execute("commit")
+            connection.committing = False
+
+    def read(self, work: Callable[[DBConn], Result]) -> Result:
+        """Run ``work``, which only reads, with a connection; once more if the connection turns out to be dead.
+
+        Raises:
+            As ``connection`` does.
+        """
+        try:
+            with self.connection() as connection:
+                return work(connection)
+        except StoreUnavailableError as error:
+            if not isinstance(error.__cause__, pymysql.err.OperationalError) or error.__cause__.args[0] not in _LOST:
+                raise
+        with self.connection() as connection:
+            return work(connection)
+
+    def select(self, statement: str, arguments: Sequence[Any] = ()) -> Sequence[Row]:
+        """Execute one query with a connection of its own; see ``read``."""
+        return self.read(lambda connection: connection.select(statement, arguments))
+
+    def close(self) -> None:
+        """Close the idle connections; one that is in use is closed when it comes back."""
+        self._pool.close()
+
+    def _translate(self, connection: DBConn, error: pymysql.err.Error) -> Exception:
+        """Turn a driver's error into ours, and make sure that no transaction or unread result stays on the connection."""
+        code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+        committing, connection.committing = connection.committing, False
+        refused = ER.ERROR_FIRST <= code < CR.CR_ERROR_FIRST or code >= 3000
+        if refused and code not in _SERVER_GOES_AWAY:
+            connection.end_transaction()
+            return (DeadlockError if code in _ROLLED_BACK else StatementError)(code, _text(error))
+        connection.discard()
+        if committing:
+            return OutcomeUnknownError(f"{self}: lost during a commit: {_text(error)}")
+        return StoreUnavailableError(f"{self}: {_text(error)}")
+
+
+_LOST = {0, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST}
+
+
+class DBManager:
+    """The pools by name: ``master`` takes the writes, ``slave`` the reads that may be a moment old."""
+
+    def __init__(self, config: Config) -> None:
+        self.pools: Mapping[str, DBPool] = {name: DBPool(instance, config) for name, instance in config.db_instances.items()}
+        self.master = self.pools["teamtalk_master"]
+        self.slave = self.pools["teamtalk_slave"]
+
+    def open(self) -> None:
+        """Connect the first connections of every pool.
+
+        Raises:
+            StartupError: a server that cannot be reached or does not let us in.
+        """
+        for pool in self.pools.values():
+            pool.open()
+
+    def close(self) -> None:
+        """Close all pools."""
+        for pool in self.pools.values():
+            pool.close()
+
+
+def tls_context(settings: TlsSettings) -> ssl.SSLContext:
+    """Return the context that all connections of an instance share; making one takes longer than a query.
+
+    Raises:
+        StartupError: a certificate file cannot be read.
+    """
+    try:
+        context = ssl.create_default_context(cafile=settings.ca or None)
+        if settings.cert:
+            context.load_cert_chain(settings.cert, settings.key or None)
+    except OSError as error:
+        raise StartupError(f"TLS files {settings.ca or ''} {settings.cert or ''}: {error}") from error
+    if not settings.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _text(error: pymysql.err.Error) -> str:
+    return str(error.args[1]) if len(error.args) > 1 else str(error) or type(error).__name__

@@ -1,0 +1,78 @@
+"""HandlerMap: which handler answers which command id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.message import Message
+
+from dbproxy.wire.commands import Command
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """An answer that needs slow work first (fetching sounds): ``work`` is called later, in the lane named here, and returns the reply."""
+
+    lane: str
+    work: Callable[[], Message]
+
+
+Answer = Message | FollowUp | None
+"""What a handler says to one request: a reply, a reply that takes time, or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a request waits: its lane, and the key whose requests keep their order."""
+
+    lane: str
+    order_key: Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """How one command is answered. Every callable runs in a worker thread, except ``place``, which runs in the reactor thread.
+
+    Attributes:
+        command: ids and messages.
+        answer: takes the requests of a run, returns one answer for each, in the same order.
+        refuse: the reply to a request that a backend's failure or its own age left unanswered; None when there is no honest one.
+        unreadable: the reply to a body that does not parse; None means silence, as nearly everywhere in this protocol.
+        place: where a request waits when that depends on what is in it.
+        only_reads: after a failure, a run may be answered again request by request.
+        copies_attach_data: the reply gets the request's attach_data, even an empty one.
+    """
+
+    command: Command
+    answer: Callable[[Sequence[Any]], Sequence[Answer]]
+    refuse: Callable[[Any], Message | None] | None = None
+    unreadable: Callable[[], Message] | None = None
+    place: Callable[[Any], Place] | None = None
+    only_reads: bool = False
+    copies_attach_data: bool = True
+    lane: str = field(default="")
+
+    def __post_init__(self) -> None:
+        if not self.lane:
+            object.__setattr__(self, "lane", self.command.name)
+
+
+class HandlerMap:
+    """The handlers by command id. Filled before the reactor starts, read-only afterwards, so any thread may look."""
+
+    def __init__(self, handlers: Iterable[Handler]) -> None:
+        self._handlers: dict[int, Handler] = {}
+        for handler in handlers:
+            command_id = handler.command.command_id
+            if command_id in self._handlers:
+                raise ValueError(f"two handlers for command 0x{command_id:04x}")
+            self._handlers[command_id] = handler
+
+    def __len__(self) -> int:
+        return len(self._handlers)
+
+    def get(self, command_id: int) -> Handler | None:
+        """Return the handler of a command id, or None."""
+        return self._handlers.get(command_id)
