@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dbproxy.errors import StartupError
-    from dbproxy.testing import seed
+    from dbproxy.testing import seed as seed
     from dbproxy.testing.client import Client, ConnectionClosedError, Pdu
     from dbproxy.testing.file_server import FileServer
     from dbproxy.testing.proxy import InProcessProxy, ProxyProcess

@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -38,16 +39,17 @@ class FileServer:
     """An HTTP server on a free port of 127.0.0.1 that stores the part ``file`` of an upload and serves it at the URL that it answers with.
 
     ``site`` is the value for MsfsSite. Runs in threads of this process; every method may be called from any thread. Start it with
-    :meth:`start` or as a context manager.
+    :meth:`start` or as a context manager. With a ``directory`` it finds its files (and its port) again at the next start.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, directory: Path | None = None) -> None:
         self.faults = Faults()
         self.files: dict[str, bytes] = {}
         """Name (md5 of the content) → content."""
         self.uploads = 0
         self.downloads = 0
         self._wanted_port = port
+        self._directory = directory
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -66,11 +68,28 @@ class FileServer:
     def start(self) -> Self:
         """Listen; OSError when a port that was asked for is taken."""
         if self._server is None:
+            if self._directory is not None:
+                self._find_again(self._directory)
             self._server = _Server(("127.0.0.1", self._wanted_port), self)
             self._wanted_port = self.port  # a second start listens where the stored URLs point
+            if self._directory is not None:
+                (self._directory / "port").write_text(f"{self.port}\n")
             self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="file-server", daemon=True)
             self._thread.start()
         return self
+
+    def store(self, name: str, content: bytes) -> None:
+        """Keep a file under a name."""
+        self.files[name] = content
+        if self._directory is not None:
+            (self._directory / f"{name}.file").write_bytes(content)
+
+    def _find_again(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.files = {path.stem: path.read_bytes() for path in directory.glob("*.file")}
+        port = directory / "port"
+        if not self._wanted_port and port.exists():
+            self._wanted_port = int(port.read_text())
 
     def close(self) -> None:
         """Stop listening; the files stay for a second start. May be called twice."""
@@ -116,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
         name = hashlib.md5(content).hexdigest()
         faults = owner.faults
         if not faults.error_code:
-            owner.files[name] = content
+            owner.store(name, content)
         answer: dict[str, object] = {"error_code": faults.error_code, "error_msg": "failed" if faults.error_code else "ok"}
         if not faults.error_code:
             answer |= {"path": f"g0/{name}", "url": f"http://{owner.site}/g0/{name}"}

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 class ProxyProcess(ChildProcess):
     """A proxy as it runs in production: ``python -m dbproxy --config ...``, on a stack of stores, in a working directory of its own.
 
-    ``overrides`` are keys of the configuration file that differ from :meth:`Stack.config`; without ``ListenPort`` it listens on a free port
-    of 127.0.0.1. ``python_options`` go to the interpreter (``["-X", "dev"]``), ``arguments`` to the proxy, ``env`` into its environment.
+    ``overrides`` are keys of the configuration file that differ from :meth:`Stack.config`; without ``ListenPort`` it listens on a free
+    port of 127.0.0.1. ``python_options`` go to the interpreter (``["-X", "dev"]``), ``arguments`` to the proxy, ``env`` into its
+    environment. ``directory`` is its working directory instead of a new one below the stack's.
     Not thread safe; any thread may call.
     """
 
@@ -41,8 +42,10 @@ class ProxyProcess(ChildProcess):
         python_options: Sequence[str] = (),
         arguments: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        directory: Path | None = None,
     ) -> None:
-        self.directory = stack.new_directory("proxy")
+        self.directory = directory or stack.new_directory("proxy")
+        self.directory.mkdir(parents=True, exist_ok=True)
         super().__init__("proxy", self.directory / "proxy.log")
         self.config_path = self.directory / "dbproxyserver.conf"
         self._stack = stack

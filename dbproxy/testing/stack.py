@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pymysql
 
 from dbproxy.testing.guard import GUARD
+from dbproxy.testing.observe import Snapshot, snapshot
 from dbproxy.testing.servers import SCHEMA, PrivateMariaDB, PrivateRedis
 
 if TYPE_CHECKING:
@@ -126,6 +127,13 @@ class Stack:
         """Return the names of all tables, sorted."""
         with contextlib.closing(self.mysql()) as connection:
             return _tables(connection)
+
+    def snapshot(self) -> Snapshot:
+        """Return all rows and keys, to be compared with :func:`dbproxy.testing.observe.changes`."""
+        with contextlib.ExitStack() as exits:
+            connection = exits.enter_context(contextlib.closing(self.mysql()))
+            clients = [exits.enter_context(self.redis(pool, decode_responses=False)) for pool in POOLS]
+            return snapshot(connection, clients)
 
     def reset(self) -> None:
         """Empty every table (ids start at 1 again) and every Redis database; takes some milliseconds for each table that was used.
