@@ -23,8 +23,10 @@ BACKGROUND_KEYS = {"last_update_group", "total_user_update", "total_user_updated
 """Keys that the proxy writes whenever it likes."""
 
 
-def text(value: bytes) -> str:
-    """Return bytes as text when they are UTF-8, as ``hex:…`` otherwise (and when they begin like that)."""
+def text(value: bytes | str) -> str:
+    """Return bytes as text when they are UTF-8, as ``hex:…`` otherwise (and when they begin like that); text as it is."""
+    if isinstance(value, str):
+        return value
     with contextlib.suppress(UnicodeDecodeError):
         shown = value.decode()
         if not shown.startswith("hex:"):

@@ -79,7 +79,7 @@ class ProxyProcess(ChildProcess):
             before = len(self.log())
             self._spawn(command, self.directory, self._env)
             try:
-                self._await_ready(lambda: can_connect(self.host, self._port), self.start_timeout)
+                self._await_ready(self._answers, self.start_timeout)
                 break
             except StartupError:
                 if self._fixed_port or attempt == 3 or "in use" not in self.log()[before:]:
@@ -92,6 +92,14 @@ class ProxyProcess(ChildProcess):
         """Stop it cleanly and start it again at the same port."""
         self.stop()
         self.start()
+
+    def _answers(self) -> bool:
+        # the pid file comes after the listening, and says that it is our proxy that listens
+        try:
+            written = (self.directory / "server.pid").read_text(encoding="ascii").strip()
+        except OSError:
+            return False
+        return written == str(self.pid) and can_connect(self.host, self._port)
 
     def client(self, *, timeout: float = 10, notices: bool = False) -> Client:
         """Return a new connection to it; the caller closes it."""

@@ -1,0 +1,115 @@
+"""``scripts/run``: a whole database side of TeamTalk on this machine, to try things out with: ``python -m dbproxy.testing.run``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from dbproxy.errors import DbproxyError, StartupError
+from dbproxy.testing import seed
+from dbproxy.testing.file_server import FileServer
+from dbproxy.testing.proxy import ProxyProcess
+from dbproxy.testing.stack import POOLS, Stack
+
+USERS = ("alice", "bob", "carol")
+
+PORT = 10600
+"""The port of a stock installation."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Start stores, file server and proxy, say what is where, follow the proxy's log until Ctrl-C; return the exit status."""
+    parser = argparse.ArgumentParser(prog="scripts/run", description="Run a proxy with private stores.")
+    parser.add_argument("--directory", type=Path, default=Path(".stack"), help="where all data is kept (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=PORT, help="the proxy's port on 127.0.0.1 (default: %(default)s)")
+    options = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _check_port(options.port)
+        _say(f"starting MariaDB and Redis in {options.directory.resolve()} ...")
+        files = FileServer(directory=options.directory.resolve() / "files")
+        with Stack(options.directory, persistent=True) as stack, files:
+            _add_users(stack)
+            proxy = ProxyProcess(stack, {"ListenPort": options.port, "MsfsSite": files.site}, directory=stack.directory / "proxy")
+            with proxy:
+                _introduce(stack, files, proxy)
+                return _follow(proxy)
+    except KeyboardInterrupt:
+        _say("\neverything is stopped; the data stays where it is.")
+        return 0
+    except (DbproxyError, OSError, TimeoutError) as error:
+        print(f"scripts/run: {error}", file=sys.stderr)  # noqa: T201 - a command
+        return 1
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise StartupError(
+                f"port {port} of 127.0.0.1 cannot be used: {error.strerror}. Perhaps another scripts/run is at work; "
+                f"stop it, or choose another port: scripts/run --port {port + 1} --directory .stack/second"
+            ) from None
+
+
+def _add_users(stack: Stack) -> None:
+    if stack.rows("SELECT id FROM IMUser LIMIT 1"):
+        return
+    seed.department(stack, 1, "Engineering")
+    seed.users(stack, *USERS)
+
+
+def _introduce(stack: Stack, files: FileServer, proxy: ProxyProcess) -> None:
+    database, redis_port = stack.mariadb, stack.redis_server.port
+    pools = ", ".join(f"{number} {name}" for name, number in POOLS.items())
+    _say(
+        f"""
+The proxy answers on {proxy.host}:{proxy.port}.
+
+  users        {", ".join(USERS)}; password 123456
+  MariaDB      mariadb --skip-ssl -h 127.0.0.1 -P {database.port} -u {database.user} -p{database.password} {database.database}
+  Redis        redis-cli -p {redis_port} -n 1    (databases: {pools})
+  sounds       http://{files.site}/ (a stand-in for the file server)
+  settings     {proxy.config_path}
+  log          {proxy.log_path}
+
+Next: leave this running and type  scripts/demo  in another terminal. Ctrl-C stops everything and keeps the data.
+"""
+    )
+
+
+def _follow(proxy: ProxyProcess) -> int:
+    """Print what the proxy logs until it ends; return 1, because it ends by itself only when something is wrong."""
+    with proxy.log_path.open(encoding="utf-8", errors="replace") as log:
+        log.seek(0, 2)
+        while True:
+            alive = proxy.running
+            text = log.read()
+            if text:
+                sys.stdout.write(text)
+                sys.stdout.flush()
+            if not alive:
+                _say(f"the proxy has ended with status {proxy.returncode}")
+                return 1
+            time.sleep(0.2)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise KeyboardInterrupt
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - a command
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
