@@ -7,16 +7,12 @@ system service or a default port. They die with the process that started them.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import socket
 import subprocess
-import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import pymysql
@@ -26,8 +22,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from dbproxy.errors import StartupError
-from dbproxy.testing.guard import GUARD
-from dbproxy.testing.process import ChildProcess, free_port
+from dbproxy.testing.private_server import PrivateServer, find_program
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -37,157 +32,8 @@ if TYPE_CHECKING:
 SCHEMA = Path(__file__).parent / "schema.sql"
 """The tables of a stock TeamTalk installation; in a checkout a link to conf/schema.sql, in an installed package a copy of it."""
 
-_SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # not on the PATH of an ordinary Debian user, but that is where servers live
-
 _AS_ROOT = ("--user=root",) if os.geteuid() == 0 else ()
 """The server refuses to run as root unless it is told to."""
-
-
-def find_program(names: Sequence[str], package: str) -> str:
-    """Return the path of the first of ``names`` that is installed; StartupError that names the Debian ``package`` otherwise."""
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SBIN])
-    for name in names:
-        found = shutil.which(name, path=path)
-        if found:
-            return found
-    raise StartupError(f"{' or '.join(names)} is not installed; on Debian and Ubuntu: apt-get install {package}")
-
-
-class PrivateServer(ChildProcess):
-    """What both servers share: a directory, a port that stays the same over restarts, start, stop and restart.
-
-    ``directory`` None means a new temporary one, removed by :meth:`close`; a directory that is given is kept, and one that already
-    holds data is used again, unless ``keep`` says otherwise. ``port`` 0 means: the port that the directory was used with before, or any
-    free one. One process at a time may use a directory. Not thread safe; any thread may call.
-    """
-
-    kind = "server"
-    start_timeout: float = 60
-    """Seconds that a start may take before StartupError."""
-
-    def __init__(self, directory: Path | str | None = None, *, port: int = 0, keep: bool | None = None) -> None:
-        self.keep = directory is not None if keep is None else keep
-        self._given = None if directory is None else Path(directory).resolve()
-        self._directory: Path | None = None
-        self._lock_file: int | None = None
-        self._fixed_port = port
-        self._port = port
-        self._socket_directory: Path | None = None
-        super().__init__(f"private {self.kind}", Path(os.devnull))
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port; the port is 0 before the first start and the same ever after."""
-        return "127.0.0.1", self._port
-
-    @property
-    def port(self) -> int:
-        """The TCP port, 0 before the first start."""
-        return self._port
-
-    @property
-    def directory(self) -> Path:
-        """Where data, log and socket are; RuntimeError before the first start."""
-        if self._directory is None:
-            raise RuntimeError(f"{self.name} was not started")
-        return self._directory
-
-    @property
-    def unix_socket(self) -> Path:
-        """The path of the unix socket; RuntimeError before the first start."""
-        # the kernel allows 107 bytes, and pytest's temporary directories are longer than that with ease
-        return (self._socket_directory or self.directory) / f"{self.kind}.sock"
-
-    def start(self) -> Self:
-        """Start the server and wait until it answers; nothing happens when it runs. StartupError with the reason and the log otherwise."""
-        if self.running:
-            return self
-        directory = self._claim_directory()
-        self._install(directory)
-        remembered = directory / "port"
-        again = self._port  # a restart: whoever was told this port must find the server there
-        if not self._port and remembered.exists():
-            self._port = int(remembered.read_text())
-        for attempt in range(5):
-            self._port = self._port or free_port()
-            try:
-                self._spawn(self._command(directory), directory)
-                self._await_ready(self._answers, self.start_timeout)
-                break
-            except StartupError:
-                # somebody was faster at the port, or the guard is still killing the server of a test run that died here
-                busy = any(word in self.log(last=60) for word in ("Address already in use", "Unable to lock", "Can't lock aria"))
-                if not busy or attempt == 4 or (again and attempt == 3):
-                    raise
-                self.log_path.write_bytes(b"")
-                time.sleep(0.2 * (attempt + 1))
-                self._port = again
-        remembered.write_text(f"{self._port}\n")
-        return self
-
-    def restart(self) -> None:
-        """Stop cleanly and start again at the same port with the same data (Redis keeps data only with persistence)."""
-        self.stop()
-        self.start()
-
-    def close(self) -> None:
-        """Stop, give the directory free, and remove it unless it is to be kept. May be called twice."""
-        if self._directory is None:
-            return
-        if self.keep:
-            self.stop()
-        else:
-            self.kill()
-            shutil.rmtree(self._directory, ignore_errors=True)
-            GUARD.keep_directory(self._directory)
-        if self._socket_directory is not None:
-            shutil.rmtree(self._socket_directory, ignore_errors=True)
-            GUARD.keep_directory(self._socket_directory)
-            self._socket_directory = None
-        if self._lock_file is not None:
-            os.close(self._lock_file)
-            self._lock_file = None
-        self._directory = None
-        self._process = None
-        self._port = self._fixed_port
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def _claim_directory(self) -> Path:
-        if self._directory is not None:
-            return self._directory
-        directory = self._given or Path(tempfile.mkdtemp(prefix=f"dbproxy-{self.kind}-"))
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not self.keep:
-            GUARD.remove_directory(directory)
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(lock)
-            raise StartupError(f"another process runs a {self.name} in {directory}") from None
-        self._lock_file = lock
-        self._directory = directory
-        self.log_path = directory / f"{self.kind}.log"
-        if len(os.fsencode(directory)) > 80:
-            self._socket_directory = Path(tempfile.mkdtemp(prefix="dbproxy-socket-"))
-            GUARD.remove_directory(self._socket_directory)
-        return directory
-
-    def _install(self, directory: Path) -> None:
-        """Make the data directory if there is none."""
-
-    def _command(self, directory: Path) -> list[str]:
-        """Return the command line that serves ``directory``."""
-        raise NotImplementedError
-
-    def _answers(self) -> bool:
-        """Tell whether the server can be used now."""
-        raise NotImplementedError
 
 
 class PrivateMariaDB(PrivateServer):

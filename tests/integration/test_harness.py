@@ -30,9 +30,9 @@ from dbproxy.testing import (
     Stack,
     seed,
 )
+from dbproxy.testing.private_server import find_program
 from dbproxy.testing.process import can_connect
 from dbproxy.testing.requests import SINGLE
-from dbproxy.testing.servers import find_program
 from dbproxy.wire.commands import HEARTBEAT_PDU, STOP_RECEIVE_PDU, UNREAD_COUNT
 from dbproxy.wire.pb import message_pb2
 
