@@ -316,3 +316,18 @@ def test_the_fixtures(dbproxy_stack: Stack, dbproxy_proxy: InProcessProxy, dbpro
     assert dbproxy_client.login("alice").user_info.user_nick_name == "Alice"
     with dbproxy_proxy.client() as another:
         assert another.login("alice", "wrong").result_code == 1
+
+
+# the test run
+
+
+def test_a_test_that_hangs_ends_the_run_and_shows_where(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text((Path(__file__).parents[1] / "conftest.py").read_text())
+    (tmp_path / "test_hang.py").write_text("import time\n\ndef test_hang():\n    time.sleep(60)\n")
+    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    env = {**os.environ, "PYTHONPATH": path, "DBPROXY_TEST_TIMEOUT": "0.5"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert "test_hang.py" in done.stderr
+    assert "line 4" in done.stderr
