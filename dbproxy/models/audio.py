@@ -35,6 +35,7 @@ class AudioModel:
 
         Raises:
             FileServerError: there is no sound behind the duration, or the upload failed.
+
         """
         if len(data) <= DURATION.size:
             raise FileServerError(f"a sound message of {len(data)} bytes holds no sound")

@@ -26,7 +26,8 @@ class DepartModel:
 
     def changed_since(self, since: int) -> tuple[list[Depart], int]:
         """The departments changed after ``since`` (unix seconds), those removed among them, in primary-key order; and the largest change
-        time among them, or ``since`` when there are none."""
+        time among them, or ``since`` when there are none.
+        """
         rows = self._slave.select(
             f"select id,priority,departName,parentId,status,updated from IMDepart where updated>{since} and status in (0,1) order by id"
         )

@@ -11,7 +11,7 @@ from dbproxy.models.group import GroupModel
 from dbproxy.models.group_message import GroupMessageModel
 from dbproxy.models.message import MessageModel
 from dbproxy.models.user import UserModel
-from dbproxy.stores.cache import CachePool
+from dbproxy.stores.cache import CacheCommand, CachePool
 
 IOS, ANDROID = 17, 18
 """ClientType of the protocol, as far as it has pushes."""
@@ -58,11 +58,11 @@ class DeviceModel:
         prefix = _PREFIXES.get(client_type)
         value = token if prefix is None else prefix + b":" + token
         former = self._token.run([("GET", own_key)])[0]
-        commands: list[tuple[bytes | str | int, ...]] = []
+        commands: list[CacheCommand] = []
         if former and b":" in former:
-            commands.append(("SET", names.device_key(former.partition(b":")[2]), b"", "XX"))
-            if not self._token.run([("STRLEN", commands[0][1])])[0]:
-                commands.clear()
+            former_key = names.device_key(former.partition(b":")[2])
+            if self._token.run([("STRLEN", former_key)])[0]:
+                commands.append(("SET", former_key, b""))
         commands += [("SET", own_key, value), ("SET", names.device_key(token), user_id)]
         self._token.run(commands)
 

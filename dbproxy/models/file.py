@@ -44,6 +44,4 @@ class FileModel:
     def delete(self, from_id: int, to_id: int, task_id: str | bytes) -> None:
         """Let a file wait no longer; one that does not is no error."""
         with self._master.connection() as connection:
-            connection.execute(
-                "delete from IMTransmitFile where fromId=%s and toId=%s and taskId=%s limit 1", (from_id, to_id, task_id)
-            )
+            connection.execute("delete from IMTransmitFile where fromId=%s and toId=%s and taskId=%s limit 1", (from_id, to_id, task_id))

@@ -102,21 +102,15 @@ class GroupModel:
         if not group_ids:
             return [[] for _ in wanted]
         among = ",".join(map(str, group_ids))
-        rows = self._slave.select(
-            f"select id,version,name,avatar,creator,type from IMGroup where id in ({among}) order by updated desc"
-        )
-        newer = [
-            row for row in rows if any(int(row[1]) > versions[int(row[0])] for versions in wanted if int(row[0]) in versions)
-        ]
+        rows = self._slave.select(f"select id,version,name,avatar,creator,type from IMGroup where id in ({among}) order by updated desc")
+        newer = [row for row in rows if any(int(row[1]) > versions[int(row[0])] for versions in wanted if int(row[0]) in versions)]
         members = self._members.of(int(row[0]) for row in newer)
         infos = [
             GroupInfo(int(row[0]), int(row[1]), row[2], row[3], int(row[4]), int(row[5]), members[int(row[0])])
             for row in newer
             if int(row[0]) in members
         ]
-        return [
-            [info for info in infos if info.group_id in versions and info.version > versions[info.group_id]] for versions in wanted
-        ]
+        return [[info for info in infos if info.group_id in versions and info.version > versions[info.group_id]] for versions in wanted]
 
     # changing
 
@@ -125,6 +119,7 @@ class GroupModel:
 
         Raises:
             StoreError: the database failed; the group may exist only if the outcome is unknown.
+
         """
         members = sorted(set(user_ids))
         if not name or not members:
@@ -155,6 +150,7 @@ class GroupModel:
 
         Raises:
             StoreError: the database failed.
+
         """
         affected = sorted(set(user_ids))
         now = int(time.time())
@@ -245,5 +241,7 @@ class GroupModel:
     def shields(self, wanted: Sequence[tuple[int, Sequence[int]]]) -> list[list[int]]:
         """For each group and its users: the users' mute status, 0 when unset."""
         asked = [entry for entry in wanted if entry[1]]
-        replies = iter(self._group_set.run([("HMGET", names.group_set_key(group_id), *map(names.shield_field, users)) for group_id, users in asked]))
+        replies = iter(
+            self._group_set.run([("HMGET", names.group_set_key(group_id), *map(names.shield_field, users)) for group_id, users in asked])
+        )
         return [[number(status) for status in next(replies)] if users else [] for _, users in wanted]

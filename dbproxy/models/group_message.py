@@ -44,9 +44,10 @@ class GroupMessageModel(MessageStore):
 
     # history
 
-    def list(self, wanted: Sequence[tuple[int, int, int, int]]) -> list[list[StoredMessage]]:
+    def history(self, wanted: Sequence[tuple[int, int, int, int]]) -> list[list[StoredMessage]]:
         """For each (user id, group id, msg_id_begin, msg_cnt): the messages from msg_id_begin (0: the newest) downwards, newest first,
-        none from before the user joined."""
+        none from before the user joined.
+        """
         queries: dict[int, str] = {}
         joined = self._members.join_times([(group_id, user_id) for user_id, group_id, _, _ in wanted])
         for index, ((_, group_id, begin, count), since) in enumerate(zip(wanted, joined, strict=True)):
@@ -162,8 +163,8 @@ class GroupMessageModel(MessageStore):
         return f"insert into {table} (groupId,userId,msgId,content,type,status,created,updated) values {','.join(rows)}"
 
     def _values(self, connection: DBConn, draft: Draft) -> str:
-        content = connection.escape_string(draft.content.decode())
-        return f"({draft.to_id},{draft.from_id},{draft.msg_id},'{content}',{draft.msg_type},0,{draft.created},{draft.created})"
+        content = connection.escape(draft.content.decode())
+        return f"({draft.to_id},{draft.from_id},{draft.msg_id},{content},{draft.msg_type},0,{draft.created},{draft.created})"
 
     def _stored_query(self, draft: Draft) -> str:
         table = names.group_message_table(draft.to_id)
@@ -195,7 +196,8 @@ class GroupMessageModel(MessageStore):
 
     def _restore_count(self, group_id: int, before: int) -> int:
         """Redis had lost the group's counter: go on from the number of messages ``before`` ours, and let nobody see more as unread
-        than what comes now. Copies that are still there stay. Returns what was added."""
+        than what comes now. Copies that are still there stay. Returns what was added.
+        """
         logger.warning("group %d: Redis had lost its counter, it goes on from %d", group_id, before)
         users = self._members.of((group_id,)).get(group_id, [])
         for start in range(0, len(users), COPIES_PER_PIPELINE):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 
 from dbproxy.models import names
@@ -42,7 +41,7 @@ class MessageModel(MessageStore):
 
     # history
 
-    def list(self, wanted: Sequence[tuple[int, int, int, int]]) -> list[list[StoredMessage]]:
+    def history(self, wanted: Sequence[tuple[int, int, int, int]]) -> list[list[StoredMessage]]:
         """For each (user id, peer id, msg_id_begin, msg_cnt): the messages from msg_id_begin (0: the newest) downwards, newest first."""
 
         def query(relate_id: int, index: int) -> str:
@@ -134,7 +133,7 @@ class MessageModel(MessageStore):
         conversation_pairs = dict.fromkeys(pair_of(draft.from_id, draft.to_id) for draft in drafts)
         relations = self._relations.find(connection, conversation_pairs)
         new_pairs = [pair for pair in conversation_pairs if pair not in relations]
-        needed = {RelationModel.lock_name(pair) for pair in new_pairs} - lock_names
+        needed = frozenset(RelationModel.lock_name(pair) for pair in new_pairs) - lock_names
         if needed:
             raise BeginAgainError(needed)
         keys = list(dict.fromkeys(key for draft in drafts for key in ((draft.from_id, draft.to_id), (draft.to_id, draft.from_id))))
@@ -183,11 +182,9 @@ class MessageModel(MessageStore):
         return f"insert into {table} (relateId,fromId,toId,msgId,content,type,status,created,updated) values {','.join(rows)}"
 
     def _values(self, connection: DBConn, draft: Draft) -> str:
-        content = connection.escape_string(draft.content.decode())
+        content = connection.escape(draft.content.decode())
         created = draft.created
-        return (
-            f"({draft.conversation_id},{draft.from_id},{draft.to_id},{draft.msg_id},'{content}',{draft.msg_type},0,{created},{created})"
-        )
+        return f"({draft.conversation_id},{draft.from_id},{draft.to_id},{draft.msg_id},{content},{draft.msg_type},0,{created},{created})"
 
     def _stored_query(self, draft: Draft) -> str:
         table = names.message_table(draft.conversation_id)

@@ -88,7 +88,8 @@ class MessageStore(ABC):
 
     def __init__(self, master: DBPool, unread: CachePool, content_limit: int, lock_timeout: float, look_timeout: float) -> None:
         """``content_limit``: characters that the content column takes. ``lock_timeout``: seconds to wait for a named lock.
-        ``look_timeout``: seconds after which finding out about a lost commit is given up."""
+        ``look_timeout``: seconds after which finding out about a lost commit is given up.
+        """
         self._master = master
         self._unread = unread
         self._content_limit = content_limit
@@ -125,6 +126,7 @@ class MessageStore(ABC):
 
         Raises:
             BeginAgainError: it needs locks that are not held, or what was remembered is wrong.
+
         """
 
     @abstractmethod
@@ -258,6 +260,7 @@ class MessageStore(ABC):
 
         Raises:
             StoreError: the server did not come back in time.
+
         """
         deadline = time.monotonic() + self._look_timeout
         while True:
@@ -271,7 +274,7 @@ class MessageStore(ABC):
     def _look(self, drafts: Sequence[Draft], tries: Sequence[SessionOfServer]) -> bool:
         with self._master.connection() as connection:
             for server_session in tries:
-                connection.kill(server_session)  # so that its transaction ends now, one way or the other
+                connection.end_session(server_session)  # so that its transaction ends now, one way or the other
         with self._master.connection() as connection:
             connection.execute("begin")
             connection.select(self._lock_query({draft.conversation_id for draft in drafts}))

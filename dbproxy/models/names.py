@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SHARDS = 8
+from dbproxy.stores.schema import SHARDS
 
 
 def message_table(relate_id: int) -> str:

@@ -50,7 +50,8 @@ class RelationModel:
     @staticmethod
     def confirm_query(relate_ids: Iterable[int], *, lock: bool = False) -> str:
         """The query whose rows ``confirm`` takes. With ``lock`` it locks the rows: whoever holds them is alone with these
-        conversations, on this proxy and on others."""
+        conversations, on this proxy and on others.
+        """
         ids = ",".join(map(str, sorted(set(relate_ids))))
         return f"select id,smallId,bigId from IMRelationShip where id in ({ids}) and status=0 order by id{' for update' if lock else ''}"
 
@@ -83,9 +84,7 @@ class RelationModel:
             return None
         created: dict[Pair, int] = {}
         for small, big in pairs:
-            connection.execute(
-                f"insert into IMRelationShip (smallId,bigId,status,created,updated) values ({small},{big},0,{now},{now})"
-            )
+            connection.execute(f"insert into IMRelationShip (smallId,bigId,status,created,updated) values ({small},{big},0,{now},{now})")
             created[small, big] = int(connection.insert_id())
         return created
 

@@ -65,7 +65,8 @@ class UserModel:
 
     def changed_since(self, since: int) -> tuple[list[User], int]:
         """The users changed at or after ``since`` (unix seconds), for 0 all but those who left, in primary-key order; and the largest
-        change time among them, or ``since`` when there are none."""
+        change time among them, or ``since`` when there are none.
+        """
         which = f"updated>={since}" if since else f"status<>{LEFT_COMPANY}"
         rows = self._slave.select(f"select {_COLUMNS},updated from IMUser where {which} order by id")
         return [_user(row) for row in rows], max((int(row[11]) for row in rows), default=since)

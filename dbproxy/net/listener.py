@@ -26,11 +26,12 @@ _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 class Listener:
     """Accepts connections on one address and hands each on as a non-blocking socket with TCP_NODELAY."""
 
-    def __init__(self, ip: str, port: int, reactor: Reactor, on_accept: Callable[[socket.socket, str], None]) -> None:
+    def __init__(self, ip: str, port: int, reactor: Reactor, on_accept: Callable[[socket.socket, str, int], None]) -> None:
         """Bind and listen; port 0 takes any free one.
 
         Raises:
             StartupError: the address cannot be listened on.
+
         """
         self._reactor = reactor
         self._on_accept = on_accept
@@ -85,4 +86,4 @@ class Listener:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            self._on_accept(sock, f"{address[0]}:{address[1]}")
+            self._on_accept(sock, address[0], address[1])

@@ -27,7 +27,8 @@ CacheCommand = tuple[Argument, ...]
 
 def pack(commands: Sequence[CacheCommand]) -> bytes:
     """Return the bytes of a pipeline. redis-py would pack each command and each argument through several calls of its own; this is
-    most of what a pipeline of small commands costs."""
+    most of what a pipeline of small commands costs.
+    """
     parts = []
     for command in commands:
         parts.append(b"*%d\r\n" % len(command))
@@ -77,6 +78,7 @@ class CachePool:
 
         Raises:
             StartupError: naming instance, host, port and the keys to look at.
+
         """
         try:
             self.run([("PING",)])
@@ -92,6 +94,7 @@ class CachePool:
         Raises:
             StoreUnavailableError: no connection in time, no reply in time, the connection was lost, or a command was refused; some
                 of the commands may have been executed.
+
         """
         if not commands:
             return []
@@ -141,6 +144,7 @@ class CacheManager:
 
         Raises:
             StartupError: a server that cannot be reached or does not let us in.
+
         """
         for pool in self.pools.values():
             pool.open()

@@ -26,6 +26,7 @@ class FileServer:
 
         Raises:
             FileServerError: the server cannot be reached, refused, or answered what is not understood.
+
         """
         try:
             response = self._http.request("POST", self._site, fields={"file": ("sound", sound, "application/octet-stream")})
@@ -47,6 +48,7 @@ class FileServer:
 
         Raises:
             FileServerError: it is not there, or not of this size.
+
         """
         if size > self._max_length:
             raise FileServerError(f"{url}: {size} bytes are more than MaxAudioLength")

@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import logging
 import select
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pymysql
 from dbutils.pooled_db import PooledDB
@@ -34,20 +35,28 @@ from dbproxy.errors import DeadlockError, OutcomeUnknownError, StartupError, Sta
 logger = logging.getLogger(__name__)
 
 Row = tuple[Any, ...]
-"""A row as the server sent it: bytes, or None for NULL. Numbers are left to ``int``, text to ``decode``: what is not needed costs nothing."""
+"""A row as the server sent it: bytes, or None for NULL. Numbers are left to ``int``, text to ``decode``."""
 
 Result = TypeVar("Result")
+
+_CODECS: dict[Any, Any] = dict(encoders)
+"""How values go out; nothing says how they come in, so they come as the bytes that the server sent."""
 
 _ROLLED_BACK = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT}
 _SERVER_GOES_AWAY = {ER.SERVER_SHUTDOWN, ER.CON_COUNT_ERROR, 1927, 3024, 1969}  # 1927 KILLed, 3024/1969 statement time exceeded
 _MINIMUM_IDLE = 2
 
 
+if TYPE_CHECKING:
+    _Connection = pymysql.connections.Connection[Any]  # generic for the type checker only
+else:
+    _Connection = pymysql.connections.Connection
+
 SessionOfServer = tuple[int, int]
 """How the server knows a connection: thread id and the port it comes from."""
 
 
-class DBConn(pymysql.connections.Connection[Any]):
+class DBConn(_Connection):
     """One MySQL connection. It connects when it is first used, and again after it was lost outside of a transaction."""
 
     def __init__(self, instance: DBInstance, config: Config, tls: ssl.SSLContext | None) -> None:
@@ -62,7 +71,7 @@ class DBConn(pymysql.connections.Connection[Any]):
             database=instance.dbname,
             charset="utf8mb4",
             use_unicode=False,
-            conv=encoders,
+            conv=_CODECS,
             autocommit=True,
             init_command=session,
             connect_timeout=max(1, round(config.db_connect_timeout)),
@@ -75,11 +84,21 @@ class DBConn(pymysql.connections.Connection[Any]):
         )
         self.committing = False
 
+    if TYPE_CHECKING:  # what the stubs of the driver leave out
+        _sock: socket.socket
+        _result: Any
+        server_status: int
+
+        def insert_id(self) -> int: ...
+        def thread_id(self) -> int: ...
+        def _force_close(self) -> None: ...
+
     def revive(self) -> None:
         """Make sure that the connection can be used: connect if it is closed, or if the server has closed it meanwhile.
 
         Raises:
             pymysql.err.OperationalError: the server cannot be reached.
+
         """
         self.committing = False
         if self.open:
@@ -110,16 +129,17 @@ class DBConn(pymysql.connections.Connection[Any]):
 
     @property
     def server_session(self) -> SessionOfServer:
-        """What ``kill`` needs to find this connection on the server."""
-        return int(self.thread_id()), self._sock.getsockname()[1]
+        """What ``end_session`` needs to find this connection on the server."""
+        return self.thread_id(), self._sock.getsockname()[1]
 
-    def kill(self, session: SessionOfServer) -> None:
+    def end_session(self, session: SessionOfServer) -> None:
         """End another connection of ours on the server, if it is still there. The port is compared as well: a server that was started
-        again counts its threads from 1, and the number may be somebody else's by now."""
+        again counts its threads from 1, and the number may be somebody else's by now.
+        """
         thread_id, port = session
         if self.select(f"select 1 from information_schema.processlist where id={thread_id} and host like '%:{port}'"):
             try:
-                self.execute(f"kill {thread_id}")
+                self.kill(thread_id)
             except pymysql.err.OperationalError as error:
                 if not self.open:
                     raise
@@ -131,12 +151,13 @@ class DBConn(pymysql.connections.Connection[Any]):
 
         Raises:
             StoreUnavailableError: one was not free within ``timeout`` seconds.
+
         """
         names = sorted(set(names))  # everybody takes them in this order, so nobody waits in a circle
         if not names:
             yield
             return
-        quoted = [self.literal(name) for name in names]
+        quoted = [self.escape(name) for name in names]
         try:
             got = self.select("select " + ",".join(f"get_lock({name},{timeout:.1f})" for name in quoted))[0]
             if got.count(b"1") < len(names):
@@ -151,7 +172,7 @@ class DBConn(pymysql.connections.Connection[Any]):
 
     def execute(self, statement: str, arguments: Sequence[Any] = ()) -> int:
         """Execute one statement; the number of rows that it changed (0 when they already had these values)."""
-        return int(self.query(statement % tuple(map(self.literal, arguments)) if arguments else statement))
+        return int(self.query(statement % tuple(map(self.escape, arguments)) if arguments else statement))
 
     def select(self, statement: str, arguments: Sequence[Any] = ()) -> Sequence[Row]:
         """Execute one query and return its rows."""
@@ -211,6 +232,7 @@ class DBPool:
 
         Raises:
             StartupError: naming instance, host, port and the keys to look at.
+
         """
         pooled = []
         try:
@@ -234,6 +256,7 @@ class DBPool:
                 before anything was committed.
             OutcomeUnknownError: it was lost during a commit.
             StatementError, DeadlockError: the server refused a statement.
+
         """
         if not self._free.acquire(timeout=self._timeout):
             raise StoreUnavailableError(f"{self}: no connection became free within {self._timeout:g} s ({self.name}_maxconncnt)")
@@ -259,6 +282,7 @@ class DBPool:
 
         Raises:
             As ``connection`` does.
+
         """
         with self.connection() as connection:
             connection.execute("begin")
@@ -272,6 +296,7 @@ class DBPool:
 
         Raises:
             As ``connection`` does.
+
         """
         try:
             with self.connection() as connection:
@@ -320,6 +345,7 @@ class DBManager:
 
         Raises:
             StartupError: a server that cannot be reached or does not let us in.
+
         """
         for pool in self.pools.values():
             pool.open()
@@ -335,6 +361,7 @@ def tls_context(settings: TlsSettings) -> ssl.SSLContext:
 
     Raises:
         StartupError: a certificate file cannot be read.
+
     """
     try:
         context = ssl.create_default_context(cafile=settings.ca or None)

@@ -65,15 +65,14 @@ class Answering:
                 self._refuse(task, responses)
             else:
                 ready.append(task)
-        if not ready:
-            return
-        try:
-            answers = handler.answer([task.request for task in ready])
-        except Exception as error:
-            self._failed(handler, ready, error, responses)
-            return
-        for task, answer in zip(ready, answers, strict=True):
-            self._deliver(task, answer, responses)
+        runs = [[task] for task in ready] if handler.one_by_one else [ready] if ready else []
+        for run in runs:
+            try:
+                answers = handler.answer([task.request for task in run])
+                for task, answer in zip(run, answers, strict=True):
+                    self._deliver(task, answer, responses)
+            except Exception as error:
+                self._failed(handler, run, error, responses)
 
     def _answer_alone(self, task: ProxyTask, responses: list[Response]) -> None:
         if task.follow_up is None:

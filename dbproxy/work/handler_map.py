@@ -41,8 +41,10 @@ class Handler:
         refuse: the reply to a request that a backend's failure or its own age left unanswered; None when there is no honest one.
         unreadable: the reply to a body that does not parse; None means silence, as nearly everywhere in this protocol.
         place: where a request waits when that depends on what is in it.
+        one_by_one: the requests of a run are given to ``answer`` one at a time, so that each succeeds or fails for itself.
         only_reads: after a failure, a run may be answered again request by request.
         copies_attach_data: the reply gets the request's attach_data, even an empty one.
+
     """
 
     command: Command
@@ -50,6 +52,7 @@ class Handler:
     refuse: Callable[[Any], Message | None] | None = None
     unreadable: Callable[[], Message] | None = None
     place: Callable[[Any], Place] | None = None
+    one_by_one: bool = False
     only_reads: bool = False
     copies_attach_data: bool = True
     lane: str = field(default="")

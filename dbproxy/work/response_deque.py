@@ -34,6 +34,11 @@ class ResponseDeque:
             self._responses.extend(responses)
         self._ring()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to send. Any thread."""
+        return not self._responses
+
     def drain(self) -> Sequence[Response]:
         """Take everything that is there, oldest first. Reactor thread."""
         if not self._responses:  # reading it is atomic, and whoever posts after this look rings again

@@ -1,0 +1,265 @@
+"""The composition root: the only file that knows every room. It builds the proxy from a Config, starts it and lets it leave."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import time
+
+from dbproxy import __version__
+from dbproxy.config import Config, unknown_key_warnings
+from dbproxy.errors import StartupError, StoreError
+from dbproxy.handlers.buddy import BuddyHandlers
+from dbproxy.handlers.file import FileHandlers
+from dbproxy.handlers.group import GroupHandlers
+from dbproxy.handlers.login import LoginHandlers
+from dbproxy.handlers.message import AUDIO_LANE, MESSAGE_LANES, MessageHandlers
+from dbproxy.handlers.session import SessionHandlers
+from dbproxy.models.audio import AudioModel
+from dbproxy.models.depart import DepartModel
+from dbproxy.models.device import DeviceModel
+from dbproxy.models.file import FileModel
+from dbproxy.models.group import GroupModel
+from dbproxy.models.group_members import GroupMembers
+from dbproxy.models.group_message import GroupMessageModel
+from dbproxy.models.login_attempts import LoginAttempts
+from dbproxy.models.message import MessageModel
+from dbproxy.models.relation import RelationModel
+from dbproxy.models.session import SessionModel
+from dbproxy.models.sound_label import sound_label
+from dbproxy.models.summary import Summaries
+from dbproxy.models.user import UserModel
+from dbproxy.net.proxy_conn import ConnLimits
+from dbproxy.net.proxy_server import ProxyServer
+from dbproxy.net.reactor import Reactor
+from dbproxy.stores import schema
+from dbproxy.stores.cache import CacheManager
+from dbproxy.stores.file_server import FileServer
+from dbproxy.stores.mysql import DBManager, DBPool
+from dbproxy.sync_center import SyncCenter
+from dbproxy.work.answering import Answering
+from dbproxy.work.dispatcher import Dispatcher
+from dbproxy.work.handler_map import HandlerMap
+from dbproxy.work.lanes import Lanes, LaneSettings
+from dbproxy.work.response_deque import ResponseDeque
+from dbproxy.work.thread_pool import ThreadPool
+
+logger = logging.getLogger(__name__)
+
+MOMENT_TO_MOVE = 0.5
+"""Seconds that the peers have, after the stop packet, to send what they were about to send."""
+
+LEAVING_LOOK = 0.02
+"""Seconds between two looks whether everything is answered, while leaving."""
+
+LAST_JOIN = 1.0
+"""Seconds that the threads have to end once nothing is left to do."""
+
+
+class Application:
+    """One proxy. ``start`` and ``run`` belong to the same thread, which becomes the reactor thread; several proxies can live in one
+    process, each with its own.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._databases = DBManager(config)
+        self._caches = CacheManager(config)
+        self._file_server = FileServer(config.msfs_site, config.file_server_timeout, config.audio_threads, config.max_audio_length)
+        self._reactor = Reactor()
+        self._responses = ResponseDeque(self._reactor.wake)
+        self._pool: ThreadPool | None = None
+        self._server: ProxyServer | None = None
+        self._sync_center: SyncCenter | None = None
+        self._stop_requested = False
+        self._leaving_since: float | None = None
+
+    @property
+    def port(self) -> int:
+        """The port it listens on, also when the configuration says 0. Any thread, after ``start``."""
+        return self._started_server.addresses[0][1]
+
+    def start(self) -> None:
+        """Connect to the backends, check them, start the threads and listen.
+
+        Raises:
+            StartupError: a backend that cannot be used, a port that cannot be listened on; nothing is left running then.
+
+        """
+        for warning in unknown_key_warnings(self._config):
+            logger.warning("%s", warning)
+        try:
+            self._start()
+        except BaseException:
+            self._release()
+            raise
+        logger.info("db_proxy_server %s is ready with %d worker threads", __version__, self._config.thread_num)
+
+    def run(self) -> int:
+        """Serve until ``request_stop``, leave in order, and return the exit code. Reactor thread."""
+        self._reactor.run()
+        self._release()
+        logger.info("stopped")
+        return 0
+
+    def request_stop(self) -> None:
+        """Ask the proxy to leave. Any thread, and signal handlers."""
+        self._stop_requested = True
+        self._reactor.wake()
+
+    @property
+    def _started_server(self) -> ProxyServer:
+        if self._server is None:
+            raise RuntimeError("the proxy has not been started")
+        return self._server
+
+    def _start(self) -> None:
+        config = self._config
+        _raise_descriptor_limit()
+        self._caches.open()
+        self._databases.open()
+        limits = self._check_schema()
+        handlers, members = self._build_handlers(limits)
+        pool = self._pool = self._build_pool()
+        dispatcher = Dispatcher(handlers, pool.submit)
+        self._server = ProxyServer(
+            self._reactor,
+            ConnLimits(
+                max_pdu_length=config.max_pdu_length,
+                max_send_buffer=config.max_send_buffer,
+                max_send_buffer_hard=config.max_send_buffer_hard,
+                send_timeout=config.send_timeout,
+                heartbeat_interval=config.heartbeat_interval,
+                peer_timeout=config.peer_timeout,
+            ),
+            max_connections=config.max_connections,
+            allowed_peers=config.allowed_peers,
+            on_pdus=lambda connection, pdus: dispatcher.dispatch(connection.uuid, connection.peer, pdus),
+            drain=self._responses.drain,
+            is_crowded=lambda: pool.crowded,
+        )
+        self._reactor.add_loop_callback(self._leave_if_asked)
+        pool.start()
+        self._sync_center = SyncCenter(self._databases.master, self._caches.unread, members, config.sync_interval, config.db_lock_timeout)
+        self._server.listen(config.listen_ips, config.listen_port)
+        self._sync_center.start()
+
+    def _check_schema(self) -> schema.ContentLimits:
+        """Look whether the tables and columns are there, in every instance; make the one table that stock installations lack."""
+        limits = None
+        for pool in self._databases.pools.values():
+            rows = _columns(pool)
+            if not any(table.lower() == "imtransmitfile" for table, _, _ in rows):
+                try:
+                    with pool.connection() as connection:
+                        connection.execute(schema.TRANSMIT_FILE_DDL)
+                    logger.info("%s: made the table IMTransmitFile, which was missing", pool)
+                except StoreError as error:
+                    logger.error("%s: IMTransmitFile is missing and could not be made, offline files will fail: %s", pool, error)
+                rows = _columns(pool)
+            missing = [problem for problem in schema.missing(rows) if "IMTransmitFile" not in problem]
+            if missing:
+                raise StartupError(f"{pool}: {'; '.join(missing)} (see conf/schema.sql)")
+            if limits is None or pool is self._databases.master:
+                limits = schema.content_limits(rows)
+        assert limits is not None
+        return limits
+
+    def _build_handlers(self, limits: schema.ContentLimits) -> tuple[HandlerMap, GroupMembers]:
+        config = self._config
+        master, slave, unread = self._databases.master, self._databases.slave, self._caches.unread
+        waits = (config.db_lock_timeout, config.request_timeout)
+        users = UserModel(master, slave, unread)
+        members = GroupMembers(master, self._caches.group_member, config.db_lock_timeout)
+        messages = MessageModel(master, slave, unread, RelationModel(), limits.message, *waits)
+        group_messages = GroupMessageModel(master, slave, unread, members, limits.group_message, *waits)
+        groups = GroupModel(master, slave, self._caches.group_set, members, group_messages, config.db_lock_timeout)
+        summaries = Summaries(messages, group_messages, sound_label(config.aes_key))
+        topics = (
+            LoginHandlers(users, DeviceModel(self._caches.token, users, groups, messages, group_messages), LoginAttempts()),
+            BuddyHandlers(users, DepartModel(slave)),
+            SessionHandlers(SessionModel(master, slave), messages, group_messages, summaries),
+            MessageHandlers(
+                messages,
+                group_messages,
+                groups,
+                members,
+                AudioModel(slave, self._file_server, config.file_server_timeout),
+                summaries,
+            ),
+            GroupHandlers(groups, members),
+            FileHandlers(FileModel(master, slave)),
+        )
+        return HandlerMap(handler for topic in topics for handler in topic.handlers()), members
+
+    def _build_pool(self) -> ThreadPool:
+        config = self._config
+        lanes = Lanes(
+            {
+                AUDIO_LANE: LaneSettings(run_limit=1, parallel=config.audio_threads, slow=True),
+                **{lane: LaneSettings(run_limit=config.run_limit, parallel=1) for lane in MESSAGE_LANES},
+            },
+            LaneSettings(run_limit=config.run_limit, parallel=config.active_runs),
+            config.active_runs,
+        )
+        return ThreadPool(
+            config.thread_num,
+            lanes,
+            Answering(self._responses, lambda tasks: self._pool.submit(tasks) if self._pool else None, config.request_timeout),
+            max_waiting=config.max_waiting_requests,
+            max_waiting_bytes=config.max_waiting_bytes,
+            on_room=self._reactor.wake,
+        )
+
+    def _leave_if_asked(self) -> None:
+        """Loop callback: begin to leave when asked to."""
+        if self._stop_requested and self._leaving_since is None:
+            self._leaving_since = time.monotonic()
+            logger.info("leaving: %d connections are told to go elsewhere", len(self._started_server))
+            self._started_server.stop_receiving()
+            self._reactor.call_every(LEAVING_LOOK, self._leave_when_done)
+
+    def _leave_when_done(self) -> None:
+        """Timer: stop the loop as soon as everything is answered and sent and the peers have had a moment, or when the grace is over."""
+        if self._leaving_since is None or self._pool is None:
+            return
+        age = time.monotonic() - self._leaving_since
+        outstanding = self._pool.outstanding
+        if age >= self._config.stop_grace:
+            if outstanding:
+                logger.error("StopGrace (%g s) is over: %d requests stay unanswered", self._config.stop_grace, outstanding)
+            self._reactor.stop()
+        elif age >= min(MOMENT_TO_MOVE, self._config.stop_grace) and not outstanding and self._responses.is_empty:
+            if self._started_server.flushed:
+                self._reactor.stop()
+
+    def _release(self) -> None:
+        """Stop the threads and close everything; whatever of it there is."""
+        if self._sync_center is not None:
+            self._sync_center.stop(LAST_JOIN)
+        if self._pool is not None:
+            self._pool.stop(LAST_JOIN)
+        if self._server is not None:
+            self._server.close()
+        self._reactor.close()
+        self._databases.close()
+        self._caches.close()
+        self._file_server.close()
+
+
+def _columns(pool: DBPool) -> list[schema.Row]:
+    try:
+        rows = pool.select(schema.COLUMNS_QUERY)
+    except StoreError as error:
+        raise StartupError(f"the columns of the database cannot be read: {error}") from error
+    return [(table.decode(), column.decode(), None if length is None else int(length)) for table, column, length in rows]
+
+
+def _raise_descriptor_limit() -> None:
+    """Allow as many descriptors as the system lets us have; every connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError) as error:
+            logger.info("only %d file descriptors: %s", soft, error)

@@ -1,0 +1,101 @@
+"""People, departments and sign infos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dbproxy.handlers.text import echo_text
+from dbproxy.models.depart import DepartModel
+from dbproxy.models.user import User, UserModel
+from dbproxy.wire import commands
+from dbproxy.wire.pb import base_define_pb2, buddy_pb2
+from dbproxy.work.handler_map import Handler
+
+
+class BuddyHandlers:
+    """Commands 0x0204, 0x0208, 0x0210 and 0x0213."""
+
+    def __init__(self, users: UserModel, departs: DepartModel) -> None:
+        self._users = users
+        self._departs = departs
+
+    def handlers(self) -> list[Handler]:
+        """The handlers of this file."""
+        return [
+            Handler(commands.USER_INFO, self.user_infos, only_reads=True),
+            Handler(commands.ALL_USERS, self.all_users, only_reads=True),
+            Handler(commands.DEPARTMENTS, self.departments, only_reads=True),
+            Handler(commands.CHANGE_SIGN_INFO, self.change_sign_info, refuse=_sign_info_failed, one_by_one=True),
+        ]
+
+    def user_infos(self, requests: Sequence[buddy_pb2.IMUsersInfoReq]) -> list[buddy_pb2.IMUsersInfoRsp]:
+        """Tell about users; those of all requests are looked up together."""
+        users = self._users.infos(user_id for request in requests for user_id in request.user_id_list)
+        infos = {user_id: fill_user_info(base_define_pb2.UserInfo(), user) for user_id, user in users.items()}
+        replies = []
+        for request in requests:
+            reply = buddy_pb2.IMUsersInfoRsp(user_id=request.user_id)
+            reply.user_info_list.extend([infos[user_id] for user_id in sorted(set(request.user_id_list)) if user_id in infos])
+            replies.append(reply)
+        return replies
+
+    def all_users(self, requests: Sequence[buddy_pb2.IMAllUserReq]) -> list[buddy_pb2.IMAllUserRsp]:
+        """Tell who has changed since a time; equal times are asked once."""
+        changes = {since: self._users.changed_since(since) for since in {request.latest_update_time for request in requests}}
+        replies = []
+        for request in requests:
+            users, latest = changes[request.latest_update_time]
+            reply = buddy_pb2.IMAllUserRsp(user_id=request.user_id, latest_update_time=latest)
+            for user in users:
+                fill_user_info(reply.user_list.add(), user)
+            replies.append(reply)
+        return replies
+
+    def departments(self, requests: Sequence[buddy_pb2.IMDepartmentReq]) -> list[buddy_pb2.IMDepartmentRsp]:
+        """Tell which departments have changed since a time; equal times are asked once."""
+        changes = {since: self._departs.changed_since(since) for since in {request.latest_update_time for request in requests}}
+        replies = []
+        for request in requests:
+            departs, latest = changes[request.latest_update_time]
+            reply = buddy_pb2.IMDepartmentRsp(user_id=request.user_id, latest_update_time=latest)
+            for depart in departs:
+                info = reply.dept_list.add()
+                info.dept_id = depart.depart_id
+                info.priority = depart.priority
+                echo_text(info, "dept_name", depart.name)
+                info.parent_dept_id = depart.parent_id
+                info.dept_status = depart.status  # type: ignore[assignment]
+            replies.append(reply)
+        return replies
+
+    def change_sign_info(self, requests: Sequence[buddy_pb2.IMChangeSignInfoReq]) -> list[buddy_pb2.IMChangeSignInfoRsp]:
+        """Change sign infos."""
+        replies = []
+        for request in requests:
+            if self._users.change_sign_info(request.user_id, request.sign_info):
+                reply = buddy_pb2.IMChangeSignInfoRsp(user_id=request.user_id, result_code=0)
+                echo_text(reply, "sign_info", request.sign_info)
+            else:
+                reply = _sign_info_failed(request)
+            replies.append(reply)
+        return replies
+
+
+def fill_user_info(info: base_define_pb2.UserInfo, user: User) -> base_define_pb2.UserInfo:
+    """Fill a UserInfo with a user and return it."""
+    info.user_id = user.user_id
+    info.user_gender = user.sex
+    info.user_nick_name = user.nick  # type: ignore[assignment]  # protobuf takes UTF-8 bytes for a string, and the database has UTF-8
+    info.avatar_url = user.avatar  # type: ignore[assignment]
+    info.department_id = user.depart_id
+    info.email = user.email  # type: ignore[assignment]
+    info.user_real_name = user.name  # type: ignore[assignment]
+    info.user_tel = user.phone  # type: ignore[assignment]
+    info.user_domain = user.domain  # type: ignore[assignment]
+    info.status = user.status
+    info.sign_info = user.sign_info  # type: ignore[assignment]
+    return info
+
+
+def _sign_info_failed(request: buddy_pb2.IMChangeSignInfoReq) -> buddy_pb2.IMChangeSignInfoRsp:
+    return buddy_pb2.IMChangeSignInfoRsp(user_id=request.user_id, result_code=1)

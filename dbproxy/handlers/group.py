@@ -1,0 +1,150 @@
+"""Groups: lists, creation, members, muting."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from dbproxy.handlers.text import echo_text
+from dbproxy.models.group import GroupModel
+from dbproxy.models.group_members import GroupMembers
+from dbproxy.wire import commands
+from dbproxy.wire.pb import group_pb2, server_pb2
+from dbproxy.work.handler_map import Handler
+
+logger = logging.getLogger(__name__)
+
+
+class GroupHandlers:
+    """Commands 0x0401, 0x0403, 0x0405, 0x0407, 0x0409 and 0x0711."""
+
+    def __init__(self, groups: GroupModel, members: GroupMembers) -> None:
+        self._groups = groups
+        self._members = members
+
+    def handlers(self) -> list[Handler]:
+        """The handlers of this file."""
+        return [
+            Handler(commands.NORMAL_GROUPS, self.normal_groups, only_reads=True),
+            Handler(commands.GROUP_INFO, self.group_infos, only_reads=True),
+            Handler(commands.CREATE_GROUP, self.create_group, refuse=_create_failed, one_by_one=True),
+            Handler(commands.CHANGE_MEMBERS, self.change_members, refuse=_change_failed, one_by_one=True),
+            Handler(commands.SHIELD_GROUP, self.shield_group, refuse=_shield_failed, one_by_one=True),
+            Handler(commands.GET_GROUP_SHIELD, self.get_group_shield, only_reads=True),
+        ]
+
+    def normal_groups(self, requests: Sequence[group_pb2.IMNormalGroupListReq]) -> list[group_pb2.IMNormalGroupListRsp]:
+        """Tell users' normal groups and their versions."""
+        lists = self._groups.normal_groups([request.user_id for request in requests])
+        replies = []
+        for request in requests:
+            reply = group_pb2.IMNormalGroupListRsp(user_id=request.user_id)
+            for group_id, version in lists[request.user_id]:
+                entry = reply.group_version_list.add()
+                entry.group_id = group_id
+                entry.version = version
+            replies.append(reply)
+        return replies
+
+    def group_infos(self, requests: Sequence[group_pb2.IMGroupInfoListReq]) -> list[group_pb2.IMGroupInfoListRsp]:
+        """Tell about groups that have changed since the version that the asker knows."""
+        lists = self._groups.infos([{entry.group_id: entry.version for entry in request.group_version_list} for request in requests])
+        replies = []
+        for request, infos in zip(requests, lists, strict=True):
+            reply = group_pb2.IMGroupInfoListRsp(user_id=request.user_id)
+            for group in infos:
+                info = reply.group_info_list.add()
+                info.group_id = group.group_id
+                info.version = group.version
+                echo_text(info, "group_name", group.name)
+                echo_text(info, "group_avatar", group.avatar)
+                info.group_creator_id = group.creator
+                info.group_type = group.group_type  # type: ignore[assignment]
+                info.shield_status = 0
+                info.group_member_list.extend(group.members)
+            replies.append(reply)
+        return replies
+
+    def create_group(self, requests: Sequence[group_pb2.IMGroupCreateReq]) -> list[group_pb2.IMGroupCreateRsp]:
+        """Make groups."""
+        replies = []
+        for request in requests:
+            group_id = self._groups.create(
+                request.user_id, request.group_name, request.group_avatar, request.group_type, request.member_id_list
+            )
+            reply = _create_failed(request)
+            if group_id is not None:
+                reply.result_code = 0
+                reply.group_id = group_id
+            replies.append(reply)
+        return replies
+
+    def change_members(self, requests: Sequence[group_pb2.IMGroupChangeMemberReq]) -> list[group_pb2.IMGroupChangeMemberRsp | None]:
+        """Add or remove members; no reply for a group that does not exist."""
+        existing = self._members.existing(request.group_id for request in requests)
+        replies: list[group_pb2.IMGroupChangeMemberRsp | None] = []
+        for request in requests:
+            if request.group_id not in existing:
+                logger.warning("change of members of group %d, which does not exist", request.group_id)
+                replies.append(None)
+                continue
+            change = self._groups.change_members(request.user_id, request.group_id, request.change_type, request.member_id_list)
+            reply = _change_failed(request)
+            if change is not None:
+                reply.result_code = 0
+                reply.cur_user_id_list.extend(change.current)
+                reply.chg_user_id_list.extend(change.changed)
+            replies.append(reply)
+        return replies
+
+    def shield_group(self, requests: Sequence[group_pb2.IMGroupShieldReq]) -> list[group_pb2.IMGroupShieldRsp | None]:
+        """Mute groups, or unmute them; no reply for a group that does not exist."""
+        existing = self._members.existing(request.group_id for request in requests)
+        replies: list[group_pb2.IMGroupShieldRsp | None] = []
+        for request in requests:
+            if request.group_id not in existing:
+                logger.warning("muting of group %d, which does not exist", request.group_id)
+                replies.append(None)
+                continue
+            reply = _shield_failed(request)
+            if self._groups.shield(request.user_id, request.group_id, request.shield_status):
+                reply.result_code = 0
+            replies.append(reply)
+        return replies
+
+    def get_group_shield(self, requests: Sequence[server_pb2.IMGroupGetShieldReq]) -> list[server_pb2.IMGroupGetShieldRsp | None]:
+        """Tell who has muted groups; no reply for a group that does not exist."""
+        existing = self._members.existing(request.group_id for request in requests)
+        known = [request for request in requests if request.group_id in existing]
+        shields = iter(self._groups.shields([(request.group_id, request.user_id) for request in known]))
+        replies: list[server_pb2.IMGroupGetShieldRsp | None] = []
+        for request in requests:
+            if request.group_id not in existing:
+                logger.warning("question who has muted group %d, which does not exist", request.group_id)
+                replies.append(None)
+                continue
+            reply = server_pb2.IMGroupGetShieldRsp(group_id=request.group_id)
+            for user_id, status in zip(request.user_id, next(shields), strict=True):
+                entry = reply.shield_status_list.add()
+                entry.user_id = user_id
+                entry.group_id = request.group_id
+                entry.shield_status = status
+            replies.append(reply)
+        return replies
+
+
+def _create_failed(request: group_pb2.IMGroupCreateReq) -> group_pb2.IMGroupCreateRsp:
+    reply = group_pb2.IMGroupCreateRsp(user_id=request.user_id, result_code=1)
+    echo_text(reply, "group_name", request.group_name)
+    reply.user_id_list.extend(sorted(set(request.member_id_list)))
+    return reply
+
+
+def _change_failed(request: group_pb2.IMGroupChangeMemberReq) -> group_pb2.IMGroupChangeMemberRsp:
+    return group_pb2.IMGroupChangeMemberRsp(
+        user_id=request.user_id, change_type=request.change_type, result_code=1, group_id=request.group_id
+    )
+
+
+def _shield_failed(request: group_pb2.IMGroupShieldReq) -> group_pb2.IMGroupShieldRsp:
+    return group_pb2.IMGroupShieldRsp(user_id=request.user_id, group_id=request.group_id, result_code=1)

@@ -1,0 +1,80 @@
+"""Recent sessions, and the summary of a conversation that sessions and unread lists share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from dbproxy.models.group_message import GroupMessageModel
+from dbproxy.models.message import MessageModel
+from dbproxy.models.relation import pair_of
+from dbproxy.models.session import SINGLE, SessionModel
+from dbproxy.models.summary import Summaries
+from dbproxy.wire import commands
+from dbproxy.wire.pb import buddy_pb2
+from dbproxy.work.handler_map import Handler
+
+
+class SessionHandlers:
+    """Commands 0x0201 and 0x0206."""
+
+    def __init__(self, sessions: SessionModel, messages: MessageModel, group_messages: GroupMessageModel, summaries: Summaries) -> None:
+        self._sessions = sessions
+        self._messages = messages
+        self._group_messages = group_messages
+        self._summaries = summaries
+
+    def handlers(self) -> list[Handler]:
+        """The handlers of this file."""
+        return [
+            Handler(commands.RECENT_SESSIONS, self.recent_sessions, only_reads=True),
+            Handler(commands.REMOVE_SESSION, self.remove_session, refuse=_remove_failed, one_by_one=True),
+        ]
+
+    def recent_sessions(self, requests: Sequence[buddy_pb2.IMRecentContactSessionReq]) -> list[buddy_pb2.IMRecentContactSessionRsp]:
+        """Tell who users talk to, each with the last message; a session without one is left out."""
+        lists = self._sessions.recent([(request.user_id, request.latest_update_time) for request in requests])
+        people = {pair_of(session.user_id, session.peer_id) for sessions in lists for session in sessions if session.session_type == SINGLE}
+        groups = {session.peer_id for sessions in lists for session in sessions if session.session_type != SINGLE}
+        summaries = self._summaries.of(people, groups)
+        replies = []
+        for request, sessions in zip(requests, lists, strict=True):
+            reply = buddy_pb2.IMRecentContactSessionRsp(user_id=request.user_id)
+            for session in sessions:
+                summary = summaries.get(session.user_id, session.peer_id, session.session_type)
+                if summary is None:
+                    continue
+                info = reply.contact_session_list.add()
+                info.session_id = session.peer_id
+                info.session_type = session.session_type  # type: ignore[assignment]
+                info.session_status = 0  # type: ignore[assignment]
+                info.updated_time = session.updated
+                info.latest_msg_id = summary.msg_id
+                info.latest_msg_data = summary.content
+                info.latest_msg_type = summary.msg_type  # type: ignore[assignment]
+                info.latest_msg_from_user_id = summary.from_id
+            replies.append(reply)
+        return replies
+
+    def remove_session(self, requests: Sequence[buddy_pb2.IMRemoveSessionReq]) -> list[buddy_pb2.IMRemoveSessionRsp]:
+        """Make sessions invisible and forget what is unread in them."""
+        replies = []
+        for request in requests:
+            user_id, peer_id = request.user_id, request.session_id
+            removed = self._sessions.remove(user_id, peer_id, request.session_type, int(time.time()))
+            if removed and request.session_type == SINGLE:
+                self._messages.clear_unread(user_id, peer_id)
+            elif removed:
+                self._group_messages.clear_unread([(user_id, peer_id)])
+            replies.append(_remove_reply(request, 0 if removed else 1))
+        return replies
+
+
+def _remove_reply(request: buddy_pb2.IMRemoveSessionReq, result_code: int) -> buddy_pb2.IMRemoveSessionRsp:
+    return buddy_pb2.IMRemoveSessionRsp(
+        user_id=request.user_id, result_code=result_code, session_type=request.session_type, session_id=request.session_id
+    )
+
+
+def _remove_failed(request: buddy_pb2.IMRemoveSessionReq) -> buddy_pb2.IMRemoveSessionRsp:
+    return _remove_reply(request, 1)

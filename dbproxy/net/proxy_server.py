@@ -1,0 +1,178 @@
+"""All connections of the proxy: who may connect, which uuid they get, how the workers' responses reach them. Reactor thread only."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from dbproxy.net.listener import Listener
+from dbproxy.net.proxy_conn import ConnLimits, ProxyConn
+from dbproxy.net.reactor import Reactor
+from dbproxy.wire.commands import STOP_RECEIVE_PDU
+from dbproxy.wire.pdu import ImPdu
+
+logger = logging.getLogger(__name__)
+
+TICK = 1.0
+"""Seconds between two looks at heartbeats and timeouts."""
+
+LAST_UUID = 2**32 - 1
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Closing(Protocol):
+    """A response that is not a PDU but the wish to close the connection."""
+
+    reason: str
+
+
+class ProxyServer:
+    """Listens on every address, keeps the connections by uuid and sends what the workers have answered.
+
+    ``on_pdus`` gets what a connection has sent; ``drain`` gives the responses that the workers have posted; while ``is_crowded`` says
+    so, nothing is read from any connection.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        limits: ConnLimits,
+        *,
+        max_connections: int,
+        allowed_peers: Sequence[Network],
+        on_pdus: Callable[[ProxyConn, list[ImPdu]], None],
+        drain: Callable[[], Iterable[tuple[int, bytes | Closing]]],
+        is_crowded: Callable[[], bool],
+    ) -> None:
+        self._reactor = reactor
+        self._limits = limits
+        self._max_connections = max_connections
+        self._allowed_peers = allowed_peers
+        self._on_pdus = on_pdus
+        self._drain = drain
+        self._is_crowded = is_crowded
+        self._listeners: list[Listener] = []
+        self._connections: dict[int, ProxyConn] = {}
+        self._last_uuid = 0
+        self._paused = False
+        reactor.add_loop_callback(self.send_response_pdu_list)
+        reactor.add_loop_callback(self._mind_the_crowd)
+        reactor.call_every(TICK, self._tick)
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where it listens."""
+        return [listener.address for listener in self._listeners]
+
+    @property
+    def flushed(self) -> bool:
+        """Whether every connection has taken what was sent to it."""
+        return all(connection.flushed for connection in self._connections.values())
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def listen(self, ips: Iterable[str], port: int) -> None:
+        """Listen on every address; with port 0 all of them get the same free port.
+
+        Raises:
+            StartupError: one of them cannot be listened on.
+
+        """
+        for ip in ips:
+            listener = Listener(ip, port, self._reactor, self._accept)
+            self._listeners.append(listener)
+            port = listener.address[1]
+        for listener in self._listeners:
+            listener.start()
+            logger.info("listening on %s:%d", *listener.address)
+
+    def send_response_pdu_list(self) -> None:
+        """Loop callback: send what the workers have answered, one system call per connection. A uuid that is gone is dropped."""
+        responses = self._drain()
+        if not responses:
+            return
+        by_uuid: dict[int, list[bytes]] = {}
+        closing: list[tuple[int, str]] = []
+        for uuid, response in responses:
+            if isinstance(response, bytes):
+                by_uuid.setdefault(uuid, []).append(response)
+            else:
+                closing.append((uuid, response.reason))
+        for uuid, pdus in by_uuid.items():
+            connection = self._connections.get(uuid)
+            if connection is not None:
+                connection.send(pdus)
+        for uuid, reason in closing:
+            connection = self._connections.get(uuid)
+            if connection is not None:
+                connection.close(reason)
+
+    def stop_receiving(self) -> None:
+        """Accept nobody any more and tell every peer to take new work elsewhere; what they send is still answered."""
+        for listener in self._listeners:
+            listener.close()
+        for connection in tuple(self._connections.values()):
+            connection.send((STOP_RECEIVE_PDU,))
+
+    def close(self) -> None:
+        """Close everything."""
+        for listener in self._listeners:
+            listener.close()
+        for connection in tuple(self._connections.values()):
+            connection.close("the proxy stops")
+
+    def _accept(self, sock: socket.socket, ip: str, port: int) -> None:
+        peer = f"{ip}:{port}"
+        if not self._may_connect(ip):
+            logger.warning("connection refused: not among AllowedPeers [peer=%s]", peer)
+            sock.close()
+            return
+        if len(self._connections) >= self._max_connections:
+            logger.warning("connection refused: there are %d already (MaxConnections) [peer=%s]", len(self._connections), peer)
+            sock.close()
+            return
+        uuid = self._next_uuid()
+        connection = ProxyConn(uuid, sock, peer, self._reactor, self._limits, self._on_pdus, self._forget)
+        self._connections[uuid] = connection
+        if self._paused:
+            connection.pause_reading(True)
+        logger.info("connected [peer=%s uuid=%d]", peer, uuid)
+
+    def _may_connect(self, ip: str) -> bool:
+        if not self._allowed_peers:
+            return True
+        address = ipaddress.ip_address(ip.partition("%")[0])
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._allowed_peers)
+
+    def _next_uuid(self) -> int:
+        """The next number; after 32 bits it begins again at 1 and leaves out those that are in use."""
+        while True:
+            self._last_uuid = self._last_uuid % LAST_UUID + 1
+            if self._last_uuid not in self._connections:
+                return self._last_uuid
+
+    def _forget(self, connection: ProxyConn) -> None:
+        self._connections.pop(connection.uuid, None)
+
+    def _mind_the_crowd(self) -> None:
+        """Loop callback: pause or resume reading everywhere when the workers have too much to do, or no longer."""
+        crowded = self._is_crowded()
+        if crowded == self._paused:
+            return
+        self._paused = crowded
+        logger.warning("reading %s: the workers have %s to do", *(("paused", "too much") if crowded else ("resumed", "less")))
+        for connection in tuple(self._connections.values()):
+            connection.pause_reading(crowded)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        for connection in tuple(self._connections.values()):
+            connection.on_tick(now)

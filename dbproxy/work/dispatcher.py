@@ -1,0 +1,43 @@
+"""From PDU to task: finds the handler and the place in which a request waits. Reactor thread only."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from dbproxy.wire.commands import HEARTBEAT_COMMAND_ID
+from dbproxy.wire.pdu import ImPdu
+from dbproxy.work.answering import parse_request
+from dbproxy.work.handler_map import HandlerMap
+from dbproxy.work.proxy_task import ProxyTask
+
+logger = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Turns the PDUs of one read into tasks and submits them together."""
+
+    def __init__(self, handlers: HandlerMap, submit: Callable[[Sequence[ProxyTask]], None]) -> None:
+        self._handlers = handlers
+        self._submit = submit
+
+    def dispatch(self, conn_uuid: int, peer: str, pdus: Sequence[ImPdu]) -> None:
+        """Hand the requests among these PDUs to the workers. Heartbeats are not answered; what nobody handles is logged."""
+        now = time.monotonic()
+        tasks: list[ProxyTask] = []
+        for pdu in pdus:
+            handler = self._handlers.get(pdu.command_id)
+            if handler is None:
+                if pdu.command_id != HEARTBEAT_COMMAND_ID:
+                    logger.warning("unknown command 0x%04x ignored [peer=%s uuid=%d]", pdu.command_id, peer, conn_uuid)
+                continue
+            task = ProxyTask(handler, conn_uuid, peer, pdu.seq_num, pdu.body, now)
+            if handler.place is not None:
+                if not parse_request(task):
+                    continue
+                place = handler.place(task.request)
+                task.lane, task.order_key = place.lane, place.order_key
+            tasks.append(task)
+        if tasks:
+            self._submit(tasks)
