@@ -99,8 +99,10 @@ class Stores:
             if change["deleted"]:
                 _line("MySQL", f"{table}: rows {change['deleted']} are gone")
         for key, value in changed["redis"].items():
-            shown = ", ".join(value) + " (gone)" if key == "@deleted" else f"{key} = {_fields(value) if isinstance(value, dict) else value}"
-            _line("Redis", shown)
+            if key == "@deleted":
+                _line("Redis", ", ".join(value) + " (gone)")
+            else:
+                _line("Redis", f"{key} = " + ("{" + _fields(value) + "}" if isinstance(value, dict) else value))
         if not changed["mysql"] and not changed["redis"]:
             _line("stores", "nothing changed")
 
