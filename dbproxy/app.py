@@ -229,9 +229,10 @@ class Application:
             if outstanding:
                 logger.error("StopGrace (%g s) is over: %d requests stay unanswered", self._config.stop_grace, outstanding)
             self._reactor.stop()
-        elif age >= min(MOMENT_TO_MOVE, self._config.stop_grace) and not outstanding and self._responses.is_empty:
-            if self._started_server.flushed:
-                self._reactor.stop()
+            return
+        done = not outstanding and self._responses.is_empty and self._started_server.flushed
+        if done and age >= min(MOMENT_TO_MOVE, self._config.stop_grace):
+            self._reactor.stop()
 
     def _release(self) -> None:
         """Stop the threads and close everything; whatever of it there is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from google.protobuf.message import Message
 
@@ -29,6 +30,8 @@ AUDIO_LANE = "audio"
 
 MESSAGE_LANES = ("messages 0", "messages 1")
 """Lanes of the messages to be stored. Each is a commit at a time; more than two only disturb each other."""
+
+HistoryRequest = TypeVar("HistoryRequest", message_pb2.IMGetMsgListReq, message_pb2.IMGetMsgByIdReq)
 
 _GROUP_TYPES = (GROUP_TEXT, GROUP_SOUND)
 
@@ -171,9 +174,9 @@ class MessageHandlers:
 
     @staticmethod
     def _by_kind(
-        requests: Sequence[Message],
-        read_people: Callable[[Sequence[Message]], list[list[StoredMessage]]],
-        read_groups: Callable[[Sequence[Message]], list[list[StoredMessage]]],
+        requests: Sequence[HistoryRequest],
+        read_people: Callable[[Sequence[HistoryRequest]], list[list[StoredMessage]]],
+        read_groups: Callable[[Sequence[HistoryRequest]], list[list[StoredMessage]]],
     ) -> list[list[StoredMessage]]:
         """Ask for conversations of people and of groups, each kind at once, and put the answers back into the order of the requests."""
         of_people = [request for request in requests if request.session_type == SINGLE]

@@ -116,7 +116,9 @@ class SessionModel:
 
     @staticmethod
     def touch_group_sessions(connection: DBConn, group_id: int, user_ids: Sequence[int], updated: int, now: int) -> None:
-        """Set ``updated`` of the group session of each user, whatever its status, and add those that are missing as of now; one transaction.
+        """Set ``updated`` of the group session of each user, whatever its status, and add those that are missing as of now.
+
+        One transaction.
 
         The caller holds the group's named lock.
         """

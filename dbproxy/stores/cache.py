@@ -53,7 +53,7 @@ class CachePool:
                 "ssl_cert_reqs": "required" if instance.tls.verify else "none",
                 "ssl_check_hostname": instance.tls.verify,
             }
-        self._pool = BlockingConnectionPool(
+        self._pool = BlockingConnectionPool(  # type: ignore[no-untyped-call]
             connection_class=Connection if instance.tls is None else SSLConnection,
             max_connections=instance.maxconncnt,
             timeout=config.cache_pool_timeout,
@@ -99,7 +99,7 @@ class CachePool:
         if not commands:
             return []
         try:
-            connection = self._pool.get_connection()
+            connection = self._pool.get_connection()  # type: ignore[no-untyped-call]
         except redis.RedisError as error:
             raise StoreUnavailableError(f"{self}: {error}") from error
         refused: redis.ResponseError | None = None
@@ -118,7 +118,7 @@ class CachePool:
             connection.disconnect()  # replies that nobody has read must not be taken for those of the next one
             raise
         finally:
-            self._pool.release(connection)
+            self._pool.release(connection)  # type: ignore[no-untyped-call]
         if refused is not None:
             raise StoreUnavailableError(f"{self}: {refused}") from refused
         return replies

@@ -89,8 +89,8 @@ class DBConn(_Connection):
         _result: Any
         server_status: int
 
-        def insert_id(self) -> int: ...
-        def thread_id(self) -> int: ...
+        def insert_id(self) -> int: ...  # noqa: D102
+        def thread_id(self) -> int: ...  # noqa: D102
         def _force_close(self) -> None: ...
 
     def revive(self) -> None:
@@ -139,7 +139,7 @@ class DBConn(_Connection):
         thread_id, port = session
         if self.select(f"select 1 from information_schema.processlist where id={thread_id} and host like '%:{port}'"):
             try:
-                self.kill(thread_id)
+                self.execute(f"kill {thread_id}")
             except pymysql.err.OperationalError as error:
                 if not self.open:
                     raise

@@ -106,9 +106,7 @@ CHANGE_MEMBERS = _command(
 SHIELD_GROUP = _command(
     _GROUP, "CID_GROUP_SHIELD_GROUP_REQUEST", group.IMGroupShieldReq, "CID_GROUP_SHIELD_GROUP_RESPONSE", group.IMGroupShieldRsp
 )
-OFFLINE_FILES = _command(
-    _FILE, "CID_FILE_HAS_OFFLINE_REQ", file.IMFileHasOfflineReq, "CID_FILE_HAS_OFFLINE_RES", file.IMFileHasOfflineRsp
-)
+OFFLINE_FILES = _command(_FILE, "CID_FILE_HAS_OFFLINE_REQ", file.IMFileHasOfflineReq, "CID_FILE_HAS_OFFLINE_RES", file.IMFileHasOfflineRsp)
 ADD_OFFLINE_FILE = _command(_FILE, "CID_FILE_ADD_OFFLINE_REQ", file.IMFileAddOfflineReq)
 DELETE_OFFLINE_FILE = _command(_FILE, "CID_FILE_DEL_OFFLINE_REQ", file.IMFileDelOfflineReq)
 GET_DEVICE_TOKENS = _command(
