@@ -7,7 +7,7 @@ import resource
 import time
 
 from dbproxy import __version__
-from dbproxy.config import Config, unknown_key_warnings
+from dbproxy.config import Config
 from dbproxy.errors import StartupError, StoreError
 from dbproxy.handlers.buddy import BuddyHandlers
 from dbproxy.handlers.file import FileHandlers
@@ -86,8 +86,6 @@ class Application:
             StartupError: a backend that cannot be used, a port that cannot be listened on; nothing is left running then.
 
         """
-        for warning in unknown_key_warnings(self._config):
-            logger.warning("%s", warning)
         try:
             self._start()
         except BaseException:

@@ -72,16 +72,14 @@ def serve(config: Config, create: Callable[[Config], Service]) -> int:
     _log.info("db_proxy_server %s, pid %d, starts", __version__, os.getpid())
     try:
         service = create(config)
+        _install_signal_handlers(service.request_stop)  # a stop that is asked for during the start happens right after it
         service.start()
         # Not before: a start that fails because another proxy has the port must leave that one's pid alone.
         write_pid(Path(PID_FILE))
-        _install_signal_handlers(service.request_stop)
         return service.run()
     except (StartupError, ConfigError) as error:
         _fail(config, "cannot start: %s", error)
         return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_START
-    except KeyboardInterrupt:  # during the start; later SIGINT is handled
-        return 128 + signal.SIGINT
     except Exception as error:  # noqa: BLE001 - the last resort: what happened must be in the log
         _fail(config, "unexpected error: %r", error, trace=True)
         return EXIT_UNEXPECTED
