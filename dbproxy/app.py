@@ -229,7 +229,7 @@ class Application:
             self._reactor.stop()
             return
         done = not outstanding and self._responses.is_empty and self._started_server.flushed
-        if done and age >= min(MOMENT_TO_MOVE, self._config.stop_grace):
+        if done and (age >= MOMENT_TO_MOVE or not len(self._started_server)):
             self._reactor.stop()
 
     def _release(self) -> None:

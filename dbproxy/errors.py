@@ -46,7 +46,11 @@ class StatementError(StoreError):
 
 
 class DeadlockError(StatementError):
-    """The transaction was rolled back by a deadlock or a lock wait that took too long; it may be run again as a whole."""
+    """The transaction was rolled back because of others that work on the same rows; it may be run again as a whole."""
+
+
+class LockWaitError(DeadlockError):
+    """A row stayed locked by others for longer than DBLockTimeout."""
 
 
 class FileServerError(StoreError):

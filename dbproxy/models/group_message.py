@@ -142,6 +142,9 @@ class GroupMessageModel(MessageStore):
             raise BeginAgainError(needed)
         return Opened({int(group_id): int(msg_id) for group_id, msg_id in last}, frozenset(), sessions, lambda: None)
 
+    def _conversation_of(self, draft: Draft) -> int:
+        return draft.to_id
+
     @staticmethod
     def _last_ids_query(group_ids: Iterable[int]) -> str:
         """Largest msg_id by group; it reads one index entry each, however long the history is."""

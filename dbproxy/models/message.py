@@ -161,6 +161,9 @@ class MessageModel(MessageStore):
             draft.conversation_id = relations[pair_of(draft.from_id, draft.to_id)]
         return Opened(last_ids, frozenset(created.values()), sessions, lambda: self._relations.remember(created))
 
+    def _conversation_of(self, draft: Draft) -> Pair:
+        return pair_of(draft.from_id, draft.to_id)
+
     @staticmethod
     def _last_ids_query(relate_ids: Iterable[int]) -> str:
         """Largest msg_id by relation and status; grouped like this it reads one index entry each, however long the history is."""

@@ -17,12 +17,12 @@ import logging
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pymysql
 
-from dbproxy.errors import DeadlockError, OutcomeUnknownError, StatementError, StoreError, StoreUnavailableError
+from dbproxy.errors import DeadlockError, LockWaitError, OutcomeUnknownError, StatementError, StoreError, StoreUnavailableError
 from dbproxy.models.session import SessionKey, SessionModel, SessionRows
 from dbproxy.stores.cache import CacheCommand, CachePool
 from dbproxy.stores.mysql import DBConn, DBPool, Row, SessionOfServer
@@ -106,19 +106,29 @@ class MessageStore(ABC):
             return
         try:
             self._store_run(drafts)
+        except LockWaitError as error:
+            self._store_apart(drafts, error, self._conversation_of)
         except StatementError as error:
-            if len(drafts) == 1 or isinstance(error, DeadlockError):
-                self._refuse(drafts, error)
-                return
-            for draft in drafts:  # one bad message must not take the others of its run with it
-                draft.msg_id = 0
-            for draft in drafts:
-                try:
-                    self._store_run([draft])
-                except StoreError as alone:
-                    self._refuse([draft], alone)
+            self._store_apart(drafts, error, id)
         except StoreError as error:
             self._refuse(drafts, error)
+
+    def _store_apart(self, drafts: Sequence[Draft], error: StoreError, part_of: Callable[[Draft], Hashable]) -> None:
+        """The database refused a run because of some of its messages, which must not take the others with them: store the parts of the
+        run in transactions of their own, in their order, and refuse those that are refused again.
+        """
+        parts: dict[Hashable, list[Draft]] = {}
+        for draft in drafts:
+            draft.msg_id = 0
+            parts.setdefault(part_of(draft), []).append(draft)
+        if len(parts) == 1:
+            self._refuse(drafts, error)
+            return
+        for part in parts.values():
+            try:
+                self._store_run(part)
+            except StoreError as refused:
+                self._refuse(part, refused)
 
     @abstractmethod
     def _open(self, connection: DBConn, drafts: Sequence[Draft], lock_names: frozenset[str], now: int) -> Opened:
@@ -128,6 +138,10 @@ class MessageStore(ABC):
             BeginAgainError: it needs locks that are not held, or what was remembered is wrong.
 
         """
+
+    @abstractmethod
+    def _conversation_of(self, draft: Draft) -> Hashable:
+        """What the messages of one conversation have in common, also before its id is known."""
 
     @abstractmethod
     def _lock_query(self, conversation_ids: Iterable[int]) -> str:
@@ -189,8 +203,8 @@ class MessageStore(ABC):
                 lock_names |= again.lock_names
                 if attempt == ATTEMPTS:
                     raise StoreUnavailableError("the rows of a conversation kept changing under our hands") from None
-            except DeadlockError:
-                if attempt == ATTEMPTS:
+            except DeadlockError as error:
+                if attempt == ATTEMPTS or isinstance(error, LockWaitError):
                     raise
                 time.sleep(random.uniform(0, 0.02 * attempt))
             except OutcomeUnknownError as error:

@@ -73,21 +73,23 @@ class UserModel:
 
     def authenticate(self, credentials: Sequence[tuple[str | bytes, str | bytes]]) -> list[User | None]:
         """For each (name, md5 of the password in hex): the user if it is right. Only users with status 0 may log in."""
-        wanted = list(dict.fromkeys(name for name, _ in credentials))
-        rows = self._slave.select(
-            f"select {_COLUMNS},password,salt from IMUser where name in ({','.join(['%s'] * len(wanted))}) and status=0 order by id",
-            wanted,
-        )
+        wanted = list(dict.fromkeys(name for name, _ in credentials if isinstance(name, str)))
+        rows: Sequence[Row] = ()
+        if wanted:  # a name that is not UTF-8 is nobody's, and the database would refuse to compare it
+            rows = self._slave.select(
+                f"select {_COLUMNS},password,salt from IMUser where name in ({','.join(['%s'] * len(wanted))}) and status=0 order by id",
+                wanted,
+            )
         by_name = {row[6]: row for row in rows}
         users: list[User | None] = []
         for name, password in credentials:
             row = by_name.get(_bytes(name))
-            if row is None and rows:
+            if row is None and rows and isinstance(name, str):
                 row = self._by_collation(name)
             users.append(_user(row) if row is not None and _matches(row[11], row[12], _bytes(password)) else None)
         return users
 
-    def _by_collation(self, name: str | bytes) -> Row | None:
+    def _by_collation(self, name: str) -> Row | None:
         """The row that the database finds for a name though the bytes differ (letter case, trailing blanks: the column's collation)."""
         rows = self._slave.select(
             f"select {_COLUMNS},password,salt from IMUser where name=%s and status=0 order by id desc limit 1", (name,)

@@ -30,7 +30,7 @@ from pymysql.constants import CLIENT, CR, ER, SERVER_STATUS
 from pymysql.converters import encoders
 
 from dbproxy.config import Config, DBInstance, TlsSettings
-from dbproxy.errors import DeadlockError, OutcomeUnknownError, StartupError, StatementError, StoreUnavailableError
+from dbproxy.errors import DeadlockError, LockWaitError, OutcomeUnknownError, StartupError, StatementError, StoreUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ Result = TypeVar("Result")
 _CODECS: dict[Any, Any] = dict(encoders)
 """How values go out; nothing says how they come in, so they come as the bytes that the server sent."""
 
-_ROLLED_BACK = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT}
+_REFUSALS = {ER.LOCK_DEADLOCK: DeadlockError, ER.LOCK_WAIT_TIMEOUT: LockWaitError}
 _SERVER_GOES_AWAY = {ER.SERVER_SHUTDOWN, ER.CON_COUNT_ERROR, 1927, 3024, 1969}  # 1927 KILLed, 3024/1969 statement time exceeded
 _MINIMUM_IDLE = 2
 
@@ -322,7 +322,7 @@ class DBPool:
         refused = ER.ERROR_FIRST <= code < CR.CR_ERROR_FIRST or code >= 3000
         if refused and code not in _SERVER_GOES_AWAY:
             connection.end_transaction()
-            return (DeadlockError if code in _ROLLED_BACK else StatementError)(code, _text(error))
+            return _REFUSALS.get(code, StatementError)(code, _text(error))
         connection.discard()
         if committing:
             return OutcomeUnknownError(f"{self}: lost during a commit: {_text(error)}")

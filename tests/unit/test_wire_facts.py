@@ -39,7 +39,7 @@ SCALARS = {FieldDescriptor.TYPE_UINT32: "uint32", FieldDescriptor.TYPE_STRING: "
 
 def descriptor_of(kind: str, full_name: str) -> Any:
     package, _, name = full_name.rpartition(".")
-    descriptor = MODULES[package].DESCRIPTOR  # type: ignore[attr-defined]
+    descriptor = MODULES[package].DESCRIPTOR
     return (descriptor.message_types_by_name if kind == "message" else descriptor.enum_types_by_name)[name]
 
 
@@ -82,7 +82,7 @@ def test_enum_has_exactly_the_values_of_the_protocol(full_name: str) -> None:
 
 def test_generated_modules_define_nothing_else() -> None:
     for package, module in MODULES.items():
-        descriptor = module.DESCRIPTOR  # type: ignore[attr-defined]
+        descriptor = module.DESCRIPTOR
         assert descriptor.package == package
         assert {f"{package}.{name}" for name in descriptor.message_types_by_name} <= set(WIRE["messages"])
         assert {f"{package}.{name}" for name in descriptor.enum_types_by_name} <= set(WIRE["enums"])

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from dbproxy.errors import StatementError, StoreUnavailableError
 from dbproxy.wire.commands import MSG_DATA, USER_INFO, VALIDATE, Command
-from dbproxy.wire.pb import buddy_pb2, message_pb2, server_pb2
+from dbproxy.wire.pb import base_define_pb2, buddy_pb2, message_pb2, server_pb2
 from dbproxy.wire.pdu import HEADER_LENGTH
 from dbproxy.work.answering import Answering
 from dbproxy.work.handler_map import Answer, FollowUp, Handler
@@ -117,7 +117,9 @@ def test_a_dead_backend_is_not_asked_once_per_request() -> None:
 
 
 def message_task(uuid: int, handler: Handler, age: float = 0) -> ProxyTask:
-    request = message_pb2.IMMsgData(from_user_id=1, to_session_id=2, msg_id=7, create_time=1, msg_type=1, msg_data=b"x")
+    request = message_pb2.IMMsgData(
+        from_user_id=1, to_session_id=2, msg_id=7, create_time=1, msg_type=base_define_pb2.MSG_TYPE_SINGLE_TEXT, msg_data=b"x"
+    )
     return ProxyTask(handler, uuid, "peer", uuid, request.SerializeToString(), time.monotonic() - age)
 
 
@@ -226,7 +228,11 @@ def test_stuck_runs_do_not_block_the_others() -> None:
 
 def test_a_crowded_pool_says_so_and_tells_when_there_is_room_again() -> None:
     release = threading.Event()
-    pool, room = pool_of(lambda tasks: release.wait(10) and None, threads=1, max_waiting=20)
+
+    def work(tasks: Sequence[ProxyTask]) -> None:
+        release.wait(10)
+
+    pool, room = pool_of(work, threads=1, max_waiting=20)
     pool.start()
     pool.submit([plain_task(n) for n in range(40)])
     assert pool.crowded

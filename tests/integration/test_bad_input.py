@@ -1,0 +1,116 @@
+"""Whatever a peer sends: the process lives, the other connections are answered, memory stays bounded."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dbproxy.testing import Client, ProxyProcess, Stack, seed
+from dbproxy.testing.requests import message
+from dbproxy.wire.commands import COMMANDS, VALIDATE
+from dbproxy.wire.pdu import HEADER, pack_pdu
+
+LENGTHS = [0, 1, 8, 15, 16 * 1024 * 1024 + 1, 2**31 - 1, 2**31, 2**32 - 1]
+
+
+@pytest.fixture(scope="module")
+def proxy(dbproxy_stack: Stack) -> Iterator[ProxyProcess]:
+    dbproxy_stack.reset()
+    seed.users(dbproxy_stack, "alice", "bob")
+    seed.group(dbproxy_stack, 9, [1, 2])
+    with ProxyProcess(dbproxy_stack) as running:
+        yield running
+
+
+@pytest.fixture
+def witness(proxy: ProxyProcess) -> Iterator[Client]:
+    """Another connection, which must not notice anything; and a log without tracebacks."""
+    with proxy.client() as client:
+        yield client
+        assert client.login("alice").result_code == 0
+        assert proxy.running
+        assert "Traceback" not in proxy.log()
+
+
+def resident(pid: int) -> int:
+    """Resident memory in bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_impossible_lengths_close_that_connection_only(proxy: ProxyProcess, witness: Client, length: int) -> None:
+    with proxy.client() as client:
+        client.send_raw(HEADER.pack(length, 1, 0, 3, 0x0301, 1, 0) + b"x" * 50)
+        assert client.closed_within(5)
+
+
+def test_requests_before_a_broken_length_are_answered(proxy: ProxyProcess, witness: Client) -> None:
+    with proxy.client() as client:
+        client.send(message(1, 2))
+        assert client.receive(5).message.msg_id  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("command_id", sorted(COMMANDS))
+def test_garbage_bodies_get_silence_and_the_connection_stays(proxy: ProxyProcess, witness: Client, command_id: int) -> None:
+    command = COMMANDS[command_id]
+    chance = random.Random(command_id)
+    bodies = [b"", b"\xff" * 3, b"\x08", b"\x0a\xff\xff\xff\xff\x0f", chance.randbytes(200)]
+    parseable = [body for body in bodies if _parses(command_id, body)]
+    with proxy.client() as client:
+        client.send_raw(b"".join(pack_pdu(command.service_id, command_id, 1, body) for body in bodies if body not in parseable))
+        if command is VALIDATE:
+            for pdu in client.receive_many(len(bodies) - len(parseable)):
+                assert (pdu.message.result_code, pdu.message.user_name) == (2, "")  # type: ignore[attr-defined]
+        assert (
+            client.unread(
+                1,
+            ).total_cnt
+            >= 0
+        )
+
+
+def _parses(command_id: int, body: bytes) -> bool:
+    with contextlib.suppress(Exception):
+        return COMMANDS[command_id].request.FromString(body).IsInitialized()
+    return False
+
+
+def test_unknown_commands_are_ignored(proxy: ProxyProcess, witness: Client) -> None:
+    with proxy.client() as client:
+        for command_id in (0, 0x0302, 0x0702, 0x7FFF, 0xFFFF):
+            client.send_raw(pack_pdu(3, command_id, 1, b"anything"))
+        assert client.login("bob").result_code == 0
+
+
+@pytest.mark.parametrize("seed_number", range(6))
+def test_mutated_pdus_and_random_bytes_harm_nobody(proxy: ProxyProcess, witness: Client, seed_number: int) -> None:
+    chance = random.Random(seed_number)
+    good = [pack_pdu(3, 0x0301, 1, message(1, 2, b"hello").SerializeToString())]
+    good += [pack_pdu(c.service_id, c.command_id, 2, chance.randbytes(chance.randint(0, 40))) for c in COMMANDS.values()]
+    before = resident(proxy.pid)
+    for _ in range(15):
+        with proxy.client() as client, contextlib.suppress(OSError):
+            for _ in range(40):
+                data = bytearray(chance.choice(good))
+                for _ in range(chance.randint(0, 3)):
+                    data[chance.randrange(len(data))] = chance.randrange(256)
+                client.send_raw(bytes(data[: chance.choice((len(data), chance.randint(1, len(data))))]))
+    assert witness.user_info([1, 2]).user_info_list
+    assert resident(proxy.pid) - before < 64 << 20
+
+
+def test_half_a_pdu_for_each_of_many_connections_costs_little(proxy: ProxyProcess, witness: Client) -> None:
+    before = resident(proxy.pid)
+    clients = [proxy.client() for _ in range(300)]
+    try:
+        for client in clients:
+            client.send_raw(HEADER.pack(10_000_000, 1, 0, 3, 0x0301, 1, 0) + b"x" * 1000)
+        assert witness.login("bob").result_code == 0
+        assert resident(proxy.pid) - before < 32 << 20
+    finally:
+        for client in clients:
+            client.close()
