@@ -13,7 +13,7 @@ from dbproxy.errors import FileServerError
 class FileServer:
     """Uploads to ``site`` (a URL that ends in a slash) and downloads from where an upload went; ``timeout`` in seconds bounds each step.
 
-    ``max_length`` bounds what a download may bring, in bytes: the path comes from a database row, so the answer is not trusted.
+    ``max_length`` bounds a sound, in bytes, both ways: the path of a download comes from a database row, so the answer is not trusted.
     """
 
     def __init__(self, site: str, timeout: float, connections: int, max_length: int) -> None:
@@ -25,9 +25,11 @@ class FileServer:
         """Store ``sound`` and return the URL under which it can be fetched.
 
         Raises:
-            FileServerError: the server cannot be reached, refused, or answered what is not understood.
+            FileServerError: the sound is too long, or the server cannot be reached, refused, or answered what is not understood.
 
         """
+        if len(sound) > self._max_length:
+            raise FileServerError(f"a sound of {len(sound)} bytes is longer than MaxAudioLength")
         try:
             response = self._http.request("POST", self._site, fields={"file": ("sound", sound, "application/octet-stream")})
         except urllib3.exceptions.HTTPError as error:
