@@ -169,14 +169,15 @@ class Application:
         waits = (config.db_lock_timeout, config.request_timeout)
         users = UserModel(master, slave, unread)
         members = GroupMembers(master, self._caches.group_member, config.db_lock_timeout)
-        messages = MessageModel(master, slave, unread, RelationModel(), limits.message, *waits)
-        group_messages = GroupMessageModel(master, slave, unread, members, limits.group_message, *waits)
+        sessions = SessionModel(master, slave)
+        messages = MessageModel(master, slave, unread, RelationModel(), sessions, limits.message, *waits)
+        group_messages = GroupMessageModel(master, slave, unread, members, sessions, limits.group_message, *waits)
         groups = GroupModel(master, slave, self._caches.group_set, members, group_messages, config.db_lock_timeout)
         summaries = Summaries(messages, group_messages, sound_label(config.aes_key))
         topics = (
             LoginHandlers(users, DeviceModel(self._caches.token, users, groups, messages, group_messages), LoginAttempts()),
             BuddyHandlers(users, DepartModel(slave)),
-            SessionHandlers(SessionModel(master, slave), messages, group_messages, summaries),
+            SessionHandlers(sessions, messages, group_messages, summaries),
             MessageHandlers(
                 messages,
                 group_messages,

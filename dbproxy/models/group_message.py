@@ -7,8 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
-from dbproxy.models.history import HISTORY_COLUMNS, MAX_BY_ID, MAX_LIST, LastMessage, StoredMessage, last_messages, read_history, union
-from dbproxy.models.message_store import BeginAgainError, Draft, MessageStore, Opened, missing_session_locks
+from dbproxy.models.history import (
+    HISTORY_COLUMNS,
+    MAX_BY_ID,
+    MAX_LIST,
+    LastMessage,
+    StoredMessage,
+    last_message_queries,
+    last_messages,
+    read_history,
+    union,
+)
+from dbproxy.models.message_store import Draft, MessageStore, Opened
 from dbproxy.models.session import GROUP, SessionModel
 from dbproxy.stores.cache import CacheCommand, CachePool, number
 from dbproxy.stores.mysql import DBConn, DBPool
@@ -34,11 +44,12 @@ class GroupMessageModel(MessageStore):
         slave: DBPool,
         unread: CachePool,
         members: GroupMembers,
+        sessions: SessionModel,
         content_limit: int,
         lock_timeout: float,
         look_timeout: float,
     ) -> None:
-        super().__init__(master, unread, content_limit, lock_timeout, look_timeout)
+        super().__init__(master, unread, sessions, content_limit, lock_timeout, look_timeout)
         self._slave = slave
         self._members = members
 
@@ -74,12 +85,7 @@ class GroupMessageModel(MessageStore):
 
     def last(self, group_ids: Iterable[int]) -> dict[int, LastMessage]:
         """The last visible message of each group that has one."""
-        queries = [
-            f"(select {group_id},msgId,type,userId,content from {names.group_message_table(group_id)} "
-            f"force index (idx_groupId_status_created) "
-            f"where groupId={group_id} and status=0 order by created desc,id desc limit 1)"
-            for group_id in set(group_ids)
-        ]
+        queries = last_message_queries(set(group_ids), names.group_message_table, "groupId", "userId", "idx_groupId_status_created")
         if not queries:
             return {}
         return last_messages(self._slave.read(lambda connection: connection.script(union(queries))))
@@ -133,23 +139,16 @@ class GroupMessageModel(MessageStore):
             draft.conversation_id = draft.to_id
         group_ids = {draft.to_id for draft in drafts}
         keys = list(dict.fromkeys((draft.from_id, draft.to_id) for draft in drafts))
-        _, _, rows, last = connection.script(
-            ("begin", self._lock_query(group_ids), SessionModel.find_query(keys, GROUP), self._last_ids_query(group_ids))
-        )
-        sessions = SessionModel.rows_of(keys, rows)
-        needed = missing_session_locks(sessions, lambda key: GroupMembers.lock_name(key[1]), lock_names)
-        if needed:
-            raise BeginAgainError(needed)
+        _, sessions, last = self._begin(connection, keys, group_ids, lambda key: GroupMembers.lock_name(key[1]), lock_names, now)
         return Opened({int(group_id): int(msg_id) for group_id, msg_id in last}, frozenset(), sessions, lambda: None)
 
     def _conversation_of(self, draft: Draft) -> int:
         return draft.to_id
 
-    @staticmethod
-    def _last_ids_query(group_ids: Iterable[int]) -> str:
+    def _last_ids_query(self, conversation_ids: Iterable[int]) -> str:
         """Largest msg_id by group; it reads one index entry each, however long the history is."""
         tables: dict[str, list[str]] = {}
-        for group_id in group_ids:
+        for group_id in conversation_ids:
             tables.setdefault(names.group_message_table(group_id), []).append(str(group_id))
         return " union all ".join(
             f"(select groupId,max(msgId) from {table} where groupId in ({','.join(ids)}) group by groupId)"

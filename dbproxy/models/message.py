@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from dbproxy.models import names
-from dbproxy.models.history import HISTORY_COLUMNS, MAX_BY_ID, MAX_LIST, LastMessage, StoredMessage, last_messages, read_history, union
-from dbproxy.models.message_store import BeginAgainError, Draft, MessageStore, Opened, missing_session_locks
+from dbproxy.models.history import (
+    HISTORY_COLUMNS,
+    MAX_BY_ID,
+    MAX_LIST,
+    LastMessage,
+    StoredMessage,
+    last_message_queries,
+    last_messages,
+    read_history,
+    union,
+)
+from dbproxy.models.message_store import BeginAgainError, Draft, MessageStore, Opened
 from dbproxy.models.relation import Pair, RelationModel, pair_of
 from dbproxy.models.session import SINGLE, SessionKey, SessionModel
 from dbproxy.stores.cache import CacheCommand, CachePool, number, pairs
@@ -27,11 +37,12 @@ class MessageModel(MessageStore):
         slave: DBPool,
         unread: CachePool,
         relations: RelationModel,
+        sessions: SessionModel,
         content_limit: int,
         lock_timeout: float,
         look_timeout: float,
     ) -> None:
-        super().__init__(master, unread, content_limit, lock_timeout, look_timeout)
+        super().__init__(master, unread, sessions, content_limit, lock_timeout, look_timeout)
         self._slave = slave
         self._relations = relations
 
@@ -73,12 +84,7 @@ class MessageModel(MessageStore):
         """The last visible message of each pair of users that has one."""
 
         def read(relations: dict[Pair, int], confirm: str) -> tuple[Sequence[Row], dict[Pair, LastMessage]]:
-            queries = [
-                f"(select {relate_id},msgId,type,fromId,content from {names.message_table(relate_id)} "
-                f"force index (idx_relateId_status_created) "
-                f"where relateId={relate_id} and status=0 order by created desc,id desc limit 1)"
-                for relate_id in relations.values()
-            ]
+            queries = last_message_queries(relations.values(), names.message_table, "relateId", "fromId", "idx_relateId_status_created")
             rows, *results = self._slave.read(lambda connection: connection.script((confirm, *union(queries))))
             by_relation = last_messages(results)
             return rows, {pair: by_relation[relate_id] for pair, relate_id in relations.items() if relate_id in by_relation}
@@ -137,25 +143,17 @@ class MessageModel(MessageStore):
         if needed:
             raise BeginAgainError(needed)
         keys = list(dict.fromkeys(key for draft in drafts for key in ((draft.from_id, draft.to_id), (draft.to_id, draft.from_id))))
-        script = ["begin"]
-        if relations:
-            script.append(self._lock_query(relations.values()))
-        script.append(SessionModel.find_query(keys, SINGLE))
-        if relations:
-            script.append(self._last_ids_query(relations.values()))
-        results = connection.script(script)
-        if relations and not self._relations.confirm(relations, results[1]):
+        locked, sessions, last = self._begin(
+            connection, keys, relations.values(), lambda key: RelationModel.lock_name(pair_of(*key)), lock_names, now
+        )
+        if not self._relations.confirm(relations, locked):
             raise BeginAgainError
-        sessions = SessionModel.rows_of(keys, results[2 if relations else 1])
-        needed = missing_session_locks(sessions, lambda key: RelationModel.lock_name(pair_of(*key)), lock_names)
-        if needed:
-            raise BeginAgainError(needed)
         created = self._relations.create(connection, new_pairs, now) if new_pairs else {}
         if created is None:
             raise BeginAgainError
         last_ids: dict[int, int] = {}
-        for relate_id, last in results[3] if relations else ():
-            last_ids[int(relate_id)] = max(last_ids.get(int(relate_id), 0), int(last))
+        for relate_id, msg_id in last:
+            last_ids[int(relate_id)] = max(last_ids.get(int(relate_id), 0), int(msg_id))
         relations |= created
         for draft in drafts:
             draft.conversation_id = relations[pair_of(draft.from_id, draft.to_id)]
@@ -164,11 +162,10 @@ class MessageModel(MessageStore):
     def _conversation_of(self, draft: Draft) -> Pair:
         return pair_of(draft.from_id, draft.to_id)
 
-    @staticmethod
-    def _last_ids_query(relate_ids: Iterable[int]) -> str:
+    def _last_ids_query(self, conversation_ids: Iterable[int]) -> str:
         """Largest msg_id by relation and status; grouped like this it reads one index entry each, however long the history is."""
         tables: dict[str, list[str]] = {}
-        for relate_id in relate_ids:
+        for relate_id in conversation_ids:
             tables.setdefault(names.message_table(relate_id), []).append(str(relate_id))
         return " union all ".join(
             f"(select relateId,max(msgId) from {table} where relateId in ({','.join(ids)}) group by relateId,status)"

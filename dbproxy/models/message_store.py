@@ -17,13 +17,13 @@ import logging
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pymysql
 
 from dbproxy.errors import DeadlockError, LockWaitError, OutcomeUnknownError, StatementError, StoreError, StoreUnavailableError
-from dbproxy.models.session import SessionKey, SessionModel, SessionRows
+from dbproxy.models.session import NOTHING_TO_TOUCH, SessionKey, SessionModel, SessionRows
 from dbproxy.stores.cache import CacheCommand, CachePool
 from dbproxy.stores.mysql import DBConn, DBPool, Row, SessionOfServer
 
@@ -86,12 +86,21 @@ class MessageStore(ABC):
 
     session_type: int
 
-    def __init__(self, master: DBPool, unread: CachePool, content_limit: int, lock_timeout: float, look_timeout: float) -> None:
+    def __init__(
+        self,
+        master: DBPool,
+        unread: CachePool,
+        sessions: SessionModel,
+        content_limit: int,
+        lock_timeout: float,
+        look_timeout: float,
+    ) -> None:
         """``content_limit``: characters that the content column takes. ``lock_timeout``: seconds to wait for a named lock.
         ``look_timeout``: seconds after which finding out about a lost commit is given up.
         """
         self._master = master
         self._unread = unread
+        self._sessions = sessions
         self._content_limit = content_limit
         self._lock_timeout = lock_timeout
         self._look_timeout = look_timeout
@@ -146,6 +155,10 @@ class MessageStore(ABC):
     @abstractmethod
     def _lock_query(self, conversation_ids: Iterable[int]) -> str:
         """The query that locks the rows of these conversations."""
+
+    @abstractmethod
+    def _last_ids_query(self, conversation_ids: Iterable[int]) -> str:
+        """The query for the largest msg_id of each conversation; several rows of one may come."""
 
     @abstractmethod
     def _table(self, conversation_id: int) -> str:
@@ -246,6 +259,42 @@ class MessageStore(ABC):
             connection.commit_script(statements)
             return opened.remember
 
+    def _begin(
+        self,
+        connection: DBConn,
+        keys: Sequence[SessionKey],
+        conversation_ids: Collection[int],
+        lock_name_of: Callable[[SessionKey], str],
+        lock_names: frozenset[str],
+        now: int,
+    ) -> tuple[Sequence[Row], SessionRows, Sequence[Row]]:
+        """Begin the transaction with one round trip: lock the conversations (there may be none yet), touch the sessions or find them, and
+        read the largest msg_ids. Returns the locked rows, what is left to do about the sessions, and the rows of msg_ids.
+
+        Raises:
+            BeginAgainError: a session has to be added and the named lock for that is not held, or a remembered session has gone.
+
+        """
+        touch = self._sessions.touch_known(keys, self.session_type, now)
+        script = ["begin", touch or SessionModel.find_query(keys, self.session_type)]
+        if conversation_ids:
+            script[1:1] = [self._lock_query(conversation_ids)]
+            script.append(self._last_ids_query(conversation_ids))
+        results = connection.script(script)
+        at = 2 if conversation_ids else 1
+        if touch is None:
+            sessions = SessionModel.rows_of(keys, results[at])
+            needed = frozenset(lock_name_of(key) for key in sessions.missing) - lock_names
+            if needed:
+                raise BeginAgainError(needed)
+            self._sessions.remember(sessions, self.session_type)
+        elif connection.matched[at] == len(keys):
+            sessions = NOTHING_TO_TOUCH
+        else:
+            self._sessions.forget(keys, self.session_type)
+            raise BeginAgainError
+        return (results[1], sessions, results[3]) if conversation_ids else ((), sessions, ())
+
     def _number(self, drafts: Sequence[Draft], opened: Opened) -> None:
         """Give the drafts their ids. We hold the locks of the conversations, so nobody else gives out ids for them now."""
         counts: dict[int, int] = {}
@@ -302,11 +351,6 @@ class MessageStore(ABC):
         for draft in drafts:
             draft.msg_id = 0
         logger.error("%d messages refused, the first [from=%d to=%d]: %s", len(drafts), drafts[0].from_id, drafts[0].to_id, error)
-
-
-def missing_session_locks(sessions: SessionRows, name_of: Callable[[SessionKey], str], held: frozenset[str]) -> frozenset[str]:
-    """The named locks that are still needed to add the missing sessions."""
-    return frozenset(name_of(key) for key in sessions.missing) - held
 
 
 def _nothing() -> None:

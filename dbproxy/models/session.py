@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from dbproxy.models.bounded_cache import BoundedCache
 from dbproxy.stores.mysql import DBConn, DBPool, Row
 
 SINGLE, GROUP = 1, 2
@@ -12,6 +13,8 @@ SINGLE, GROUP = 1, 2
 
 MAX_SESSIONS = 100
 """Sessions in one list, at most."""
+
+CACHED_SESSIONS = 200_000
 
 SessionKey = tuple[int, int]
 """(user id, peer id) of a session whose type is known from where the key stands."""
@@ -31,8 +34,12 @@ class Session:
 class SessionRows:
     """Which of the wanted sessions have a row, and which have none."""
 
-    ids: tuple[int, ...]
+    ids: Mapping[SessionKey, int]
     missing: tuple[SessionKey, ...]
+
+
+NOTHING_TO_TOUCH = SessionRows({}, ())
+"""The sessions were known, and have been touched already."""
 
 
 class SessionModel:
@@ -41,6 +48,35 @@ class SessionModel:
     def __init__(self, master: DBPool, slave: DBPool) -> None:
         self._master = master
         self._slave = slave
+        self._ids: BoundedCache[tuple[SessionKey, int], int] = BoundedCache(CACHED_SESSIONS)
+
+    # ids that are remembered, for those who store messages
+
+    def touch_known(self, keys: Sequence[SessionKey], session_type: int, now: int) -> str | None:
+        """The statement that makes sessions visible with ``updated`` = now, if the ids of all of them are remembered.
+
+        It finds exactly ``len(keys)`` rows, unless somebody has removed rows or loaded others: then ``forget`` and look for them.
+        """
+        ids = [self._ids.get((key, session_type)) for key in keys]
+        if None in ids:
+            return None
+        among = ",".join(f"({user_id},{peer_id},{session_type})" for user_id, peer_id in keys)
+        return (
+            f"update IMRecentSession use index (primary) set status=0,updated={now} "
+            f"where id in ({','.join(map(str, ids))}) and (userId,peerId,type) in ({among})"
+        )
+
+    def remember(self, sessions: SessionRows, session_type: int) -> None:
+        """Remember the ids of rows that were found."""
+        for key, row_id in sessions.ids.items():
+            self._ids.put((key, session_type), row_id)
+
+    def forget(self, keys: Iterable[SessionKey], session_type: int) -> None:
+        """Forget ids that turned out to be wrong."""
+        for key in keys:
+            self._ids.drop((key, session_type))
+
+    # lists
 
     def recent(self, wanted: Sequence[tuple[int, int]]) -> list[list[Session]]:
         """For each (user id, time): the visible sessions updated after the time, newest first, at most 100."""
@@ -90,7 +126,7 @@ class SessionModel:
             if key not in best or candidate < best[key]:
                 best[key] = candidate
         return SessionRows(
-            tuple(sorted(best[key][1] for key in keys if key in best)),
+            {key: best[key][1] for key in keys if key in best},
             tuple(key for key in keys if key not in best),
         )
 
@@ -102,7 +138,7 @@ class SessionModel:
         """
         statements = []
         if sessions.ids:
-            ids = ",".join(map(str, sessions.ids))
+            ids = ",".join(map(str, sorted(sessions.ids.values())))
             statements.append(f"update IMRecentSession set status=0,updated={now} where id in ({ids})")
         if sessions.missing:
             statements.append(SessionModel.add_statement(sessions.missing, session_type, now))
@@ -127,7 +163,7 @@ class SessionModel:
         sessions = SessionModel.rows_of(keys, connection.select(SessionModel.find_query(keys, GROUP)))
         statements = []
         if sessions.ids:
-            ids = ",".join(map(str, sessions.ids))
+            ids = ",".join(map(str, sorted(sessions.ids.values())))
             statements.append(f"update IMRecentSession set updated={updated} where id in ({ids})")
         if sessions.missing:
             statements.append(SessionModel.add_statement(sessions.missing, GROUP, now))

@@ -16,6 +16,7 @@ What is different from the defaults of the libraries, and why:
 from __future__ import annotations
 
 import logging
+import re
 import select
 import socket
 import ssl
@@ -28,9 +29,11 @@ import pymysql
 from dbutils.pooled_db import PooledDB
 from pymysql.constants import CLIENT, CR, ER, SERVER_STATUS
 from pymysql.converters import encoders
+from pymysql.protocol import MysqlPacket
 
 from dbproxy.config import Config, DBInstance, TlsSettings
 from dbproxy.errors import DeadlockError, LockWaitError, OutcomeUnknownError, StartupError, StatementError, StoreUnavailableError
+from dbproxy.stores.raw_result import RawResult
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +48,8 @@ _CODECS: dict[Any, Any] = dict(encoders)
 _REFUSALS = {ER.LOCK_DEADLOCK: DeadlockError, ER.LOCK_WAIT_TIMEOUT: LockWaitError}
 _SERVER_GOES_AWAY = {ER.SERVER_SHUTDOWN, ER.CON_COUNT_ERROR, 1927, 3024, 1969}  # 1927 KILLed, 3024/1969 statement time exceeded
 _MINIMUM_IDLE = 2
+_LONGEST_PACKET = 0xFFFFFF
+_FIRST_NUMBER = re.compile(rb"\d+")
 
 
 if TYPE_CHECKING:
@@ -83,12 +88,17 @@ class DBConn(_Connection):
             defer_connect=True,
         )
         self.committing = False
+        self.matched: list[int] = []
 
     if TYPE_CHECKING:  # what the stubs of the driver leave out
         _sock: socket.socket
         _result: Any
         server_status: int
 
+        _next_seq_id: int
+        encoding: str
+
+        def _read_bytes(self, num_bytes: int) -> bytes: ...
         def insert_id(self) -> int: ...  # noqa: D102
         def thread_id(self) -> int: ...  # noqa: D102
         def _force_close(self) -> None: ...
@@ -182,14 +192,54 @@ class DBConn(_Connection):
     def script(self, statements: Sequence[str]) -> list[Sequence[Row]]:
         """Execute several statements with one round trip; the rows of each, in order (empty for those that have none).
 
+        ``matched`` then holds for each how many rows an UPDATE has found, whether it changed them or not.
         When one fails, those behind it are not executed and its error is raised.
         """
         self.query(";".join(statements))
         results = [self._rows()]
+        self.matched = [self._matched_rows()]
         while self._result is not None and self._result.has_next:
             self.next_result()
             results.append(self._rows())
+            self.matched.append(self._matched_rows())
         return results
+
+    def _matched_rows(self) -> int:
+        """The first number of the server's message to an UPDATE ("Rows matched: 2  Changed: 1 ..." in whatever language)."""
+        message = None if self._result is None else self._result.message
+        found = _FIRST_NUMBER.search(message) if message else None
+        return int(found[0]) if found else 0
+
+    def read_raw_packet(self) -> bytes:
+        """Read the next packet of a result as it came; for RawResult.
+
+        Raises:
+            pymysql.err.Error: what the server says instead, or the connection is lost.
+
+        """
+        data = b""
+        length = _LONGEST_PACKET
+        while length == _LONGEST_PACKET:
+            header = self._read_bytes(4)
+            if header[3] != self._next_seq_id:
+                self._force_close()
+                raise pymysql.err.OperationalError(CR.CR_SERVER_LOST, "packets out of order")
+            self._next_seq_id = (header[3] + 1) & 0xFF
+            length = header[0] | header[1] << 8 | header[2] << 16
+            part = self._read_bytes(length)
+            data = data + part if data else part
+        if data[:1] == b"\xff":
+            MysqlPacket(data, self.encoding).raise_for_error()
+        return data
+
+    def _read_query_result(self, unbuffered: bool = False) -> int:
+        self._result = None
+        result = RawResult(self)
+        result.read()
+        self._result = result
+        if result.server_status is not None:
+            self.server_status = result.server_status
+        return int(result.affected_rows or 0)
 
     def _rows(self) -> Sequence[Row]:
         return cast("Sequence[Row]", (self._result.rows if self._result is not None else None) or ())
