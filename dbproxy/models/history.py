@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dbproxy.stores.mysql import Row
 
@@ -27,8 +27,7 @@ UNION_LIMIT = 200
 """Queries in one union, so that no statement grows without bound."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredMessage:
+class StoredMessage(NamedTuple):
     """A message as it is stored: for a sound, ``content`` is the id of its IMAudio row as text. ``created`` in unix seconds."""
 
     msg_id: int
@@ -38,8 +37,7 @@ class StoredMessage:
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class LastMessage:
+class LastMessage(NamedTuple):
     """The last visible message of a conversation, for summaries."""
 
     msg_id: int

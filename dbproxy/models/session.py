@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dbproxy.models.bounded_cache import BoundedCache
 from dbproxy.stores.mysql import DBConn, DBPool, Row
@@ -20,8 +21,7 @@ SessionKey = tuple[int, int]
 """(user id, peer id) of a session whose type is known from where the key stands."""
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """A visible session; ``updated`` in unix seconds."""
 
     user_id: int

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dbproxy.models import names
 from dbproxy.stores.cache import CachePool
@@ -23,8 +23,7 @@ IDS_PER_QUERY = 1000
 _COLUMNS = "id,sex,nick,avatar,departId,email,name,phone,domain,status,sign_info"
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(NamedTuple):
     """A row of IMUser, without what nobody outside may see; texts are the bytes that the database has."""
 
     user_id: int

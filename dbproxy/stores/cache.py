@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import redis
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.backoff import NoBackoff
 from redis.connection import BlockingConnectionPool, Connection, SSLConnection
 from redis.retry import Retry
@@ -106,11 +107,13 @@ class CachePool:
         replies: list[Any] = []
         try:
             connection.send_packed_command([pack(commands)])
-            for _ in commands:
+            while len(replies) < len(commands):
                 try:
                     replies.append(connection.read_response())
                 except redis.ResponseError as error:
                     refused = error
+                    replies.append(None)
+                refused = _take_arrived(connection, replies, len(commands)) or refused
         except (redis.RedisError, OSError) as error:
             connection.disconnect()
             raise StoreUnavailableError(f"{self}: {error}") from error
@@ -153,6 +156,22 @@ class CacheManager:
         """Close all pools."""
         for pool in self.pools.values():
             pool.close()
+
+
+def _take_arrived(connection: Connection, replies: list[Any], wanted: int) -> redis.ResponseError | None:
+    """Append the replies that have arrived with the first one, straight from hiredis if it is installed: redis-py takes several calls
+    of its own for each. Returns the last refusal among them.
+    """
+    take = getattr(getattr(connection._parser, "_reader", None), "gets", None)
+    refused = None
+    while take is not None and len(replies) < wanted:
+        reply = take()
+        if reply is NOT_ENOUGH_DATA:
+            break
+        if isinstance(reply, redis.ResponseError):
+            refused = reply
+        replies.append(reply)
+    return refused
 
 
 def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:

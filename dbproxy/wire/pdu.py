@@ -6,7 +6,7 @@ No I/O happens here. The functions may be called from any thread; a framer belon
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 HEADER = struct.Struct(">IHHHHHH")
 """length (header included), version, flag, service_id, command_id, seq_num, reserved."""
@@ -16,8 +16,7 @@ VERSION = 1
 """The version of every PDU that the proxy sends; it is not checked in what the proxy receives."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImPdu:
+class ImPdu(NamedTuple):
     """One PDU as it came from a peer: the header fields that matter and the body, not parsed."""
 
     service_id: int
