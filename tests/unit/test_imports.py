@@ -23,9 +23,12 @@ ALLOWED = {
     "errors": set(),
     "log": {"errors"},
 }
-"""Which rooms (or single modules) a room may use. app, cli and testing stand above all rooms and are not listed."""
+"""Which rooms (or single modules) a room may use. app and cli stand above all rooms and are not listed."""
 
-TESTING_MAY_NOT_BE_USED_BY = sorted({*ALLOWED, "app", "cli"})
+TOOLS = {"testing", "audit", "bench"}
+"""What comes with the daemon but is no part of it: it may use every room, and the daemon may not use it."""
+
+DAEMON = sorted({*ALLOWED, "app", "cli"})
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -51,11 +54,11 @@ def test_room_uses_only_what_it_may(room: str) -> None:
     assert {(name, target) for name, target in used if target not in ALLOWED[room]} == set()
 
 
-@pytest.mark.parametrize("room", TESTING_MAY_NOT_BE_USED_BY)
-def test_the_daemon_does_not_need_the_harness(room: str) -> None:
-    assert [path for path in files_of(room) if "testing" in imports_of(path)] == []
+@pytest.mark.parametrize("room", DAEMON)
+def test_the_daemon_does_not_need_the_tools_beside_it(room: str) -> None:
+    assert [path for path in files_of(room) if TOOLS & set(imports_of(path))] == []
 
 
 def test_every_room_is_listed() -> None:
     rooms = {path.stem for path in PACKAGE.glob("*.py")} | {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
-    assert rooms - {"__init__", "__main__", "app", "cli", "testing", "audit"} == set(ALLOWED)
+    assert rooms - TOOLS - {"__init__", "__main__", "app", "cli"} == set(ALLOWED)
