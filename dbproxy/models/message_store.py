@@ -20,12 +20,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import pymysql
-
-from dbproxy.errors import DeadlockError, LockWaitError, OutcomeUnknownError, StatementError, StoreError, StoreUnavailableError
+from dbproxy.errors import (
+    DbproxyError,
+    DeadlockError,
+    LockWaitError,
+    OutcomeUnknownError,
+    StatementError,
+    StoreError,
+    StoreUnavailableError,
+)
 from dbproxy.models.session import NOTHING_TO_TOUCH, SessionKey, SessionModel, SessionRows
 from dbproxy.stores.cache import CacheCommand, CachePool
-from dbproxy.stores.mysql import DBConn, DBPool, Row, SessionOfServer
+from dbproxy.stores.mysql import DBConn, DBPool, Row, SessionOfServer, died_at_once
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +66,7 @@ class Draft:
     msg_id: int = 0
 
 
-class BeginAgainError(Exception):
+class BeginAgainError(DbproxyError):
     """What the transaction was begun with is not true (any more); ``lock_names`` must be held when it begins anew."""
 
     def __init__(self, lock_names: Iterable[str] = ()) -> None:
@@ -207,7 +213,7 @@ class MessageStore(ABC):
     def _store_run(self, drafts: Sequence[Draft]) -> None:
         lock_names: frozenset[str] = frozenset()
         for attempt in range(1, ATTEMPTS + 1):
-            now = int(time.time())
+            now, began = int(time.time()), time.monotonic()
             tries: list[SessionOfServer] = []
             try:
                 remember = self._run_transaction(drafts, lock_names, now, tries)
@@ -228,7 +234,7 @@ class MessageStore(ABC):
                 if attempt == ATTEMPTS:
                     raise
             except StoreUnavailableError as error:
-                if attempt > 1 or not isinstance(error.__cause__, pymysql.err.Error):
+                if attempt > 1 or not died_at_once(error, began):
                     raise
         remember()
         try:

@@ -16,11 +16,14 @@ What is different from the defaults of the libraries, and why:
 from __future__ import annotations
 
 import logging
+import math
 import re
 import select
 import socket
 import ssl
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -32,7 +35,15 @@ from pymysql.converters import encoders
 from pymysql.protocol import MysqlPacket
 
 from dbproxy.config import Config, DBInstance, TlsSettings
-from dbproxy.errors import DeadlockError, LockWaitError, OutcomeUnknownError, StartupError, StatementError, StoreUnavailableError
+from dbproxy.errors import (
+    DbproxyError,
+    DeadlockError,
+    LockWaitError,
+    OutcomeUnknownError,
+    StartupError,
+    StatementError,
+    StoreUnavailableError,
+)
 from dbproxy.stores.raw_result import RawResult
 
 logger = logging.getLogger(__name__)
@@ -47,9 +58,18 @@ _CODECS: dict[Any, Any] = dict(encoders)
 
 _REFUSALS = {ER.LOCK_DEADLOCK: DeadlockError, ER.LOCK_WAIT_TIMEOUT: LockWaitError}
 _SERVER_GOES_AWAY = {ER.SERVER_SHUTDOWN, ER.CON_COUNT_ERROR, 1927, 3024, 1969}  # 1927 KILLed, 3024/1969 statement time exceeded
+ER_NET_PACKET_TOO_LARGE = 1153
 _MINIMUM_IDLE = 2
 _LONGEST_PACKET = 0xFFFFFF
 _FIRST_NUMBER = re.compile(rb"\d+")
+
+_QUOTED = re.compile(r"(value: |near |entry )'.*'( for | at |$)", re.DOTALL)
+"""Where MySQL's error messages quote values or statements, and with them what people have written."""
+
+_KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
+"""Seconds: a server that vanished without a word (power, firewall) is noticed on idle connections too, and not after two hours."""
+
+_MOST_ABANDONED = 1000
 
 
 if TYPE_CHECKING:
@@ -57,16 +77,20 @@ if TYPE_CHECKING:
 else:
     _Connection = pymysql.connections.Connection
 
-SessionOfServer = tuple[int, int]
-"""How the server knows a connection: thread id and the port it comes from."""
+SessionOfServer = tuple[int, str]
+"""How the server knows a connection: thread id, and the host and port from which it sees it come (behind an address translation they
+are not those of our socket)."""
 
 
 class DBConn(_Connection):
     """One MySQL connection. It connects when it is first used, and again after it was lost outside of a transaction."""
 
     def __init__(self, instance: DBInstance, config: Config, tls: ssl.SSLContext | None) -> None:
+        # A transaction of ours waits for Redis at most; one that waits for longer has lost its proxy, and holds locks (MariaDB only).
+        idle = math.ceil(config.cache_pool_timeout + config.cache_connect_timeout + 2 * config.cache_timeout) + 5
         session = (
             f"set sql_mode='STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout={max(1, round(config.db_lock_timeout))}"
+            f" /*M!100300 , idle_transaction_timeout={idle} */"
         )
         super().__init__(
             host=instance.host,
@@ -89,6 +113,11 @@ class DBConn(_Connection):
         )
         self.committing = False
         self.matched: list[int] = []
+        self.server_session: SessionOfServer = (0, "")
+        """What ``end_session`` needs to find this connection on the server."""
+        self._connect_timeout = config.db_connect_timeout
+        self._statement_timeout = config.db_timeout
+        self._longest_statement = _LONGEST_PACKET
 
     if TYPE_CHECKING:  # what the stubs of the driver leave out
         _sock: socket.socket
@@ -96,6 +125,7 @@ class DBConn(_Connection):
         server_status: int
 
         _next_seq_id: int
+        _read_timeout: float
         encoding: str
 
         def _read_bytes(self, num_bytes: int) -> bytes: ...
@@ -117,7 +147,21 @@ class DBConn(_Connection):
             if not poll.poll(0):
                 return
             self.discard()
-        self.connect()
+        self._read_timeout = self._connect_timeout  # a server that accepts and then says nothing must not take longer
+        try:
+            self.connect()
+            for option, seconds in _KEEPALIVE.items():
+                self._sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(self._statement_timeout * 1000))
+            query = "select id,host,@@max_allowed_packet from information_schema.processlist where id=connection_id()"
+            thread_id, host, longest = self.select(query)[0]
+        except pymysql.err.Error as error:
+            self.discard()
+            raise CannotConnectError(*error.args) from error
+        finally:
+            self._read_timeout = self._statement_timeout
+        self.server_session = (int(thread_id), host.decode(errors="replace"))
+        self._longest_statement = int(longest)
 
     def discard(self) -> None:
         """Close the socket without a farewell to the server; the next ``revive`` connects anew."""
@@ -137,17 +181,12 @@ class DBConn(_Connection):
         self.script((*statements, "commit"))
         self.committing = False
 
-    @property
-    def server_session(self) -> SessionOfServer:
-        """What ``end_session`` needs to find this connection on the server."""
-        return self.thread_id(), self._sock.getsockname()[1]
-
     def end_session(self, session: SessionOfServer) -> None:
-        """End another connection of ours on the server, if it is still there. The port is compared as well: a server that was started
-        again counts its threads from 1, and the number may be somebody else's by now.
+        """End another connection of ours on the server, if it is still there. Where it comes from is compared as well: a server that was
+        started again counts its threads from 1, and the number may be somebody else's by now.
         """
-        thread_id, port = session
-        if self.select(f"select 1 from information_schema.processlist where id={thread_id} and host like '%:{port}'"):
+        thread_id, host = session
+        if self.select("select 1 from information_schema.processlist where id=%s and host=%s", (thread_id, host)):
             try:
                 self.execute(f"kill {thread_id}")
             except pymysql.err.OperationalError as error:
@@ -182,7 +221,7 @@ class DBConn(_Connection):
 
     def execute(self, statement: str, arguments: Sequence[Any] = ()) -> int:
         """Execute one statement; the number of rows that it changed (0 when they already had these values)."""
-        return int(self.query(statement % tuple(map(self.escape, arguments)) if arguments else statement))
+        return self._send(statement % tuple(map(self.escape, arguments)) if arguments else statement)
 
     def select(self, statement: str, arguments: Sequence[Any] = ()) -> Sequence[Row]:
         """Execute one query and return its rows."""
@@ -195,7 +234,7 @@ class DBConn(_Connection):
         ``matched`` then holds for each how many rows an UPDATE has found, whether it changed them or not.
         When one fails, those behind it are not executed and its error is raised.
         """
-        self.query(";".join(statements))
+        self._send(";".join(statements))
         results = [self._rows()]
         self.matched = [self._matched_rows()]
         while self._result is not None and self._result.has_next:
@@ -203,6 +242,14 @@ class DBConn(_Connection):
             results.append(self._rows())
             self.matched.append(self._matched_rows())
         return results
+
+    def _send(self, statement: str) -> int:
+        """Send a statement, unless the server would close the connection on account of its length."""
+        if len(statement) * 4 > self._longest_statement:
+            length = len(statement.encode("utf-8", "surrogateescape"))
+            if length + 1024 > self._longest_statement:
+                raise pymysql.err.DataError(ER_NET_PACKET_TOO_LARGE, f"{length} bytes are more than max_allowed_packet")
+        return int(self.query(statement))
 
     def _matched_rows(self) -> int:
         """The first number of the server's message to an UPDATE ("Rows matched: 2  Changed: 1 ..." in whatever language)."""
@@ -245,6 +292,10 @@ class DBConn(_Connection):
         return cast("Sequence[Row]", (self._result.rows if self._result is not None else None) or ())
 
 
+class CannotConnectError(pymysql.err.OperationalError):
+    """The server cannot be reached or does not let us in; whatever it says about that, nothing has been refused but the connection."""
+
+
 class _Creator:
     """What DBUtils sees of the driver: it makes connections that are not connected yet."""
 
@@ -263,6 +314,7 @@ class DBPool:
         self._timeout = config.db_pool_timeout
         tls = None if instance.tls is None else tls_context(instance.tls)
         self._free = threading.BoundedSemaphore(instance.maxconncnt)
+        self._abandoned: deque[SessionOfServer] = deque(maxlen=_MOST_ABANDONED)
         self._pool = PooledDB(
             _Creator(lambda: DBConn(instance, config, tls)),
             mincached=min(_MINIMUM_IDLE, instance.maxconncnt),
@@ -315,11 +367,16 @@ class DBPool:
             connection: DBConn = pooled.dbapi_connection
             try:
                 connection.revive()
+                if self._abandoned:
+                    self._end_abandoned(connection)
                 yield connection
             except pymysql.err.Error as error:
                 raise self._translate(connection, error) from error
-            except BaseException:
+            except DbproxyError:
                 connection.end_transaction()
+                raise
+            except BaseException:
+                connection.discard()  # nobody knows what is still to be read from it
                 raise
             finally:
                 pooled.close()
@@ -342,17 +399,18 @@ class DBPool:
             connection.committing = False
 
     def read(self, work: Callable[[DBConn], Result]) -> Result:
-        """Run ``work``, which only reads, with a connection; once more if the connection turns out to be dead.
+        """Run ``work``, which only reads, with a connection; once more if the connection turns out to be dead at once.
 
         Raises:
             As ``connection`` does.
 
         """
+        began = time.monotonic()
         try:
             with self.connection() as connection:
                 return work(connection)
         except StoreUnavailableError as error:
-            if not isinstance(error.__cause__, pymysql.err.OperationalError) or error.__cause__.args[0] not in _LOST:
+            if not died_at_once(error, began):
                 raise
         with self.connection() as connection:
             return work(connection)
@@ -365,21 +423,50 @@ class DBPool:
         """Close the idle connections; one that is in use is closed when it comes back."""
         self._pool.close()
 
+    def _end_abandoned(self, connection: DBConn) -> None:
+        """End what is left on the server of connections that were lost: where the network swallowed our farewell, their transactions
+        would hold their locks until the server gives up waiting for us, which can take hours.
+        """
+        while self._abandoned:
+            try:
+                session = self._abandoned.popleft()
+            except IndexError:  # another thread took the last one
+                return
+            try:
+                connection.end_session(session)
+            except pymysql.err.Error:
+                if not connection.open:
+                    self._abandoned.append(session)
+                    raise
+
     def _translate(self, connection: DBConn, error: pymysql.err.Error) -> Exception:
         """Turn a driver's error into ours, and make sure that no transaction or unread result stays on the connection."""
         code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
         committing, connection.committing = connection.committing, False
         refused = ER.ERROR_FIRST <= code < CR.CR_ERROR_FIRST or code >= 3000
+        if isinstance(error, CannotConnectError):
+            return StoreUnavailableError(f"{self}: {_text(error)}")
         if refused and code not in _SERVER_GOES_AWAY:
             connection.end_transaction()
             return _REFUSALS.get(code, StatementError)(code, _text(error))
         connection.discard()
+        self._abandoned.append(connection.server_session)
         if committing:
             return OutcomeUnknownError(f"{self}: lost during a commit: {_text(error)}")
         return StoreUnavailableError(f"{self}: {_text(error)}")
 
 
 _LOST = {0, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST}
+_AT_ONCE = 1.0
+
+
+def died_at_once(error: StoreUnavailableError, began: float) -> bool:
+    """Whether a connection was lost within a second of ``began`` (monotonic time): then it was dead before, and another may do. After a
+    longer wait the server is in trouble, and a second wait would only keep the request and the worker.
+    """
+    cause = error.__cause__
+    lost = isinstance(cause, pymysql.err.Error) and bool(cause.args) and cause.args[0] in _LOST
+    return lost and time.monotonic() - began < _AT_ONCE
 
 
 class DBManager:
@@ -426,4 +513,5 @@ def tls_context(settings: TlsSettings) -> ssl.SSLContext:
 
 
 def _text(error: pymysql.err.Error) -> str:
-    return str(error.args[1]) if len(error.args) > 1 else str(error) or type(error).__name__
+    text = str(error.args[1]) if len(error.args) > 1 else str(error) or type(error).__name__
+    return _QUOTED.sub(r"\1'...'\2", text)
