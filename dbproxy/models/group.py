@@ -71,15 +71,15 @@ class GroupModel:
 
     def groups_of(self, user_ids: Iterable[int]) -> dict[int, list[int]]:
         """The groups that each user is in, last changed membership first."""
-        groups: dict[int, list[int]] = {user_id: [] for user_id in user_ids}
+        groups: dict[int, dict[int, None]] = {user_id: {} for user_id in user_ids}  # sets that keep their order
         if groups:
             among = ",".join(map(str, groups))
             rows = self._slave.select(
                 f"select userId,groupId from IMGroupMember where userId in ({among}) and status=0 order by updated desc,id desc"
             )
             for user_id, group_id in rows:
-                groups[int(user_id)].append(int(group_id))
-        return groups
+                groups[int(user_id)][int(group_id)] = None
+        return {user_id: list(group_ids) for user_id, group_ids in groups.items()}
 
     def normal_groups(self, user_ids: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
         """(group id, version) of each user's normal groups, last updated first."""
@@ -102,8 +102,11 @@ class GroupModel:
         if not group_ids:
             return [[] for _ in wanted]
         among = ",".join(map(str, group_ids))
-        rows = self._slave.select(f"select id,version,name,avatar,creator,type from IMGroup where id in ({among}) order by updated desc")
-        newer = [row for row in rows if any(int(row[1]) > versions[int(row[0])] for versions in wanted if int(row[0]) in versions)]
+        rows = self._slave.select(
+            f"select id,version,name,avatar,creator,type from IMGroup where id in ({among}) and type in ({NORMAL},{TEMPORARY}) "
+            "order by updated desc"
+        )
+        newer = [row for row in rows if any(int(row[1]) > versions.get(int(row[0]), int(row[1])) for versions in wanted)]
         members = self._members.of(int(row[0]) for row in newer)
         infos = [
             GroupInfo(int(row[0]), int(row[1]), row[2], row[3], int(row[4]), int(row[5]), members[int(row[0])])
@@ -163,8 +166,7 @@ class GroupModel:
                 connection.execute("rollback")
                 return None
             if change_type == ADD:
-                joined = self._members.join_times([(group_id, affected_id) for affected_id in affected])
-                affected = [affected_id for affected_id, since in zip(affected, joined, strict=True) if since is None]
+                affected = self._members.not_in(group_id, affected)
                 if not affected:
                     connection.execute("rollback")
                     return None

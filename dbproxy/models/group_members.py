@@ -59,6 +59,15 @@ class GroupMembers:
             members |= self._read(lost)
         return members
 
+    def not_in(self, group_id: int, user_ids: Sequence[int]) -> list[int]:
+        """Those of the users that are not in the group, according to its hash alone: for callers that hold the group's named lock, under
+        which nothing can be restored.
+        """
+        if not user_ids:
+            return []
+        times = self._cache.run([("HMGET", names.group_member_key(group_id), *user_ids)])[0]
+        return [user_id for user_id, joined in zip(user_ids, times, strict=True) if joined is None]
+
     def add(self, group_id: int, user_ids: Iterable[int], joined: int) -> None:
         """Write users into the hash of a group."""
         fields = [argument for user_id in user_ids for argument in (user_id, joined)]
@@ -89,7 +98,11 @@ class GroupMembers:
 
     def _read(self, group_ids: Sequence[int]) -> dict[int, list[int]]:
         replies = self._cache.run([("HKEYS", names.group_member_key(group_id)) for group_id in group_ids])
-        return {group_id: [int(user) for user in sorted(reply)] for group_id, reply in zip(group_ids, replies, strict=True) if reply}
+        return {
+            group_id: [int(user) for user in sorted(reply) if user.isdigit()]
+            for group_id, reply in zip(group_ids, replies, strict=True)
+            if reply
+        }
 
     def _restore_lost(self, group_ids: Iterable[int]) -> bool:
         """Bring back those of the groups whose hash is not there; whether there was one."""

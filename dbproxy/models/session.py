@@ -82,7 +82,7 @@ class SessionModel:
         """For each (user id, time): the visible sessions updated after the time, newest first, at most 100."""
         query = " union all ".join(
             f"(select {number},userId,peerId,type,updated from IMRecentSession where userId={user_id} and status=0 and updated>{since} "
-            f"order by updated desc limit {MAX_SESSIONS})"
+            f"and type in ({SINGLE},{GROUP}) order by updated desc limit {MAX_SESSIONS})"
             for number, (user_id, since) in enumerate(wanted)
         )
         lists: list[list[Session]] = [[] for _ in wanted]

@@ -6,6 +6,7 @@ import pytest
 
 from dbproxy.testing import Client, Stack, seed
 from dbproxy.testing.requests import GROUP, SINGLE
+from dbproxy.testing.waiting import eventually
 from dbproxy.wire.pb import base_define_pb2, buddy_pb2, file_pb2, group_pb2, login_pb2, message_pb2, server_pb2
 
 NOT_UTF8 = b"\xff\xfe"
@@ -242,11 +243,13 @@ def test_who_left_and_came_back_sees_only_what_came_after(stack: Stack, dbproxy_
 def test_offline_files_come_oldest_first_and_one_is_deleted_at_a_time(stack: Stack, dbproxy_client: Client) -> None:
     for task in ("b", "a", "a"):
         dbproxy_client.add_offline_file(1, 2, task)
-        assert dbproxy_client.unread(1).total_cnt == 0
+
+    def waiting() -> list[str]:
+        return sorted(info.task_id for info in dbproxy_client.offline_files(2).offline_file_list)
+
+    assert eventually(waiting, ["a", "a", "b"]) == ["a", "a", "b"]
     dbproxy_client.delete_offline_file(1, 2, "a")
-    assert dbproxy_client.unread(1).total_cnt == 0
-    reply = dbproxy_client.offline_files(2)
-    assert sorted(info.task_id for info in reply.offline_file_list) == ["a", "b"]
+    assert eventually(waiting, ["a", "b"]) == ["a", "b"]
 
 
 def test_offline_file_name_that_is_not_utf8_is_refused_without_a_reply(stack: Stack, dbproxy_client: Client) -> None:

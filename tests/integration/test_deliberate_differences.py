@@ -8,6 +8,7 @@ import pytest
 
 from dbproxy.testing import Client, InProcessProxy, ProxyProcess, Stack, seed
 from dbproxy.testing.requests import GROUP, message
+from dbproxy.testing.waiting import eventually
 from dbproxy.wire.pb import base_define_pb2
 
 
@@ -43,8 +44,7 @@ def test_2_request_text_is_never_sql(stack: Stack, dbproxy_client: Client, text:
     created = dbproxy_client.create_group(1, [1, 2], name=text, avatar=text)
     assert dbproxy_client.group_info({created.group_id: 0}).group_info_list[0].group_name == text
     dbproxy_client.add_offline_file(1, 2, text, file_name=text)
-    assert dbproxy_client.unread(1).total_cnt == 0
-    assert [info.task_id for info in dbproxy_client.offline_files(2).offline_file_list] == [text]
+    assert eventually(lambda: [info.task_id for info in dbproxy_client.offline_files(2).offline_file_list], [text]) == [text]
     assert len(dbproxy_client.all_users().user_list) == 3
 
 
@@ -88,6 +88,7 @@ def test_6_a_group_goes_on_when_redis_lost_everything(stack: Stack, dbproxy_clie
     for _ in range(4):
         dbproxy_client.send_group_message(1, 9)
     dbproxy_client.read_ack(2, 9, GROUP)
+    assert eventually(lambda: dbproxy_client.unread(2).total_cnt, 0) == 0
     stack.redis_server.restart()
     assert dbproxy_client.send_group_message(3, 9).msg_id == 5
     assert dbproxy_client.unread(2).total_cnt == 1
