@@ -85,15 +85,27 @@ def fill_user_info(info: base_define_pb2.UserInfo, user: User) -> base_define_pb
     """Fill a UserInfo with a user and return it."""
     info.user_id = user.user_id
     info.user_gender = user.sex
-    info.user_nick_name = user.nick  # type: ignore[assignment]  # protobuf takes UTF-8 bytes for a string, and the database has UTF-8
-    info.avatar_url = user.avatar  # type: ignore[assignment]
     info.department_id = user.depart_id
-    info.email = user.email  # type: ignore[assignment]
-    info.user_real_name = user.name  # type: ignore[assignment]
-    info.user_tel = user.phone  # type: ignore[assignment]
-    info.user_domain = user.domain  # type: ignore[assignment]
     info.status = user.status
-    info.sign_info = user.sign_info  # type: ignore[assignment]
+    try:
+        info.user_nick_name = user.nick  # type: ignore[assignment]  # protobuf takes UTF-8 bytes for a string
+        info.avatar_url = user.avatar  # type: ignore[assignment]
+        info.email = user.email  # type: ignore[assignment]
+        info.user_real_name = user.name  # type: ignore[assignment]
+        info.user_tel = user.phone  # type: ignore[assignment]
+        info.user_domain = user.domain  # type: ignore[assignment]
+        info.sign_info = user.sign_info  # type: ignore[assignment]
+    except ValueError:  # MariaDB takes surrogates for UTF-8 and protobuf does not; one user must not silence a whole list
+        for field, text in (
+            ("user_nick_name", user.nick),
+            ("avatar_url", user.avatar),
+            ("email", user.email),
+            ("user_real_name", user.name),
+            ("user_tel", user.phone),
+            ("user_domain", user.domain),
+            ("sign_info", user.sign_info),
+        ):
+            echo_text(info, field, text)
     return info
 
 

@@ -31,6 +31,9 @@ AUDIO_LANE = "audio"
 MESSAGE_LANES = ("messages 0", "messages 1")
 """Lanes of the messages to be stored. Each is a commit at a time; more than two only disturb each other."""
 
+UINT32_MAX = 2**32 - 1
+"""The largest total that a reply can name; somebody may have written nonsense into the counters."""
+
 HistoryRequest = TypeVar("HistoryRequest", message_pb2.IMGetMsgListReq, message_pb2.IMGetMsgByIdReq)
 
 _GROUP_TYPES = (GROUP_TEXT, GROUP_SOUND)
@@ -224,7 +227,7 @@ class MessageHandlers:
                 info.latest_msg_data = summary.content
                 info.latest_msg_type = summary.msg_type  # type: ignore[assignment]
                 info.latest_msg_from_user_id = summary.from_id
-            reply.total_cnt = total
+            reply.total_cnt = min(total, UINT32_MAX)
             replies.append(reply)
         return replies
 

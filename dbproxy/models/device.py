@@ -11,7 +11,7 @@ from dbproxy.models.group import GroupModel
 from dbproxy.models.group_message import GroupMessageModel
 from dbproxy.models.message import MessageModel
 from dbproxy.models.user import UserModel
-from dbproxy.stores.cache import CacheCommand, CachePool
+from dbproxy.stores.cache import LARGEST, CacheCommand, CachePool
 
 IOS, ANDROID = 17, 18
 """ClientType of the protocol, as far as it has pushes."""
@@ -84,7 +84,9 @@ class DeviceModel:
         unread = self._messages.unread(list(phones))
         group_unread = self._group_messages.unread(self._groups.groups_of(phones))
         return {
-            user_id: DeviceToken(user_id, client_type, token, sum(unread[user_id].values()) + sum(group_unread[user_id].values()))
+            user_id: DeviceToken(
+                user_id, client_type, token, min(sum(unread[user_id].values()) + sum(group_unread[user_id].values()), LARGEST)
+            )
             for user_id, (client_type, token) in phones.items()
         }
 

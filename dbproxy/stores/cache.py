@@ -213,6 +213,12 @@ def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
+LARGEST = 2**32 - 1
+"""What the protocol's uint32 can say."""
+
+
 def number(value: bytes | None) -> int:
-    """Read a counter; what is not there or is no number counts as 0, and nothing counts as less."""
-    return int(value) if value is not None and value.isdigit() else 0
+    """Read a counter; what is not there or is no number counts as 0, nothing counts as less, and nothing as more than ``LARGEST``."""
+    if value is None or not value.isdigit():
+        return 0
+    return int(value) if len(value) < 10 else min(int(value[:20]), LARGEST)
