@@ -9,20 +9,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 
-from dbproxy.errors import StoreError
+from dbproxy.errors import StatementError, StoreError
 from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.session import SessionModel
 from dbproxy.stores.cache import CachePool, number
-from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.mysql import DBConn, DBPool
 
 logger = logging.getLogger(__name__)
 
 MEMBERS_PER_TRANSACTION = 500
 
-OVERLAP = 5
-"""Seconds before the previous run that are looked at again: ``lastChated`` is set a moment before its transaction is committed."""
+OVERLAP = 60
+"""Seconds before the previous run that are looked at again: ``lastChated`` is set when a transaction begins, and it may be long until it
+is committed, while a backend hangs. What has been done for a ``lastChated`` is not done again."""
 
 FIRST_LOOK_BACK = 24 * 60 * 60
 """Seconds that the first run looks back when Redis does not know when the last one was."""
@@ -40,6 +42,7 @@ class SyncCenter:
         self._interval = interval
         self._lock_timeout = lock_timeout
         self._last_run = 0
+        self._done: dict[int, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sync-center", daemon=True)
 
@@ -62,27 +65,40 @@ class SyncCenter:
         """
         now = int(time.time())
         since = number(self._unread.run([("GET", names.LAST_UPDATE_GROUP_KEY)])[0]) or self._last_run or now - FIRST_LOOK_BACK
-        rows = self._master.select(f"select id,lastChated from IMGroup where status=0 and lastChated>={max(1, since - OVERLAP)}")
+        since = max(1, min(since, now) - OVERLAP)
+        rows = self._master.select(f"select id,lastChated from IMGroup where status=0 and lastChated>={since}")
         chated = {int(group_id): int(last_chated) for group_id, last_chated in rows}
-        members = self._members.of(chated)
-        for group_id, last_chated in chated.items():
-            users = members.get(group_id, [])
-            for start in range(0, len(users), MEMBERS_PER_TRANSACTION):
-                if self._stop.is_set():
+        self._done = {group_id: done for group_id, done in self._done.items() if chated.get(group_id) == done < now - 1}
+        members = self._members.of(group_id for group_id in chated if group_id not in self._done)
+        failures: list[StatementError] = []
+        for group_id, users in members.items():
+            try:
+                if not self._sync_group(group_id, users, chated[group_id], now):
                     return
-                with (
-                    self._master.connection() as connection,
-                    connection.named_locks((GroupMembers.lock_name(group_id),), self._lock_timeout),
-                ):
-                    SessionModel.touch_group_sessions(
-                        connection, group_id, users[start : start + MEMBERS_PER_TRANSACTION], last_chated, now
-                    )
+            except StatementError as error:  # a group of which something is wrong must not keep the others waiting
+                failures.append(error)
+            else:
+                self._done[group_id] = chated[group_id]
+        if failures:
+            raise failures[0]
         self._last_run = now
         self._unread.run([("SET", names.LAST_UPDATE_GROUP_KEY, now)])
 
+    def _sync_group(self, group_id: int, users: Sequence[int], last_chated: int, now: int) -> bool:
+        """Bring the sessions of one group up to date; False when there is no time left for that."""
+        for start in range(0, len(users), MEMBERS_PER_TRANSACTION):
+            if self._stop.is_set():
+                return False
+            part = users[start : start + MEMBERS_PER_TRANSACTION]
+            self._master.write(lambda connection, part=part: self._touch(connection, group_id, part, last_chated, now))  # type: ignore[misc]
+        return True
+
+    def _touch(self, connection: DBConn, group_id: int, users: Sequence[int], last_chated: int, now: int) -> None:
+        with connection.named_locks((GroupMembers.lock_name(group_id),), self._lock_timeout):
+            SessionModel.touch_group_sessions(connection, group_id, users, last_chated, now)
+
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._members.forget_stale()
             try:
                 self.sync()
             except StoreError as error:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dbproxy.errors import StatementError, StoreError
+from dbproxy.errors import DeadlockError, OutcomeUnknownError, StatementError, StoreError
 from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.group_message import GroupMessageModel
+from dbproxy.models.message_store import LOOK_PAUSE
 from dbproxy.models.session import SessionModel
 from dbproxy.stores.cache import CachePool, number
 from dbproxy.stores.mysql import DBConn, DBPool
@@ -22,6 +23,9 @@ NORMAL, TEMPORARY = 1, 2
 
 ADD, REMOVE = 1, 2
 """GroupModifyType of the protocol."""
+
+LOOK_TIMEOUT = 10.0
+"""Seconds after which finding out about a lost commit is given up."""
 
 SYSTEM_USER = 0
 """The user id with which the system itself changes groups; it always may."""
@@ -121,85 +125,141 @@ class GroupModel:
         """Make a group and return its id; None when the name is empty, nobody is to be in it, or the database refuses the name.
 
         Raises:
-            StoreError: the database failed; the group may exist only if the outcome is unknown.
+            StoreError: a backend failed, and the group does not exist (unless the outcome is unknown and cannot be found out).
 
         """
         members = sorted(set(user_ids))
         if not name or not members:
             return None
-        now = int(time.time())
+        row = (name, avatar, creator, group_type, len(members), int(time.time()))
+        made: list[int] = []
         try:
-            with self._master.transaction() as connection:
-                connection.execute(
-                    "insert into IMGroup (name,avatar,creator,type,userCnt,status,version,lastChated,updated,created) "
-                    "values (%s,%s,%s,%s,%s,0,1,0,%s,%s)",
-                    (name, avatar, creator, group_type, len(members), now, now),
-                )
-                group_id = int(connection.insert_id())
-                self._insert_members(connection, group_id, members, now)
+            self._master.write(lambda connection: self._create(connection, row, members, made))
+        except DeadlockError:
+            raise
         except StatementError as error:
             logger.warning("group of user %d not created: %s", creator, error)
             return None
+        except OutcomeUnknownError as error:
+            logger.warning("%s; looking for the group", error)
+            if not self._find_out(lambda connection: bool(connection.select(f"select 1 from IMGroup where id={made[-1]} for update"))):
+                raise
+        group_id = made[-1]
         try:
-            self._messages.reset_ids(group_id)
-            self._members.forget(group_id)
-            self._members.add(group_id, members, now)
+            self._members.bring_back(group_id)
         except StoreError as error:
             logger.error("group %d is made; its members will come into Redis when they are needed: %s", group_id, error)
         return group_id
+
+    def _create(self, connection: DBConn, row: tuple[str, str, int, int, int, int], members: Sequence[int], made: list[int]) -> None:
+        now = row[-1]
+        connection.execute("begin")
+        connection.execute(
+            "insert into IMGroup (name,avatar,creator,type,userCnt,status,version,lastChated,updated,created) "
+            "values (%s,%s,%s,%s,%s,0,1,0,%s,%s)",
+            (*row, now),
+        )
+        group_id = int(connection.insert_id())
+        made.append(group_id)
+        self._insert_members(connection, group_id, members, now)
+        # Leftovers of a group that had this id before a database was loaded anew; nobody else knows of the group before the commit.
+        self._messages.reset_ids(group_id)
+        self._members.forget(group_id)
+        connection.commit_script(())
 
     def change_members(self, user_id: int, group_id: int, change_type: int, user_ids: Iterable[int]) -> MemberChange | None:
         """Add or remove members; None when this user may not, or when there is nobody to add. The group must exist.
 
         Raises:
-            StoreError: the database failed.
+            StoreError: a backend failed, and nothing has changed (unless the outcome is unknown and cannot be found out).
 
         """
-        affected = sorted(set(user_ids))
+        wanted = sorted(set(user_ids))
+        affected: list[int] = []
+        try:
+            if not self._master.write(lambda connection: self._change(connection, user_id, group_id, change_type, wanted, affected)):
+                return None
+        except OutcomeUnknownError as error:
+            logger.warning("%s; looking for the members", error)
+            if not affected or not self._find_out(lambda connection: self._has_changed(connection, group_id, change_type, affected)):
+                raise
+            self._clear_unread(group_id, affected)
+        if not affected:
+            return MemberChange((), ())
+        return MemberChange(self._members.of((group_id,)).get(group_id, []), affected)
+
+    def _change(
+        self, connection: DBConn, user_id: int, group_id: int, change_type: int, wanted: Sequence[int], affected: list[int]
+    ) -> bool:
+        """Fill in who is affected and change rows, hash and counters; False when there is nothing to do for this user."""
         now = int(time.time())
-        with (
-            self._master.connection() as connection,
-            connection.named_locks((GroupMembers.lock_name(group_id),), self._lock_timeout),
-        ):
+        affected.clear()
+        with connection.named_locks((GroupMembers.lock_name(group_id),), self._lock_timeout):
             connection.execute("begin")
             if not self._may_change(connection, user_id, group_id, change_type):
                 connection.execute("rollback")
-                return None
+                return False
+            fields = self._members.fields(connection, group_id)
             if change_type == ADD:
-                affected = self._members.not_in(group_id, affected)
+                affected += [user for user in wanted if b"%d" % user not in fields]
                 if not affected:
                     connection.execute("rollback")
-                    return None
+                    return False
                 self._add_rows(connection, group_id, affected, now)
-            elif affected:
+            elif wanted:
+                affected += wanted
                 self._remove_rows(connection, group_id, affected, now)
+            if affected:
+                self._members.forget(group_id)
             connection.commit_script(
                 (
                     f"update IMGroup set version=version+1,userCnt=(select count(distinct userId) from IMGroupMember "
                     f"where groupId={group_id} and status=0) where id={group_id}",
                 )
             )
-            self._change_hash(group_id, change_type, affected, now)
-        if not affected:
-            return MemberChange((), ())
+            if affected:
+                self._rewrite_hash(group_id, fields, change_type, affected, now)
+                self._clear_unread(group_id, affected)
+        return True
+
+    def _rewrite_hash(self, group_id: int, fields: dict[bytes, bytes], change_type: int, affected: Sequence[int], now: int) -> None:
+        """Let Redis follow what was committed. When it does not, the hash is not there, and comes back from MySQL."""
+        for user_id in affected:
+            if change_type == ADD:
+                fields[b"%d" % user_id] = b"%d" % now
+            else:
+                fields.pop(b"%d" % user_id, None)
         try:
-            self._messages.clear_unread([(affected_id, group_id) for affected_id in affected])
+            self._members.replace(group_id, fields)
+        except StoreError as error:
+            logger.error("group %d: its members will come into Redis when they are needed: %s", group_id, error)
+
+    def _clear_unread(self, group_id: int, affected: Sequence[int]) -> None:
+        try:
+            self._messages.clear_unread([(user_id, group_id) for user_id in affected])
         except StoreError as error:
             logger.error("group %d: the counters of %d users could not be cleared: %s", group_id, len(affected), error)
-        return MemberChange(self._members.of((group_id,)).get(group_id, []), affected)
 
-    def _change_hash(self, group_id: int, change_type: int, affected: Sequence[int], now: int) -> None:
-        """Let Redis follow what was committed. When it does not, the hash is deleted, so that it comes back from MySQL."""
-        if not affected:
-            return
-        try:
-            if change_type == ADD:
-                self._members.add(group_id, affected, now)
-            else:
-                self._members.drop(group_id, affected)
-        except StoreError as error:
-            logger.error("group %d: Redis did not follow a change of members: %s", group_id, error)
-            self._members.forget_later(group_id)
+    def _has_changed(self, connection: DBConn, group_id: int, change_type: int, affected: Sequence[int]) -> bool:
+        """Whether the rows say what a change wanted them to say. The lock is free when the lost transaction is over."""
+        among = ",".join(map(str, affected))
+        with connection.named_locks((GroupMembers.lock_name(group_id),), self._lock_timeout):
+            rows = connection.select(
+                f"select distinct userId from IMGroupMember where groupId={group_id} and userId in ({among}) and status=0"
+            )
+        return len(rows) == (len(affected) if change_type == ADD else 0)
+
+    def _find_out(self, look: Callable[[DBConn], bool]) -> bool:
+        """Ask whether a transaction whose commit was lost has happened, until the server answers or it takes too long."""
+        deadline = time.monotonic() + LOOK_TIMEOUT
+        while True:
+            try:
+                with self._master.connection() as connection:
+                    return look(connection)
+            except StoreError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(LOOK_PAUSE)
 
     @staticmethod
     def _may_change(connection: DBConn, user_id: int, group_id: int, change_type: int) -> bool:

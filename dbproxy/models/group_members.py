@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from dbproxy.errors import StoreError
 from dbproxy.models import names
-from dbproxy.stores.cache import CacheCommand, CachePool, number
+from dbproxy.stores.cache import CacheCommand, CachePool, number, pairs
 from dbproxy.stores.mysql import DBConn, DBPool
 
 logger = logging.getLogger(__name__)
@@ -15,19 +14,22 @@ logger = logging.getLogger(__name__)
 Membership = tuple[int, int]
 """(group id, user id)."""
 
+RESTORE_ATTEMPTS = 3
+"""How often a look-up begins anew because Redis has lost again what had just been brought back."""
+
 
 class GroupMembers:
     """The hashes ``group_member_{group}``. A group exists when its hash does; MySQL (IMGroupMember, status 0) is the truth behind it.
 
-    Whoever writes a hash that readers may be rebuilding holds the group's named lock, so that no rebuild brings back who has just
-    left.
+    Whoever changes members holds the group's named lock, deletes the hash before the change is committed, and writes it anew
+    afterwards. So there is no moment at which the hash says something that MySQL does not: should the proxy die in between, or Redis
+    be out of reach, the hash is not there, and comes back from MySQL when it is asked for; for that the lock is needed as well.
     """
 
     def __init__(self, master: DBPool, cache: CachePool, lock_timeout: float) -> None:
         self._master = master
         self._cache = cache
         self._lock_timeout = lock_timeout
-        self._stale: set[int] = set()
 
     @staticmethod
     def lock_name(group_id: int) -> str:
@@ -37,11 +39,27 @@ class GroupMembers:
     def join_times(self, memberships: Sequence[Membership]) -> list[int | None]:
         """For each (group, user): unix time at which the user joined, None when they are not in it."""
         commands: list[CacheCommand] = [("HGET", names.group_member_key(group_id), user_id) for group_id, user_id in memberships]
-        times = self._cache.run(commands)
-        doubtful = {group_id for (group_id, _), joined in zip(memberships, times, strict=True) if joined is None}
-        if doubtful and self._restore_lost(doubtful):
-            times = self._cache.run(commands)
-        return [None if joined is None else number(joined) for joined in times]
+        times = dict(zip(memberships, self._cache.run(commands), strict=True))
+        doubtful = [membership for membership, joined in times.items() if joined is None]
+        for _ in range(RESTORE_ATTEMPTS):
+            if not doubtful:
+                break
+            doubtful = self._look_again(doubtful, times)
+            if not self._restore(list(dict.fromkeys(group_id for group_id, _ in doubtful))):
+                break
+        else:
+            self._look_again(doubtful, times)
+        return [None if joined is None else number(joined) for joined in map(times.get, memberships)]
+
+    def _look_again(self, memberships: Sequence[Membership], times: dict[Membership, bytes | None]) -> list[Membership]:
+        """Fill in the times of those whose group has a hash; returns the others."""
+        commands: list[CacheCommand] = []
+        for group_id, user_id in memberships:
+            key = names.group_member_key(group_id)
+            commands += [("EXISTS", key), ("HGET", key, user_id)]
+        replies = self._cache.run(commands)
+        times.update(zip(memberships, replies[1::2], strict=True))
+        return [membership for membership, exists in zip(memberships, replies[::2], strict=True) if not exists]
 
     def existing(self, group_ids: Iterable[int]) -> set[int]:
         """Those of the groups that exist."""
@@ -54,47 +72,42 @@ class GroupMembers:
         """The members of each group that exists, in text order of their ids, as the original lists them."""
         asked = list(dict.fromkeys(group_ids))
         members = self._read(asked)
-        lost = [group_id for group_id in asked if group_id not in members]
-        if self._restore(lost):
+        for _ in range(RESTORE_ATTEMPTS):
+            lost = [group_id for group_id in asked if group_id not in members]
+            if not self._restore(lost):
+                break
             members |= self._read(lost)
         return members
 
-    def not_in(self, group_id: int, user_ids: Sequence[int]) -> list[int]:
-        """Those of the users that are not in the group, according to its hash alone: for callers that hold the group's named lock, under
-        which nothing can be restored.
-        """
-        if not user_ids:
-            return []
-        times = self._cache.run([("HMGET", names.group_member_key(group_id), *user_ids)])[0]
-        return [user_id for user_id, joined in zip(user_ids, times, strict=True) if joined is None]
+    def bring_back(self, group_id: int) -> None:
+        """Write the hash of a group from MySQL if it is not there."""
+        with (
+            self._master.connection() as connection,
+            connection.named_locks((self.lock_name(group_id),), self._lock_timeout),
+        ):
+            self._restore_one(connection, group_id)
 
-    def add(self, group_id: int, user_ids: Iterable[int], joined: int) -> None:
-        """Write users into the hash of a group."""
-        fields = [argument for user_id in user_ids for argument in (user_id, joined)]
-        self._cache.run([("HSET", names.group_member_key(group_id), *fields)])
+    # for callers that hold the group's named lock, under which nothing can be restored
 
-    def drop(self, group_id: int, user_ids: Iterable[int]) -> None:
-        """Take users out of the hash of a group."""
-        self._cache.run([("HDEL", names.group_member_key(group_id), *user_ids)])
+    def listed(self, group_id: int) -> list[int]:
+        """The members according to the hash alone."""
+        return self._read((group_id,)).get(group_id, [])
+
+    def fields(self, connection: DBConn, group_id: int) -> dict[bytes, bytes]:
+        """User id → time of joining, from the hash, or from MySQL if Redis has lost it."""
+        return pairs(self._cache.run([("HGETALL", names.group_member_key(group_id))])[0]) or self._rows(connection, group_id)
+
+    def replace(self, group_id: int, fields: Mapping[bytes, bytes]) -> None:
+        """Write the hash of a group, whatever was in it."""
+        key = names.group_member_key(group_id)
+        commands: list[CacheCommand] = [("MULTI",), ("DEL", key)]
+        if fields:
+            commands.append(("HSET", key, *(argument for field in fields.items() for argument in field)))
+        self._cache.run([*commands, ("EXEC",)])
 
     def forget(self, group_id: int) -> None:
-        """Delete the hash of a group: for a new group it is a leftover, for others it makes them come back from MySQL."""
+        """Delete the hash of a group: of a new group it is a leftover, of others it must not say what is about to change."""
         self._cache.run([("DEL", names.group_member_key(group_id))])
-
-    def forget_later(self, group_id: int) -> None:
-        """The hash of a group is wrong and Redis cannot be told: delete it as soon as it can."""
-        self._stale.add(group_id)
-        self.forget_stale()
-
-    def forget_stale(self) -> None:
-        """Delete the hashes that could not be corrected. Called again and again by the sync thread; never raises a StoreError."""
-        for group_id in tuple(self._stale):
-            try:
-                self.forget(group_id)
-            except StoreError as error:
-                logger.error("group %d: its members in Redis are wrong and cannot be deleted yet: %s", group_id, error)
-                return
-            self._stale.discard(group_id)
 
     def _read(self, group_ids: Sequence[int]) -> dict[int, list[int]]:
         replies = self._cache.run([("HKEYS", names.group_member_key(group_id)) for group_id in group_ids])
@@ -104,12 +117,6 @@ class GroupMembers:
             if reply
         }
 
-    def _restore_lost(self, group_ids: Iterable[int]) -> bool:
-        """Bring back those of the groups whose hash is not there; whether there was one."""
-        asked = list(group_ids)
-        replies = self._cache.run([("EXISTS", names.group_member_key(group_id)) for group_id in asked])
-        return bool(self._restore([group_id for group_id, exists in zip(asked, replies, strict=True) if not exists]))
-
     def _restore(self, group_ids: Sequence[int]) -> set[int]:
         """Bring back the hashes of groups that have members in MySQL; returns the groups that exist now."""
         if not group_ids:
@@ -118,20 +125,19 @@ class GroupMembers:
         rows = self._master.select(f"select distinct groupId from IMGroupMember where groupId in ({among}) and status=0")
         restored = {int(group_id) for (group_id,) in rows}
         for group_id in sorted(restored):
-            with (
-                self._master.connection() as connection,
-                connection.named_locks((self.lock_name(group_id),), self._lock_timeout),
-            ):
-                self._restore_one(connection, group_id)
+            self.bring_back(group_id)
+            logger.warning("group %d: Redis had lost its members, they are back from MySQL", group_id)
         return restored
 
     def _restore_one(self, connection: DBConn, group_id: int) -> None:
         if self._cache.run([("EXISTS", names.group_member_key(group_id))])[0]:
             return
+        fields = self._rows(connection, group_id)
+        if fields:
+            self.replace(group_id, fields)
+
+    @staticmethod
+    def _rows(connection: DBConn, group_id: int) -> dict[bytes, bytes]:
+        """The members according to MySQL; "updated" is when they joined: joining again sets it, and nothing else does."""
         rows = connection.select(f"select userId,updated from IMGroupMember where groupId={group_id} and status=0")
-        if not rows:
-            return
-        # "updated" is when they joined: joining again sets it, and nothing else does.
-        fields = [argument for user_id, updated in rows for argument in (user_id, updated)]
-        self._cache.run([("HSET", names.group_member_key(group_id), *fields)])
-        logger.warning("group %d: Redis had lost its members, %d are back from MySQL", group_id, len(rows))
+        return dict(rows)

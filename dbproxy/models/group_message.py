@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from dbproxy.models import names
@@ -18,15 +17,11 @@ from dbproxy.models.history import (
     read_history,
     union,
 )
+from dbproxy.models.lost_counters import LostCounters, has_jumped, looks_lost
 from dbproxy.models.message_store import Draft, MessageStore, Opened
 from dbproxy.models.session import GROUP, SessionModel
 from dbproxy.stores.cache import CacheCommand, CachePool, number
 from dbproxy.stores.mysql import DBConn, DBPool
-
-logger = logging.getLogger(__name__)
-
-COPIES_PER_PIPELINE = 1000
-"""Counters written with one pipeline when a whole group's have to be made again."""
 
 
 class GroupMessageModel(MessageStore):
@@ -52,6 +47,7 @@ class GroupMessageModel(MessageStore):
         super().__init__(master, unread, sessions, content_limit, lock_timeout, look_timeout)
         self._slave = slave
         self._members = members
+        self._lost_counters = LostCounters(master, unread, members, lock_timeout)
 
     # history
 
@@ -118,15 +114,24 @@ class GroupMessageModel(MessageStore):
 
     def clear_unread(self, memberships: Sequence[tuple[int, int]]) -> None:
         """For each (user id, group id): nothing of the group is unread for the user; a group without a counter leaves nothing."""
-        group_ids = list(dict.fromkeys(group_id for _, group_id in memberships))
+        counts = self._counts(list(dict.fromkeys(group_id for _, group_id in memberships)))
+        self._copy({membership: counts[membership[1]] for membership in memberships if membership[1] in counts}, counts)
+
+    def _counts(self, group_ids: Sequence[int]) -> dict[int, int]:
+        """The counters of those of the groups that have one."""
         replies = self._unread.run([("HGET", names.group_count_key(group_id), names.COUNT_FIELD) for group_id in group_ids])
-        counts = dict(zip(group_ids, replies, strict=True))
+        return {group_id: number(reply) for group_id, reply in zip(group_ids, replies, strict=True) if reply is not None}
+
+    def _copy(self, copies: Mapping[tuple[int, int], int], counts: Mapping[int, int]) -> None:
+        """Write users' copies, made of counters that were ``counts``; anew if a lost counter was restored in between."""
         commands: list[CacheCommand] = [
-            ("HSET", names.user_group_count_key(user_id, group_id), names.COUNT_FIELD, counts[group_id])
-            for user_id, group_id in memberships
-            if counts[group_id] is not None
+            ("HSET", names.user_group_count_key(*membership), names.COUNT_FIELD, copy) for membership, copy in copies.items()
         ]
-        self._unread.run(commands)
+        commands += [("HGET", names.group_count_key(group_id), names.COUNT_FIELD) for group_id in counts]
+        now = dict(zip(counts, map(number, self._unread.run(commands)[len(copies) :]), strict=True))
+        jumped = {group_id for group_id, count in counts.items() if has_jumped(count, now[group_id])}
+        if jumped:
+            self._copy({membership: now[membership[1]] for membership in copies if membership[1] in jumped}, {})
 
     def reset_ids(self, group_id: int) -> None:
         """Let the msg_ids of a new group begin at 1."""
@@ -187,27 +192,12 @@ class GroupMessageModel(MessageStore):
         commands: list[CacheCommand] = [
             ("HINCRBY", names.group_count_key(group_id), names.COUNT_FIELD, len(sent)) for group_id, sent in by_group.items()
         ]
-        copies: dict[str, int] = {}
+        counts: dict[int, int] = {}
+        copies: dict[tuple[int, int], int] = {}
         for (group_id, sent), count in zip(by_group.items(), self._unread.run(commands), strict=True):
-            total = count
-            if count == len(sent) and sent[0].msg_id > 1:
-                total += self._restore_count(group_id, sent[0].msg_id - 1)
+            counts[group_id] = count
+            if looks_lost(count, len(sent), sent[-1].msg_id):
+                counts[group_id] = self._lost_counters.restore(group_id, sent[-1].msg_id)
             for position, draft in enumerate(sent):
-                copies[names.user_group_count_key(draft.from_id, group_id)] = total - len(sent) + position + 1
-        self._unread.run([("HSET", key, names.COUNT_FIELD, copy) for key, copy in copies.items()])
-
-    def _restore_count(self, group_id: int, before: int) -> int:
-        """Redis had lost the group's counter: go on from the number of messages ``before`` ours, and let nobody see more as unread
-        than what comes now. Copies that are still there stay. Returns what was added.
-        """
-        logger.warning("group %d: Redis had lost its counter, it goes on from %d", group_id, before)
-        users = self._members.of((group_id,)).get(group_id, [])
-        for start in range(0, len(users), COPIES_PER_PIPELINE):
-            self._unread.run(
-                [
-                    ("HSETNX", names.user_group_count_key(user_id, group_id), names.COUNT_FIELD, before)
-                    for user_id in users[start : start + COPIES_PER_PIPELINE]
-                ]
-            )
-        self._unread.run([("HINCRBY", names.group_count_key(group_id), names.COUNT_FIELD, before)])
-        return before
+                copies[draft.from_id, group_id] = max(0, counts[group_id] - len(sent) + position + 1)
+        self._copy(copies, counts)

@@ -94,12 +94,11 @@ class SessionModel:
 
     def remove(self, user_id: int, peer_id: int, session_type: int, now: int) -> bool:
         """Make a session invisible; False when there is no visible one."""
-        with self._master.connection() as connection:
-            changed = connection.execute(
-                f"update IMRecentSession set status=1,updated={now} "
-                f"where userId={user_id} and peerId={peer_id} and type={session_type} and status=0"
-            )
-        return changed > 0
+        statement = (
+            f"update IMRecentSession set status=1,updated={now} "
+            f"where userId={user_id} and peerId={peer_id} and type={session_type} and status=0"
+        )
+        return self._master.write(lambda connection: connection.execute(statement)) > 0
 
     @staticmethod
     def remove_group_sessions(group_id: int, user_ids: Iterable[int], now: int) -> str:

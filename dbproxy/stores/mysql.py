@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 import math
+import random
 import re
 import select
 import socket
@@ -70,6 +71,9 @@ _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPC
 """Seconds: a server that vanished without a word (power, firewall) is noticed on idle connections too, and not after two hours."""
 
 _MOST_ABANDONED = 1000
+
+WRITE_ATTEMPTS = 4
+"""How often a statement or a transaction is begun before the deadlocks are somebody else's problem."""
 
 
 if TYPE_CHECKING:
@@ -351,7 +355,7 @@ class DBPool:
 
     @contextmanager
     def connection(self) -> Iterator[DBConn]:
-        """Take a connection for the length of the block; in autocommit mode, see ``transaction``.
+        """Take a connection for the length of the block; in autocommit mode.
 
         Raises:
             StoreUnavailableError: no connection became free in time, the server cannot be reached, or the connection was lost
@@ -383,20 +387,25 @@ class DBPool:
         finally:
             self._free.release()
 
-    @contextmanager
-    def transaction(self) -> Iterator[DBConn]:
-        """Take a connection and a transaction for the length of the block: committed at its end, rolled back by any error.
+    def write(self, work: Callable[[DBConn], Result]) -> Result:
+        """Run ``work``, which is one statement or one transaction, with a connection; again if the server rolled it back because others
+        were working on the same rows in another order.
 
         Raises:
             As ``connection`` does.
 
         """
+        for attempt in range(1, WRITE_ATTEMPTS):
+            try:
+                with self.connection() as connection:
+                    return work(connection)
+            except LockWaitError:
+                raise
+            except DeadlockError as error:
+                logger.debug("attempt %d: %s", attempt, error)
+                time.sleep(random.uniform(0, 0.02 * attempt))
         with self.connection() as connection:
-            connection.execute("begin")
-            yield connection
-            connection.committing = True
-            connection.execute("commit")
-            connection.committing = False
+            return work(connection)
 
     def read(self, work: Callable[[DBConn], Result]) -> Result:
         """Run ``work``, which only reads, with a connection; once more if the connection turns out to be dead at once.
