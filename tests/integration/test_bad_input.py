@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
+import socket
+import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dbproxy.testing import Client, ProxyProcess, Stack, seed
+from dbproxy.testing.client import pack
 from dbproxy.testing.requests import message
 from dbproxy.wire.commands import COMMANDS, VALIDATE
+from dbproxy.wire.pb import buddy_pb2
 from dbproxy.wire.pdu import HEADER, pack_pdu
 
+USERS = buddy_pb2.IMUsersInfoReq(user_id=1, user_id_list=[1, 2])
 LENGTHS = [0, 1, 8, 15, 16 * 1024 * 1024 + 1, 2**31 - 1, 2**31, 2**32 - 1]
 
 
@@ -48,10 +55,40 @@ def test_impossible_lengths_close_that_connection_only(proxy: ProxyProcess, witn
         assert client.closed_within(5)
 
 
-def test_requests_before_a_broken_length_are_answered(proxy: ProxyProcess, witness: Client) -> None:
+def test_requests_before_a_broken_length_are_carried_out(proxy: ProxyProcess, witness: Client) -> None:
+    request = message(1, 2, "the last good one")
     with proxy.client() as client:
-        client.send(message(1, 2))
-        assert client.receive(5).message.msg_id  # type: ignore[attr-defined]
+        client.send_raw(pack_pdu(3, 0x0301, 1, request.SerializeToString()) + HEADER.pack(15, 1, 0, 3, 0x0301, 2, 0))
+        assert client.closed_within(5)
+    deadline = time.monotonic() + 5
+    while b"the last good one" not in [info.msg_data for info in witness.messages(2, 1).msg_list]:
+        assert time.monotonic() < deadline
+
+
+def test_a_peer_that_sends_byte_by_byte_is_answered(proxy: ProxyProcess, witness: Client) -> None:
+    with proxy.client() as client:
+        stream = pack_pdu(3, 0x0301, 1, message(1, 2).SerializeToString()) + pack_pdu(3, 0x0301, 2, message(1, 2).SerializeToString())
+        for position in range(len(stream)):
+            client.send_raw(stream[position : position + 1])
+        assert [pdu.seq_num for pdu in client.receive_many(2)] == [1, 2]
+
+
+def test_versions_flags_and_service_ids_of_requests_do_not_matter(proxy: ProxyProcess, witness: Client) -> None:
+    with proxy.client() as client:
+        client.send_raw(pack(99, 0x0301, message(1, 2).SerializeToString(), seq_num=7, version=9, flag=3, reserved=5))
+        reply = client.receive(5)
+    header = (reply.version, reply.flag, reply.service_id, reply.command_id, reply.seq_num, reply.reserved)
+    assert header == (1, 0, 3, 0x0301, 7, 0)
+
+
+def test_a_peer_that_asks_and_is_gone_harms_nobody(proxy: ProxyProcess, witness: Client) -> None:
+    proxy.signal(signal.SIGPIPE)
+    for _ in range(20):
+        client = proxy.client()
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
+        client.send_raw(pack_pdu(2, 0x0204, 1, USERS.SerializeToString()) * 50)
+        client.close()
+    assert witness.user_info([1]).user_info_list
 
 
 @pytest.mark.parametrize("command_id", sorted(COMMANDS))

@@ -10,6 +10,7 @@ from dbproxy.testing import Client, InProcessProxy, ProxyProcess, Stack, seed
 from dbproxy.testing.requests import GROUP, message
 from dbproxy.testing.waiting import eventually
 from dbproxy.wire.pb import base_define_pb2
+from dbproxy.wire.pdu import HEADER, pack_pdu
 
 
 @pytest.fixture
@@ -48,6 +49,15 @@ def test_2_request_text_is_never_sql(stack: Stack, dbproxy_client: Client, text:
     assert len(dbproxy_client.all_users().user_list) == 3
 
 
+def test_3_no_byte_stream_harms_the_process_or_another_connection(stack: Stack, dbproxy_proxy: InProcessProxy) -> None:
+    with dbproxy_proxy.client() as witness:
+        for stream in (bytes(16), b"\xff" * 64, HEADER.pack(15, 1, 0, 3, 0x0301, 1, 0), pack_pdu(3, 0x0301, 1, b"\xff" * 100)):
+            with dbproxy_proxy.client() as client:
+                client.send_raw(stream + HEADER.pack(0, 0, 0, 0, 0, 0, 0))
+                assert client.closed_within(5)
+            assert witness.login("alice").result_code == 0
+
+
 @pytest.mark.parametrize("proxies", [1, 2])
 def test_4_forty_first_messages_at_once_make_one_relation_and_two_sessions(dbproxy_stack: Stack, proxies: int) -> None:
     dbproxy_stack.reset()
@@ -73,6 +83,18 @@ def test_4_forty_first_messages_at_once_make_one_relation_and_two_sessions(dbpro
         {"userId": 1, "peerId": 2},
         {"userId": 2, "peerId": 1},
     ]
+
+
+def test_5_messages_of_a_conversation_are_stored_as_they_arrived(stack: Stack, dbproxy_client: Client) -> None:
+    seed.group(stack, 9, [1, 2])
+    group_text = base_define_pb2.MSG_TYPE_GROUP_TEXT
+    sent = [message(1 + n % 2, 2 - n % 2, f"{n}", create_time=1000) for n in range(60)]
+    sent += [message(1 + n % 2, 9, f"{n}", create_time=1000, msg_type=group_text) for n in range(60)]
+    ids = [reply.msg_id for reply in dbproxy_client.requests(sent)]  # type: ignore[attr-defined]
+    assert ids == [*range(1, 61)] * 2
+    for table in ("IMMessage_1", "IMGroupMessage_1"):
+        rows = stack.rows(f"select msgId,content from {table} order by id")
+        assert [(row["msgId"], row["content"]) for row in rows] == [(n + 1, f"{n}") for n in range(60)]
 
 
 def test_6_ids_go_on_when_redis_comes_back_with_an_old_counter(stack: Stack, dbproxy_client: Client) -> None:

@@ -1,0 +1,77 @@
+"""At night an iOS user who wants it is left in peace: with real stores, and an hour that the test gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from dbproxy.config import load_config
+from dbproxy.models.device import ANDROID, IOS, DeviceModel
+from dbproxy.models.group import GroupModel
+from dbproxy.models.group_message import GroupMessageModel
+from dbproxy.models.message import MessageModel
+from dbproxy.models.user import UserModel
+from dbproxy.stores.cache import CacheManager
+from dbproxy.stores.mysql import DBManager
+from dbproxy.testing import InProcessProxy, Stack, seed
+
+NIGHT = [22, 23, 0, 1, 2, 3, 4, 5, 6, 7]
+DAY = list(range(8, 22))
+
+
+class NoGroups:
+    """Stands in for the two group models: these users are in no group, and what is unread is not what is tested here."""
+
+    def groups_of(self, user_ids: object) -> dict[int, list[int]]:
+        return {user_id: [] for user_id in user_ids}  # type: ignore[attr-defined]
+
+    def unread(self, of: object) -> dict[int, dict[int, int]]:
+        return {user_id: {} for user_id in of}  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def tokens_at(dbproxy_stack: Stack) -> Iterator[Callable[[int], list[int]]]:
+    """Who of the users 1 to 5 can be pushed to at an hour."""
+    dbproxy_stack.reset()
+    config = load_config(dbproxy_stack.write_config())
+    databases, caches = DBManager(config), CacheManager(config)
+    databases.open()
+    caches.open()
+    hour = 0
+    nobody = NoGroups()
+    users = UserModel(databases.master, databases.slave, caches.unread)
+    groups: GroupModel = nobody  # type: ignore[assignment]
+    messages: MessageModel = nobody  # type: ignore[assignment]
+    group_messages: GroupMessageModel = nobody  # type: ignore[assignment]
+    devices = DeviceModel(caches.token, users, groups, messages, group_messages, local_hour=lambda: hour)
+
+    def tokens(at: int) -> list[int]:
+        nonlocal hour
+        hour = at
+        return list(devices.tokens([1, 2, 3, 4, 5]))
+
+    for user_id, client_type, shield in ((1, IOS, 1), (2, IOS, 0), (3, ANDROID, 1), (4, ANDROID, 0)):
+        seed.user(dbproxy_stack, user_id, f"user{user_id}", push_shield_status=shield)
+        devices.register(user_id, b"token", client_type)
+    devices.register(5, b"token", IOS)  # a phone of somebody who is no user (any more)
+    try:
+        yield tokens
+    finally:
+        databases.close()
+        caches.close()
+
+
+def test_shielded_ios_users_are_left_out_from_22_to_7_and_nobody_else(tokens_at: Callable[[int], list[int]]) -> None:
+    assert [hour for hour in range(24) if tokens_at(hour) == [2, 3, 4, 5]] == sorted(NIGHT)
+    assert [hour for hour in range(24) if tokens_at(hour) == [1, 2, 3, 4, 5]] == DAY
+
+
+def test_a_shield_is_set_asked_for_and_taken_away(dbproxy_proxy: InProcessProxy, dbproxy_stack: Stack) -> None:
+    seed.users(dbproxy_stack, "alice")
+    with dbproxy_proxy.client() as client:
+        for status in (1, 0):
+            reply = client.set_push_shield(1, status)
+            assert (reply.result_code, reply.HasField("shield_status"), reply.shield_status) == (0, True, status)
+            query = client.push_shield(1)
+            assert (query.result_code, query.HasField("shield_status"), query.shield_status) == (0, True, status)
