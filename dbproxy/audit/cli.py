@@ -1,0 +1,152 @@
+"""The command dbproxy-audit: command line → exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from dbproxy import __version__
+from dbproxy.audit.auditor import audit, open_stores
+from dbproxy.audit.finding import Entry, Outcome, Report
+from dbproxy.config import load_config
+from dbproxy.errors import ConfigError, DbproxyError
+
+EXIT_CLEAN = 0
+"""Nothing was found, or all of it was repaired."""
+EXIT_FINDINGS = 1
+EXIT_CONFIG = 2
+EXIT_BACKEND = 3
+
+DEFAULT_CONFIG = "dbproxyserver.conf"
+
+_OUTCOMES = {Outcome.REPAIRED: "repaired", Outcome.GONE: "gone meanwhile"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with ``argv`` (None: that of the process) and return its exit code.
+
+    0 clean or all repaired, 1 findings are left, 2 mistake in configuration or command line, 3 a backend failed.
+    """
+    options = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.ERROR, format="%(message)s", stream=sys.stderr)
+    try:
+        config = load_config(options.config)
+    except ConfigError as error:
+        for problem in error.problems:
+            _write(sys.stderr, problem)
+        return EXIT_CONFIG
+    report = Report(examples=options.examples or sys.maxsize)
+    failure = ""
+    try:
+        with open_stores(config) as stores:
+            if not options.json:
+                _write(sys.stdout, f"dbproxy-audit {__version__}: {stores.master}{', repairing' if options.repair else ', read-only'}")
+            audit(stores, repair=options.repair, report=report, watcher=None if options.json else _Terminal(options.repair))
+    except ConfigError as error:
+        failure = str(error)
+    except DbproxyError as error:
+        failure = f"the audit is not complete: {error}"
+    if options.json:
+        _write(sys.stdout, json.dumps(as_json(report, options.repair, failure), indent=2, ensure_ascii=False))
+    elif not failure:
+        _write(sys.stdout, _summary(report, options.repair))
+    if failure:
+        _write(sys.stderr, f"dbproxy-audit: {failure}")
+        return EXIT_BACKEND
+    return EXIT_FINDINGS if report.left else EXIT_CLEAN
+
+
+def as_json(report: Report, repair: bool, failure: str = "") -> dict[str, Any]:
+    """Return the report as what ``--json`` prints."""
+    return {
+        "version": __version__,
+        "repair": repair,
+        "complete": not failure,
+        "error": failure or None,
+        "found": report.found,
+        "repaired": report.repaired,
+        "left": report.left,
+        "kinds": {
+            kind: {"severity": count.severity.value, "found": count.found, "repaired": count.repaired, "left": count.left}
+            for kind, count in sorted(report.counts.items())
+        },
+        "findings": [
+            {
+                "kind": entry.finding.kind,
+                "severity": entry.finding.severity.value,
+                "where": entry.finding.where,
+                "what": entry.finding.what,
+                "remedy": entry.finding.remedy,
+                "repairable": entry.finding.mend is not None,
+                "outcome": entry.outcome.value,
+                "done": entry.done or None,
+            }
+            for entry in report.entries
+        ],
+    }
+
+
+class _Terminal:
+    """Tells a human how it goes on."""
+
+    def __init__(self, repair: bool) -> None:
+        self._repair = repair
+
+    def checking(self, title: str) -> None:
+        """Nothing: a line is written when the check is done."""
+
+    def checked(self, title: str, found: int, seconds: float) -> None:
+        """Write one line for a check."""
+        result = "ok" if not found else f"{found} finding{'s' if found > 1 else ''}"
+        _write(sys.stdout, f"{title:<16} {result:<14} {seconds:6.1f} s")
+
+    def entry(self, entry: Entry) -> None:
+        """Write what was found."""
+        finding = entry.finding
+        _write(sys.stdout, f"  [{finding.severity.value}] {finding.kind}: {finding.where}: {finding.what}")
+        if entry.outcome is not Outcome.LEFT:
+            _write(sys.stdout, f"      {_OUTCOMES[entry.outcome]}{': ' + entry.done if entry.done else ''}")
+        else:
+            _write(sys.stdout, f"      {entry.done or '--repair: ' + finding.remedy}")
+
+
+def _summary(report: Report, repair: bool) -> str:
+    if not report.found:
+        return "clean"
+    hidden = report.found - len(report.entries)
+    more = f" ({hidden} are not shown: --examples 0 shows all)" if hidden else ""
+    repaired = f", {report.repaired} repaired, {report.left} left" if repair else ""
+    return f"{report.found} finding{'s' if report.found > 1 else ''}{repaired}{more}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dbproxy-audit",
+        description="Looks whether MySQL and Redis of a live installation agree with each other and with what the proxy promises. "
+        "Proxies may be at work meanwhile. Changes nothing without --repair.",
+        epilog="Exit status: 0 clean or all repaired, 1 findings are left, 2 mistake in the configuration, 3 a backend failed.",
+    )
+    where = "the proxy's configuration file (default: %(default)s in the working directory)"
+    parser.add_argument("--config", metavar="PATH", default=DEFAULT_CONFIG, help=where)
+    parser.add_argument("--repair", action="store_true", help="mend what can be mended while proxies are at work")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+    parser.add_argument(
+        "--examples", metavar="N", type=_natural, default=20, help="findings of a kind to show (default: %(default)s; 0: all)"
+    )
+    parser.add_argument("--version", action="version", version=f"dbproxy-audit {__version__}")
+    return parser
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0")
+    return int(text)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    stream.write(text + "\n")
+    stream.flush()

@@ -1,0 +1,118 @@
+"""Device tokens: keys ``device_{user}`` and ``device_{token}`` that point nowhere.
+
+Two kinds of key share one prefix. A key of digits with a value that is not all digits is a user's; any other key with an empty value or
+one of digits is a token's; where both are digits nobody can tell, and nothing is said. What the protocol leaves behind when phones
+change hands (an emptied token, a token that is somebody else's by now) is as it should be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dbproxy.audit.finding import Finding, Severity
+from dbproxy.audit.walk import PIPELINE, Stores, among, batches, scan
+from dbproxy.models import names
+from dbproxy.stores.mysql import DBPool
+
+PREFIX = names.device_key(b"")
+SHOWN = 8
+"""Characters of a token that are shown: who has a whole one can send to the phone."""
+
+LONGEST_ID = 10
+
+
+class Devices:
+    """The keys of the token pool."""
+
+    title = "device tokens"
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._token = stores.caches.token
+
+    def run(self) -> Iterator[Finding]:
+        """Look; the findings one by one."""
+        suspects: dict[bytes, None] = {}
+        for keys in scan(self._token, PREFIX.decode() + "*"):
+            suspects |= dict.fromkeys(self._look(keys, self._stores.slave))
+        self._stores.let_settle(suspects)
+        for batch in batches(suspects, PIPELINE):
+            yield from self._look(batch, self._stores.master).values()
+
+    def _look(self, keys: Sequence[bytes], database: DBPool) -> dict[bytes, Finding]:
+        values = self._token.run([("MGET", *keys)])[0]
+        users: dict[bytes, bytes] = {}
+        tokens: dict[bytes, bytes] = {}
+        for key, value in zip(keys, values, strict=True):
+            owner = key.removeprefix(PREFIX)
+            if not value:
+                continue  # gone, or a token that was given up
+            if _is_id(owner) and not value.isdigit():
+                users[key] = value
+            elif not _is_id(owner) or len(value) > LONGEST_ID:
+                tokens[key] = value
+        known = self._known(
+            {*(key.removeprefix(PREFIX) for key in users), *(value for value in tokens.values() if _is_id(value))}, database
+        )
+        return self._about_users(users, known) | self._about_tokens(tokens, known)
+
+    def _known(self, ids: set[bytes], database: DBPool) -> set[bytes]:
+        if not ids:
+            return set()
+        return {user_id for (user_id,) in database.select(f"select id from IMUser where id in ({among(map(int, ids))})")}
+
+    def _about_users(self, users: dict[bytes, bytes], known: set[bytes]) -> dict[bytes, Finding]:
+        findings: dict[bytes, Finding] = {}
+        pointed = {key: names.device_key(value.partition(b":")[2] or value) for key, value in users.items()}
+        held = dict(zip(pointed, self._token.run([("EXISTS", token_key) for token_key in pointed.values()]), strict=True))
+        for key, token_key in pointed.items():
+            user_id = key.removeprefix(PREFIX)
+            if _bare(user_id) not in known:
+                findings[key] = self._nobody(key, users[key], f"there is no user {user_id.decode()}")
+            elif not held[key] and token_key != PREFIX:
+                findings[key] = Finding(
+                    "device-token-lost",
+                    Severity.MINOR,
+                    _shown(key),
+                    "the key of its token is not there: when the phone is handed over, nobody notices",
+                    f"makes {_shown(token_key)} again",
+                    lambda token_key=token_key, user_id=user_id: (  # type: ignore[misc]
+                        "made it again" if self._token.run([("SETNX", token_key, user_id)])[0] else None
+                    ),
+                )
+        return findings
+
+    def _about_tokens(self, tokens: dict[bytes, bytes], known: set[bytes]) -> dict[bytes, Finding]:
+        findings: dict[bytes, Finding] = {}
+        held = self._token.run([("EXISTS", names.device_key(value)) for value in tokens.values()])
+        for (key, value), exists in zip(tokens.items(), held, strict=True):
+            if not _is_id(value):
+                findings[key] = self._nobody(key, value, "it does not hold a user id")
+            elif _bare(value) not in known:
+                findings[key] = self._nobody(key, value, f"there is no user {value.decode()}")
+            elif not exists:
+                findings[key] = self._nobody(key, value, f"the user {value.decode()} has no phone")
+        return findings
+
+    def _nobody(self, key: bytes, value: bytes, why: str) -> Finding:
+        def drop() -> str | None:
+            if self._token.run([("MGET", key)])[0][0] != value:
+                return None
+            self._token.run([("DEL", key)])
+            return "deleted it"
+
+        return Finding("device-of-nobody", Severity.MINOR, _shown(key), why, "deletes it", drop)
+
+
+def _is_id(text: bytes) -> bool:
+    return text.isdigit() and len(text) <= LONGEST_ID
+
+
+def _bare(user_id: bytes) -> bytes:
+    return b"%d" % int(user_id)
+
+
+def _shown(key: bytes) -> str:
+    owner = key.removeprefix(PREFIX)
+    hidden = "" if _is_id(owner) or len(owner) <= SHOWN else "..."
+    return ascii((PREFIX + (owner[:SHOWN] if hidden else owner)).decode(errors="backslashreplace"))[1:-1] + hidden

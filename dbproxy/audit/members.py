@@ -1,0 +1,232 @@
+"""Group members: the hashes in Redis against IMGroupMember, which is right, and IMGroup.userCnt against the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from dbproxy.audit.finding import Finding, Severity, listed
+from dbproxy.audit.walk import PIPELINE, Stores, among, batches, of_type, scan, slices
+from dbproxy.models import names
+from dbproxy.models.group_members import GroupMembers
+from dbproxy.stores.cache import pairs
+from dbproxy.stores.mysql import DBConn, DBPool
+
+GROUPS_AT_ONCE = 50
+"""Groups whose members are in memory at the same time; some have thousands."""
+
+GROUPS_PER_STATEMENT = 500
+
+JOIN_TOLERANCE = 2
+"""Seconds: the original asks the clock once for the row and once for the hash."""
+
+Rows = dict[int, set[int]]
+"""User id → unix times of joining that the rows say; more than one when a row stands twice."""
+
+Hash = dict[bytes, bytes]
+"""Field → value of a member hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """What a member hash has to be told so that it agrees with the rows."""
+
+    missing: dict[int, int]
+    extra: tuple[bytes, ...]
+    late: dict[int, int]
+    """Members whose time of joining is another; user id → the right one."""
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.extra or self.late)
+
+
+def compare(rows: Rows, hashed: Hash) -> Differences:
+    """Compare the rows of a group with its hash."""
+    missing: dict[int, int] = {}
+    late: dict[int, int] = {}
+    for user_id, times in rows.items():
+        found = hashed.get(b"%d" % user_id)
+        if found is None:
+            missing[user_id] = max(times)
+        elif not found.isdigit() or all(abs(int(found) - joined) > JOIN_TOLERANCE for joined in times):
+            late[user_id] = max(times)
+    known = {b"%d" % user_id for user_id in rows}
+    return Differences(missing, tuple(field for field in hashed if field not in known), late)
+
+
+class Membership:
+    """The member hashes. Whatever looks wrong is looked at again under the group's named lock, under which proxies change both."""
+
+    title = "group members"
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._cache = stores.caches.group_member
+
+    def run(self) -> Iterator[Finding]:
+        """Look; the findings one by one."""
+        suspects: dict[int, None] = {}
+        for keys in scan(self._cache, "group_member_*"):
+            right, wrong = of_type(self._cache, keys, b"hash")
+            for key in wrong:
+                yield self._wrong_type(key)
+            group_ids = sorted(int(number) for key in right if (number := key.removeprefix(b"group_member_")).isdigit())
+            for batch in batches(group_ids, GROUPS_AT_ONCE):
+                suspects |= dict.fromkeys(self._differing(batch))
+        suspects |= dict.fromkeys(self._without_hash())
+        self._stores.let_settle(suspects)
+        for group_id in suspects:
+            with (
+                self._stores.master.connection() as connection,
+                connection.named_locks((GroupMembers.lock_name(group_id),), self._stores.lock_timeout),
+            ):
+                rows, hashed = self._read(connection, (group_id,))[group_id]
+            yield from self._describe(group_id, rows, hashed)
+
+    def _differing(self, group_ids: Sequence[int]) -> list[int]:
+        return [group_id for group_id, (rows, hashed) in self._read(self._stores.slave, group_ids).items() if compare(rows, hashed)]
+
+    def _without_hash(self) -> Iterator[int]:
+        for low, high in slices(self._stores.slave, "IMGroupMember", "groupId"):
+            rows = self._stores.slave.select(
+                f"select groupId from IMGroupMember where groupId between {low} and {high} and status=0 group by groupId"
+            )
+            for batch in batches((int(group_id) for (group_id,) in rows), PIPELINE):
+                replies = self._cache.run([("EXISTS", names.group_member_key(group_id)) for group_id in batch])
+                yield from (group_id for group_id, exists in zip(batch, replies, strict=True) if not exists)
+
+    def _read(self, database: DBPool | DBConn, group_ids: Sequence[int]) -> dict[int, tuple[Rows, Hash]]:
+        """Rows first: who joins in between is in the hash, and does not look lost."""
+        groups: dict[int, tuple[Rows, Hash]] = {group_id: ({}, {}) for group_id in group_ids}
+        found = database.select(f"select groupId,userId,updated from IMGroupMember where groupId in ({among(group_ids)}) and status=0")
+        for group_id, user_id, joined in found:
+            groups[int(group_id)][0].setdefault(int(user_id), set()).add(int(joined))
+        replies = self._cache.run([("HGETALL", names.group_member_key(group_id)) for group_id in group_ids])
+        return {group_id: (groups[group_id][0], pairs(reply)) for group_id, reply in zip(group_ids, replies, strict=True)}
+
+    def _describe(self, group_id: int, rows: Rows, hashed: Hash) -> Iterator[Finding]:
+        different = compare(rows, hashed)
+        key = names.group_member_key(group_id)
+        if rows and not hashed:
+            yield Finding(
+                "members-lost",
+                Severity.MINOR,
+                key,
+                f"Redis has lost the {len(rows)} members of the group; our proxies bring them back when they are needed",
+                "brings them back from IMGroupMember",
+                lambda: self._correct(group_id, "brought back", lambda found: found.missing),
+            )
+            return
+        if different.missing:
+            yield Finding(
+                "member-missing",
+                Severity.WRONG,
+                key,
+                f"{listed(different.missing)} are members, and Redis does not know: they cannot write or read",
+                "adds them",
+                lambda: self._correct(group_id, "added", lambda found: found.missing),
+            )
+        if different.extra:
+            strange = not all(field.isdigit() for field in different.extra)
+            yield Finding(
+                "member-extra",
+                Severity.SEVERE if strange else Severity.WRONG,
+                key,
+                f"{listed(field.decode(errors='backslashreplace') for field in different.extra)} are no members, and Redis says they are: "
+                + ("not even user ids; look-ups of this group fail" if strange else "they can write and read"),
+                "takes them out",
+                lambda: self._drop(group_id),
+            )
+        if different.late:
+            yield Finding(
+                "join-time",
+                Severity.WRONG,
+                key,
+                f"{listed(different.late)} joined at another time than Redis says: they see too much or too little of the history",
+                "sets the times of IMGroupMember",
+                lambda: self._correct(group_id, "set the time of", lambda found: found.late),
+            )
+
+    def _correct(self, group_id: int, did: str, choose: Callable[[Differences], dict[int, int]]) -> str | None:
+        with (
+            self._stores.master.connection() as connection,
+            connection.named_locks((GroupMembers.lock_name(group_id),), self._stores.lock_timeout),
+        ):
+            chosen = choose(compare(*self._read(connection, (group_id,))[group_id]))
+            if not chosen:
+                return None
+            fields = [argument for entry in chosen.items() for argument in entry]
+            self._cache.run([("HSET", names.group_member_key(group_id), *fields)])
+        return f"{did} {listed(chosen)}"
+
+    def _drop(self, group_id: int) -> str | None:
+        with (
+            self._stores.master.connection() as connection,
+            connection.named_locks((GroupMembers.lock_name(group_id),), self._stores.lock_timeout),
+        ):
+            extra = compare(*self._read(connection, (group_id,))[group_id]).extra
+            if not extra:
+                return None
+            self._cache.run([("HDEL", names.group_member_key(group_id), *extra)])
+        return f"took out {listed(field.decode(errors='backslashreplace') for field in extra)}"
+
+    def _wrong_type(self, key: bytes) -> Finding:
+        def drop() -> str | None:
+            if not of_type(self._cache, [key], b"hash")[1]:
+                return None
+            self._cache.run([("DEL", key)])
+            return "deleted it"
+
+        return Finding(
+            "wrong-type",
+            Severity.SEVERE,
+            key.decode(errors="backslashreplace"),
+            "it is no hash; every request about this group fails",
+            "deletes it; it comes back from IMGroupMember",
+            drop,
+        )
+
+
+class UserCount:
+    """IMGroup.userCnt. The original doubles it at creation and never lowers it, so old groups are found by the dozen."""
+
+    title = "userCnt"
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    def run(self) -> Iterator[Finding]:
+        """Look; the findings one by one."""
+        suspects: list[int] = []
+        for low, high in slices(self._stores.slave, "IMGroup", "id", GROUPS_PER_STATEMENT):
+            suspects += [group_id for group_id, _, _ in self._wrong(self._stores.slave, f"between {low} and {high}")]
+        self._stores.let_settle(suspects)
+        for batch in batches(suspects, GROUPS_PER_STATEMENT):
+            for group_id, counted, members in list(self._wrong(self._stores.master, f"in ({among(batch)})")):
+                yield Finding(
+                    "user-count",
+                    Severity.MINOR,
+                    f"IMGroup, group {group_id}",
+                    f"userCnt is {counted}, members are {members}",
+                    f"sets it to {members}",
+                    lambda group_id=group_id: self._set(group_id),  # type: ignore[misc]
+                )
+
+    @staticmethod
+    def _wrong(database: DBPool | DBConn, condition: str) -> Iterable[tuple[int, int, int]]:
+        rows = database.select(
+            "select g.id,g.userCnt,count(distinct m.userId) n from IMGroup g left join IMGroupMember m on m.groupId=g.id and m.status=0 "
+            f"where g.id {condition} group by g.id,g.userCnt having g.userCnt<>n"
+        )
+        return ((int(group_id), int(counted), int(members)) for group_id, counted, members in rows)
+
+    def _set(self, group_id: int) -> str | None:
+        with (
+            self._stores.master.connection() as connection,
+            connection.named_locks((GroupMembers.lock_name(group_id),), self._stores.lock_timeout),
+        ):
+            changed = connection.execute(
+                "update IMGroup set userCnt=(select count(distinct userId) from IMGroupMember "
+                f"where groupId={group_id} and status=0) where id={group_id}"
+            )
+        return "set it" if changed else None

@@ -1,0 +1,248 @@
+"""Stored messages: ids that stand twice, conversations that do not exist, id counters that are behind.
+
+One pass over each shard, by ranges of conversations; a conversation is looked at as a whole, whatever the status of its messages.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from dbproxy.audit.finding import Finding, Severity, listed
+from dbproxy.audit.walk import PIPELINE, Stores, batches, slices
+from dbproxy.models import names
+from dbproxy.models.relation import RelationModel, pair_of
+from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.schema import SHARDS
+
+MOST_SHOWN = 100
+"""Rows that are read to describe one conversation."""
+
+READABLE_COUNTER = 18
+"""Digits; Redis counts to 19, and no column holds what is longer."""
+
+
+class Conversation(NamedTuple):
+    """What a shard holds of a conversation."""
+
+    conversation_id: int
+    last_id: int
+    messages: int
+    different_ids: int
+    known: bool
+    """Whether the relation or the group exists, visible or not."""
+
+
+class MessageCheck(ABC):
+    """What one-to-one and group messages have in common."""
+
+    title: str
+    column: str
+    parent: str
+    called: str
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._unread = stores.caches.unread
+
+    @abstractmethod
+    def _table(self, conversation_id: int) -> str:
+        """The table of a conversation's messages; a shard's number will do."""
+
+    @abstractmethod
+    def _counter_key(self, conversation_id: int) -> str:
+        """The Redis key of its last msg_id."""
+
+    @abstractmethod
+    def _orphan(self, conversation: Conversation) -> Finding | None:
+        """The finding about messages whose conversation is not there."""
+
+    def run(self) -> Iterator[Finding]:
+        """Look; the findings one by one."""
+        behind: list[int] = []
+        for shard in range(SHARDS):
+            for low, high in slices(self._stores.slave, self._table(shard), self.column):
+                conversations = self._conversations(self._stores.slave, shard, f"between {low} and {high}")
+                for conversation in conversations:
+                    yield from self._about(conversation)
+                for batch in batches(conversations, PIPELINE):
+                    behind += self._behind(batch)
+        self._stores.let_settle(behind)
+        for conversation_id in behind:
+            last_id = self._last_id(self._stores.master, conversation_id)
+            counter = self._counter(conversation_id)
+            if not _is_behind(counter, last_id):
+                continue
+            usable = counter is None or _is_number(counter)
+            yield Finding(
+                "counter-behind",
+                Severity.MINOR if usable else Severity.SEVERE,
+                self._counter_key(conversation_id),
+                f"it is {_shown(counter)}, and msg_id {last_id} is stored; "
+                + ("the next message sets it right" if usable else "no message can be stored in this conversation"),
+                f"sets it to {last_id}",
+                lambda conversation_id=conversation_id: self._set_counter(conversation_id),  # type: ignore[misc]
+            )
+
+    def _conversations(self, database: DBPool, shard: int, condition: str) -> list[Conversation]:
+        rows = database.select(
+            f"select m.c,m.l,m.n,m.d,p.id is not null from (select {self.column} c,max(msgId) l,count(*) n,count(distinct msgId) d "
+            f"from {self._table(shard)} where {self.column} {condition} group by {self.column}) m left join {self.parent} p on p.id=m.c"
+        )
+        return [Conversation(int(c), int(last), int(n), int(different), known == b"1") for c, last, n, different, known in rows]
+
+    def _about(self, seen: Conversation) -> Iterator[Finding]:
+        if seen.messages == seen.different_ids and seen.known:
+            return
+        conversation_id = seen.conversation_id
+        table = self._table(conversation_id)
+        for conversation in self._conversations(self._stores.master, conversation_id % SHARDS, f"={conversation_id}"):
+            if conversation.messages != conversation.different_ids:
+                rows = self._stores.master.select(
+                    f"select msgId,group_concat(id order by id) from {table} where {self.column}={conversation_id} "
+                    f"group by msgId having count(*)>1 order by msgId limit {MOST_SHOWN}"
+                )
+                twice = listed(f"{msg_id.decode()} (rows {ids.decode()})" for msg_id, ids in rows)
+                yield Finding(
+                    "msg-id-twice",
+                    Severity.SEVERE,
+                    f"{table}, {self.called} {conversation_id}",
+                    f"{conversation.messages - conversation.different_ids} messages have the msg_id of another one: {twice}",
+                    "nothing: an id that was given is known to the clients, and only a human can say which message may lose it",
+                )
+            if not conversation.known:
+                orphan = self._orphan(conversation)
+                if orphan is not None:
+                    yield orphan
+
+    def _behind(self, conversations: Sequence[Conversation]) -> list[int]:
+        replies = self._unread.run([("MGET", *(self._counter_key(conversation.conversation_id) for conversation in conversations))])[0]
+        return [
+            conversation.conversation_id
+            for conversation, counter in zip(conversations, replies, strict=True)
+            if _is_behind(counter, conversation.last_id)
+        ]
+
+    def _counter(self, conversation_id: int) -> bytes | None:
+        counter: bytes | None = self._unread.run([("MGET", self._counter_key(conversation_id))])[0][0]
+        return counter
+
+    def _last_id(self, database: DBPool | DBConn, conversation_id: int) -> int:
+        rows = database.select(f"select max(msgId) from {self._table(conversation_id)} where {self.column}={conversation_id}")
+        return int(rows[0][0] or 0)
+
+    def _set_counter(self, conversation_id: int) -> str | None:
+        with self._stores.master.connection() as connection:
+            connection.execute("begin")
+            try:
+                # whoever gives out ids for this conversation holds this row
+                connection.select(f"select id from {self.parent} where id={conversation_id} for update")
+                last_id = self._last_id(connection, conversation_id)
+                if not _is_behind(self._counter(conversation_id), last_id):
+                    return None
+                self._unread.run([("SET", self._counter_key(conversation_id), last_id)])
+            finally:
+                connection.end_transaction()
+        return f"set it to {last_id}"
+
+
+class Messages(MessageCheck):
+    """One-to-one messages."""
+
+    title = "messages"
+    column = "relateId"
+    parent = "IMRelationShip"
+    called = "relation"
+
+    def _table(self, conversation_id: int) -> str:
+        return names.message_table(conversation_id)
+
+    def _counter_key(self, conversation_id: int) -> str:
+        return names.msg_id_key(conversation_id)
+
+    def _orphan(self, conversation: Conversation) -> Finding | None:
+        relate_id = conversation.conversation_id
+        pair = self._only_pair(self._stores.master, relate_id)
+        lost = f"{conversation.messages} messages are stored under a relation that does not exist; nobody can read them"
+        where = f"{names.message_table(relate_id)}, relation {relate_id}"
+        if pair is None:
+            return Finding(
+                "relation-missing",
+                Severity.SEVERE,
+                where,
+                lost,
+                "nothing: the messages are of several pairs of users, or their pair has another relation",
+            )
+        return Finding(
+            "relation-missing",
+            Severity.SEVERE,
+            where,
+            lost,
+            f"makes the relation of the users {pair[0]} and {pair[1]} again",
+            lambda: self._make_relation(relate_id),
+        )
+
+    def _only_pair(self, database: DBPool | DBConn, relate_id: int) -> tuple[int, int] | None:
+        """The pair of users whose relation this must have been; None when there is a doubt."""
+        table = names.message_table(relate_id)
+        rows = database.select(f"select distinct fromId,toId from {table} where relateId={relate_id} limit {MOST_SHOWN}")
+        pairs = {pair_of(int(from_id), int(to_id)) for from_id, to_id in rows}
+        if len(pairs) != 1:
+            return None
+        small, big = pair = pairs.pop()
+        return None if database.select(f"select id from IMRelationShip where smallId={small} and bigId={big} limit 1") else pair
+
+    def _make_relation(self, relate_id: int) -> str | None:
+        pair = self._only_pair(self._stores.master, relate_id)
+        if pair is None:
+            return None
+        with (
+            self._stores.master.connection() as connection,
+            connection.named_locks((RelationModel.lock_name(pair),), self._stores.lock_timeout),
+        ):
+            if self._only_pair(connection, relate_id) != pair or connection.select(f"select id from IMRelationShip where id={relate_id}"):
+                return None
+            now = int(time.time())
+            connection.execute(
+                "insert into IMRelationShip (id,smallId,bigId,status,created,updated) "
+                f"values ({relate_id},{pair[0]},{pair[1]},0,{now},{now})"
+            )
+        return f"made the relation {relate_id} of the users {pair[0]} and {pair[1]} again"
+
+
+class GroupMessages(MessageCheck):
+    """Group messages."""
+
+    title = "group messages"
+    column = "groupId"
+    parent = "IMGroup"
+    called = "group"
+
+    def _table(self, conversation_id: int) -> str:
+        return names.group_message_table(conversation_id)
+
+    def _counter_key(self, conversation_id: int) -> str:
+        return names.group_msg_id_key(conversation_id)
+
+    def _orphan(self, conversation: Conversation) -> Finding | None:
+        return Finding(
+            "group-missing",
+            Severity.WRONG,
+            f"{names.group_message_table(conversation.conversation_id)}, group {conversation.conversation_id}",
+            f"{conversation.messages} messages of a group that does not exist",
+            "nothing: name, creator and members of the group are lost",
+        )
+
+
+def _is_number(counter: bytes) -> bool:
+    return counter.isdigit() and len(counter) <= READABLE_COUNTER
+
+
+def _is_behind(counter: bytes | None, last_id: int) -> bool:
+    return last_id > 0 and (counter is None or not _is_number(counter) or int(counter) < last_id)
+
+
+def _shown(counter: bytes | None) -> str:
+    return "not there" if counter is None else ascii(counter.decode(errors="replace"))[:60]

@@ -1,0 +1,164 @@
+"""Relations and sessions that stand twice. Stock tables have no index that forbids it, and the original makes them now and then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+from dbproxy.audit.finding import Finding, Severity, listed
+from dbproxy.audit.walk import Stores, among, slices
+from dbproxy.models import names
+from dbproxy.models.group_members import GroupMembers
+from dbproxy.models.relation import Pair, RelationModel, pair_of
+from dbproxy.models.session import SINGLE, SessionModel
+from dbproxy.stores.mysql import DBConn, DBPool, Row
+
+SessionId = tuple[int, int, int]
+"""(user id, peer id, session type)."""
+
+
+class DuplicateRelations:
+    """Pairs of users with several visible relations: the proxy works with the oldest, what is stored under the others nobody sees.
+
+    The repair hides (status 1) relations without a message, because that changes nothing that anybody has seen. Two relations that both
+    have messages are only reported: to merge them, messages would need other ids than those that were acknowledged.
+    """
+
+    title = "relations"
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    def run(self) -> Iterator[Finding]:
+        """Look; the findings one by one."""
+        pairs: list[Pair] = []
+        for low, high in slices(self._stores.slave, "IMRelationShip", "smallId"):
+            rows = self._stores.slave.select(
+                f"select smallId,bigId from IMRelationShip where smallId between {low} and {high} and status=0 "
+                "group by smallId,bigId having count(*)>1"
+            )
+            pairs += [(int(small), int(big)) for small, big in rows]
+        for pair in pairs:
+            ids = _visible(self._stores.master, pair)
+            used, empty = _used_and_empty(self._stores.master, ids)
+            if len(ids) < 2:
+                continue
+            where = f"IMRelationShip, users {pair[0]} and {pair[1]}"
+            if empty:
+                yield Finding(
+                    "duplicate-relation",
+                    Severity.WRONG,
+                    where,
+                    f"relations {listed(ids)} are all visible; nothing is stored under {listed(empty)}",
+                    f"hides {listed(empty)}",
+                    lambda pair=pair: self._hide(pair),  # type: ignore[misc]
+                )
+            if len(used) > 1:
+                yield Finding(
+                    "split-conversation",
+                    Severity.SEVERE,
+                    where,
+                    f"messages are stored under the relations {listed(used)}; only those of {used[0]} can be read",
+                    "nothing: messages that move to another relation get other ids, and somebody has to want that",
+                )
+
+    def _hide(self, pair: Pair) -> str | None:
+        with (
+            self._stores.master.connection() as connection,
+            connection.named_locks((RelationModel.lock_name(pair),), self._stores.lock_timeout),
+        ):
+            connection.execute("begin")
+            # the row locks that storing takes: whatever is being stored under one of these is stored, or will look for another
+            ids = _visible(connection, pair, " for update")
+            _, empty = _used_and_empty(connection, ids)
+            if not empty:
+                connection.execute("rollback")
+                return None
+            connection.commit_script((f"update IMRelationShip set status=1,updated={int(time.time())} where id in ({among(empty)})",))
+        return f"hid the relations {listed(empty)}"
+
+
+class DuplicateSessions:
+    """Sessions (user, peer, type) with several rows: they stand twice in the user's list, or come back after they were removed.
+
+    The repair keeps the row that the proxy uses, with the newest time of those that are visible, and deletes the others.
+    """
+
+    title = "sessions"
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    def run(self) -> Iterator[Finding]:
+        """Look; the findings one by one."""
+        found: list[SessionId] = []
+        for low, high in slices(self._stores.slave, "IMRecentSession", "userId"):
+            rows = self._stores.slave.select(
+                f"select userId,peerId,type from IMRecentSession where userId between {low} and {high} and type is not null "
+                "group by userId,peerId,type having count(*)>1"
+            )
+            found += [(int(user_id), int(peer_id), int(kind)) for user_id, peer_id, kind in rows]
+        for session in found:
+            rows = _session_rows(self._stores.master, session)
+            if len(rows) < 2:
+                continue
+            user_id, peer_id, kind = session
+            kept = _kept(session, rows)
+            yield Finding(
+                "duplicate-session",
+                Severity.WRONG,
+                f"IMRecentSession, user {user_id}, {'person' if kind == SINGLE else 'group'} {peer_id}",
+                f"rows {listed(int(row[0]) for row in rows)}; the proxy uses {kept}",
+                f"keeps {kept} and deletes the rest",
+                lambda session=session: self._merge(session),  # type: ignore[misc]
+            )
+
+    def _merge(self, session: SessionId) -> str | None:
+        user_id, peer_id, kind = session
+        lock = RelationModel.lock_name(pair_of(user_id, peer_id)) if kind == SINGLE else GroupMembers.lock_name(peer_id)
+        with self._stores.master.connection() as connection, connection.named_locks((lock,), self._stores.lock_timeout):
+            connection.execute("begin")
+            rows = _session_rows(connection, session, " for update")
+            if len(rows) < 2:
+                connection.execute("rollback")
+                return None
+            kept = _kept(session, rows)
+            others = [int(row[0]) for row in rows if int(row[0]) != kept]
+            newest = max((int(row[4]) for row in rows if row[3] == b"0"), default=0)
+            connection.commit_script(
+                (
+                    f"update IMRecentSession set updated=greatest(updated,{newest}) where id={kept}",
+                    f"delete from IMRecentSession where id in ({among(others)})",
+                )
+            )
+        return f"deleted the rows {listed(others)}"
+
+
+def _visible(database: DBPool | DBConn, pair: Pair, lock: str = "") -> list[int]:
+    rows = database.select(f"select id from IMRelationShip where smallId={pair[0]} and bigId={pair[1]} and status=0 order by id{lock}")
+    return [int(relate_id) for (relate_id,) in rows]
+
+
+def _used_and_empty(database: DBPool | DBConn, ids: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The relations that have messages, and those that can be hidden: all others, except the oldest when none has messages."""
+    if not ids:
+        return [], []
+    query = " union all ".join(
+        f"(select {relate_id} from {names.message_table(relate_id)} where relateId={relate_id} limit 1)" for relate_id in ids
+    )
+    used = sorted(int(relate_id) for (relate_id,) in database.select(query))
+    empty = [relate_id for relate_id in ids if relate_id not in used]
+    return used, empty if used else empty[1:]
+
+
+def _session_rows(database: DBPool | DBConn, session: SessionId, lock: str = "") -> Sequence[Row]:
+    user_id, peer_id, kind = session
+    return database.select(
+        "select id,userId,peerId,status,updated from IMRecentSession "
+        f"where userId={user_id} and peerId={peer_id} and type={kind} order by id{lock}"
+    )
+
+
+def _kept(session: SessionId, rows: Sequence[Row]) -> int:
+    key = session[:2]
+    return SessionModel.rows_of((key,), [row[:4] for row in rows]).ids[key]
