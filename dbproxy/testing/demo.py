@@ -170,7 +170,7 @@ def play(client: Watched, stores: Stores) -> None:
     )
     stores.print_changes(wait=7)
     client.recent_sessions(carol)
-    print("\nThat was it. docs/ explains each command; dbproxy.testing.Client is what this program used.")  # noqa: T201 - a command
+    print("\nThat was it. ARCHITECTURE.md says how it works; dbproxy.testing.Client is what this program used.")  # noqa: T201 - a command
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,91 @@
+"""The smaller differences from the original: the second list of docs/DIFFERENCES.md."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from dbproxy.testing import Client, FileServer, InProcessProxy, Stack, seed
+from dbproxy.testing.waiting import eventually
+from dbproxy.wire.pb import buddy_pb2
+
+
+def test_a_list_ends_after_2000_messages_whatever_was_asked_for(dbproxy_stack: Stack, dbproxy_client: Client) -> None:
+    seed.relation(dbproxy_stack, 1, 2, relate_id=1)
+    seed.messages(dbproxy_stack, 1, 2, (f"text {number}" for number in range(2001)), relate_id=1)
+    found = dbproxy_client.messages(2, 1, msg_cnt=5000).msg_list
+    assert [message.msg_id for message in found] == list(range(2001, 1, -1))
+
+
+def test_a_look_up_that_failed_is_not_answered_with_an_empty_list(dbproxy_stack: Stack, dbproxy_client: Client) -> None:
+    seed.users(dbproxy_stack, "alice")
+    dbproxy_stack.rows("alter table IMDepart rename to IMDepart_gone")
+    try:
+        dbproxy_client.send(buddy_pb2.IMDepartmentReq(user_id=1, latest_update_time=0))
+        assert len(dbproxy_client.user_info([1]).user_info_list) == 1
+        assert dbproxy_client.silent(0.2)
+    finally:
+        dbproxy_stack.rows("alter table IMDepart_gone rename to IMDepart")
+
+
+def test_what_does_not_fit_is_refused_even_by_a_server_that_would_cut_it(dbproxy_stack: Stack) -> None:
+    dbproxy_stack.reset()
+    mode = dbproxy_stack.rows("select @@global.sql_mode as mode")[0]["mode"]
+    dbproxy_stack.rows("set global sql_mode=''")
+    try:
+        with InProcessProxy(dbproxy_stack, {"StopGrace": 1}) as proxy, proxy.client() as client:
+            assert client.create_group(1, [1, 2], name="x" * 257).result_code == 1
+            assert client.send_message(1, 2, "x" * 4097).msg_id == 0
+    finally:
+        dbproxy_stack.rows("set global sql_mode=%s", (mode,))
+    assert dbproxy_stack.rows("select name from IMGroup") == []
+    assert dbproxy_stack.rows("select content from IMMessage_1") == []
+
+
+@pytest.mark.parametrize(("last_run", "expected"), [(1000, [7, 8]), (None, [7])], ids=["a little overlap", "one day without a last run"])
+def test_how_far_the_group_session_sync_looks_back(dbproxy_stack: Stack, last_run: int | None, expected: list[int]) -> None:
+    dbproxy_stack.reset()
+    now = int(time.time())
+    chated = {6: 900, 7: 997, 8: 1003} if last_run else {6: now - 2 * 86400, 7: now - 3600}
+    for group_id, last_chated in chated.items():
+        seed.group(dbproxy_stack, group_id, [1, 2], lastChated=last_chated)
+    if last_run:
+        seed.redis_key(dbproxy_stack, "last_update_group", last_run)
+    with InProcessProxy(dbproxy_stack, {"StopGrace": 1, "SyncInterval": 3600}):
+
+        def is_over() -> bool:
+            with dbproxy_stack.redis("unread") as redis:
+                return int(str(redis.get("last_update_group") or 0)) >= now
+
+        assert eventually(is_over, True)
+    assert [row["peerId"] for row in dbproxy_stack.rows("select peerId from IMRecentSession where userId=2 order by peerId")] == expected
+
+
+def test_sounds_of_a_list_that_would_take_too_long_are_left_out(dbproxy_stack: Stack) -> None:
+    dbproxy_stack.reset()
+    with (
+        FileServer() as files,
+        InProcessProxy(dbproxy_stack, {"StopGrace": 1, "MsfsSite": files.site, "FileServerTimeout": 0.5}) as proxy,
+        proxy.client() as client,
+    ):
+        for number in range(4):
+            assert client.send_sound(1, 2, b"sound %d" % number).msg_id == number + 1
+        files.faults.delay = 0.3
+        data = [message.msg_data for message in client.messages(2, 1).msg_list]
+    fetched = [content for content in data if b"sound" in content]
+    assert len(data) == 4
+    assert len(fetched) == files.downloads == 2
+    assert all(content.isdigit() for content in data if content not in fetched)
+
+
+def test_a_conversation_whose_messages_are_all_deleted_is_left_out_of_unread_lists(dbproxy_stack: Stack, dbproxy_client: Client) -> None:
+    seed.group(dbproxy_stack, 9, [1, 2])
+    dbproxy_client.send_message(1, 2, "gone")
+    dbproxy_client.send_message(3, 2, "there")
+    dbproxy_client.send_group_message(1, 9, "gone")
+    dbproxy_stack.rows("update IMMessage_1 set status=1")
+    dbproxy_stack.rows("update IMGroupMessage_1 set status=1")
+    unread = dbproxy_client.unread(2)
+    assert (unread.total_cnt, [info.session_id for info in unread.unreadinfo_list]) == (1, [3])
+    assert [info.session_id for info in dbproxy_client.recent_sessions(2).contact_session_list] == [3]

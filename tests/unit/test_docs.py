@@ -1,0 +1,99 @@
+"""The documents say what is: keys and defaults, files and tests that they name, and the two READMEs the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import dbproxy
+from dbproxy.config_keys import CACHE_INSTANCE_KEYS, CACHE_INSTANCES, DB_INSTANCE_KEYS, DB_INSTANCES, OPTIONAL_KEYS, REQUIRED_KEYS, TLS_KEYS
+from dbproxy.wire.commands import COMMANDS
+
+ROOT = Path(__file__).parent.parent.parent
+READMES = ("README.md", "README.zh-CN.md")
+DOCUMENTS = [*READMES, "ARCHITECTURE.md", "CHANGELOG.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md")))]
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_the_readme_lists_every_optional_key_with_its_default(readme: str) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| +(?:`([^`]*)` )?\| ", text_of(readme), re.MULTILINE)
+    keys = {key.name: key.default for key in OPTIONAL_KEYS}
+    keys |= {"NAME" + key.name: key.default for key in (*TLS_KEYS, *CACHE_INSTANCE_KEYS) if key.default is not None}
+    assert dict(rows) == keys
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_the_readme_names_every_key_that_is_needed(readme: str) -> None:
+    keys = [key.name for key in (*REQUIRED_KEYS, DB_INSTANCES, CACHE_INSTANCES)]
+    keys += ["NAME" + key.name for key in (*DB_INSTANCE_KEYS, *CACHE_INSTANCE_KEYS) if key.default is None]
+    assert [key for key in keys if f"`{key}`" not in text_of(readme)] == []
+
+
+def test_the_two_readmes_have_the_same_parts() -> None:
+    def parts(readme: str) -> list[str]:
+        # headings, rows of tables with their first cell when it is code, steps, list entries, and blocks of code
+        text = re.sub(r" {2,}#.*", "", text_of(readme))
+        code = re.findall(r"^    [^\n]*$|^```python\n.*?^```$", text, re.MULTILINE | re.DOTALL)
+        skeleton = re.findall(r"^#+ |^\d\. |^- |^\| (?:`\w+` )?", text, re.MULTILINE)
+        return code + skeleton
+
+    assert parts(READMES[0]) == parts(READMES[1])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_to_files_and_headings_that_are_there(document: str) -> None:
+    text = text_of(document)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if target.startswith("#"):
+            assert target[1:] in anchors, target
+        elif "://" not in target:
+            assert ((ROOT / document).parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "docs/RELIABILITY.md"])
+def test_source_files_that_are_named_exist(document: str) -> None:
+    named = set(re.findall(r"`((?:\w+/)*\w+\.py)`", text_of(document))) - {"tests/integration/test_avatar.py"}  # an example
+    bases = (ROOT, ROOT / "dbproxy", *(path for path in (ROOT / "tests").iterdir() if path.is_dir()))
+    assert {name for name in named if not any((base / name).exists() for base in bases)} == set()
+
+
+def test_every_test_that_the_differences_name_exists() -> None:
+    text = text_of("docs/DIFFERENCES.md")
+    files = {path.relative_to(ROOT / "tests").as_posix(): path for path in (ROOT / "tests").rglob("test_*.py")}
+    named = set(re.findall(r"`(\w+/test_\w+\.py)", text))
+    assert named
+    assert named <= set(files)
+    defined = set(re.findall(r"^def (test_\w+)", "\n".join(files[name].read_text(encoding="utf-8") for name in named), re.MULTILINE))
+    assert {name for name in re.findall(r"\b(test_\w+)(?!\w|\.py)", text) if name not in defined} == set()
+    cases = {case["name"] for case in json.loads((ROOT / "tests/conformance/recordings/beyond.json").read_text(encoding="utf-8"))}
+    for line in re.findall(r"recording ((?:`\w+`,?\s*)+)", text):
+        assert set(re.findall(r"`(\w+)`", line)) <= cases
+
+
+def test_the_architecture_lists_every_command_with_its_messages() -> None:
+    rows = re.findall(r"^\| 0x(\w{4}) \| `(\w+)` \| (?:`(\w+)` \(0x(\w{4})\)|—) \| `\w+\.\w+` \|", text_of("ARCHITECTURE.md"), re.MULTILINE)
+    want = {
+        (
+            f"{command.command_id:04x}",
+            command.request.__name__,
+            command.reply.__name__ if command.reply else "",
+            f"{command.reply_command_id:04x}" if command.reply else "",
+        )
+        for command in COMMANDS.values()
+    }
+    assert set(rows) == want
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    found = re.search(r"^## (\S+)", text_of("CHANGELOG.md"), re.MULTILINE)
+    assert found is not None
+    assert found[1] == dbproxy.__version__
