@@ -241,6 +241,8 @@ class MessageStore(ABC):
             self._count(drafts)
         except StoreError as error:
             logger.error("%d messages are stored, but their unread counters could not be raised: %s", len(drafts), error)
+        except Exception:  # whatever it is: they are stored, and to refuse them now would make their senders write them again
+            logger.exception("%d messages are stored, but their unread counters could not be raised", len(drafts))
 
     def _run_transaction(
         self, drafts: Sequence[Draft], lock_names: frozenset[str], now: int, tries: list[SessionOfServer]
