@@ -193,7 +193,7 @@ class MessageHandlers:
         audio_ids = [int(message.content) for message in stored if message.msg_type in SOUNDS and message.content.isdigit()]
         if not audio_ids:
             return _fill(reply, stored, {})
-        return FollowUp(AUDIO_LANE, lambda: _fill(reply, stored, self._audio.fetch(audio_ids)))
+        return FollowUp(AUDIO_LANE, lambda: _fill(reply, stored, self._audio.fetch(audio_ids)), lambda: _fill(reply, stored, {}))
 
     # unread
 

@@ -18,6 +18,10 @@ DURATION = struct.Struct(">I")
 """What stands before the sound in a message: its length in seconds."""
 
 
+MOST_SOUND = 32 * 1024 * 1024
+"""Bytes of sound in one list, at most: one reply must not swell the process, nor be more than a connection may have waiting."""
+
+
 class AudioModel:
     """Uploads sounds before their messages are stored, and fetches them when messages are read.
 
@@ -49,9 +53,14 @@ class AudioModel:
             return {}
         deadline = time.monotonic() + self._patience
         sounds: dict[int, bytes] = {}
+        total = 0
         for audio_id, path, size, duration in self._slave.select(f"select id,path,size,duration from IMAudio where id in ({among})"):
             if time.monotonic() > deadline:
                 logger.error("the file server is too slow: the rest of a list of sounds is left out")
+                break
+            total += int(size)
+            if total > MOST_SOUND:
+                logger.warning("a list has more than %d bytes of sound: the rest is left out", MOST_SOUND)
                 break
             try:
                 sound = self._file_server.download((path or b"").decode(errors="replace"), int(size))

@@ -2,16 +2,89 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from typing import Final
+import socket
+import threading
+from types import TracebackType
+from typing import Any, Final
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from dbproxy.errors import FileServerError
 
+MOST_ANSWER = 64 * 1024
+"""Bytes of the answer to an upload; what is longer is none."""
+
+_exchange = threading.local()
+"""The ``_Exchange`` of this thread."""
+
+
+class _Exchange:
+    """One request and its answer: when they take longer than ``timeout`` seconds in all, the connection is shut down, which ends the
+    wait. The timeouts of the library are for every single read, so a server that sends a byte now and then could hold a thread for good.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timer = self._timer_for(timeout)
+        self._lock = threading.Lock()
+        self._over = False
+        self.connection: HTTPConnection | None = None
+
+    def __enter__(self) -> None:
+        _exchange.current = self
+        self._timer.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        _exchange.current = None
+        with self._lock:
+            self._over = True
+            self._timer.cancel()
+
+    def _timer_for(self, seconds: float) -> threading.Timer:
+        timer = threading.Timer(seconds, self._end)
+        timer.name = "file-server-deadline"
+        timer.daemon = True
+        return timer
+
+    def _end(self) -> None:
+        with self._lock:
+            if self._over:
+                return
+            sock = None if self.connection is None else self.connection.sock
+            if sock is None:  # still connecting, which has a limit of its own
+                self._timer = self._timer_for(0.1)
+                self._timer.start()
+                return
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+class _Noted(HTTPConnection):
+    """A connection that the exchange of its thread knows of."""
+
+    def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - what the library takes
+        _exchange.current.connection = self
+        super().request(*args, **kwargs)
+
+
+class _NotedTls(HTTPSConnection):
+    def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        _exchange.current.connection = self
+        super().request(*args, **kwargs)
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Noted
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _NotedTls
+
 
 class FileServer:
-    """Uploads to ``site`` (a URL that ends in a slash) and downloads from where an upload went; ``timeout`` in seconds bounds each step.
+    """Uploads to ``site`` (a URL that ends in a slash) and downloads from where an upload went; each within ``timeout`` seconds.
 
     ``max_length`` bounds a sound, in bytes, both ways: the path of a download comes from a database row, so the answer is not trusted.
     """
@@ -19,7 +92,9 @@ class FileServer:
     def __init__(self, site: str, timeout: float, connections: int, max_length: int) -> None:
         self._site: Final = site
         self._max_length: Final = max_length
+        self._timeout: Final = timeout
         self._http = urllib3.PoolManager(maxsize=connections, timeout=urllib3.Timeout(connect=timeout, read=timeout), retries=False)
+        self._http.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
 
     def upload(self, sound: bytes) -> str:
         """Store ``sound`` and return the URL under which it can be fetched.
@@ -30,14 +105,12 @@ class FileServer:
         """
         if len(sound) > self._max_length:
             raise FileServerError(f"a sound of {len(sound)} bytes is longer than MaxAudioLength")
+        fields = {"file": ("sound", sound, "application/octet-stream")}
+        status, body = self._request("POST", self._site, MOST_ANSWER, fields)
+        if status != 200:
+            raise FileServerError(f"upload to {self._site}: HTTP status {status}")
         try:
-            response = self._http.request("POST", self._site, fields={"file": ("sound", sound, "application/octet-stream")})
-        except urllib3.exceptions.HTTPError as error:
-            raise FileServerError(f"upload to {self._site} failed: {error}") from error
-        if response.status != 200:
-            raise FileServerError(f"upload to {self._site}: HTTP status {response.status}")
-        try:
-            answer = json.loads(response.data)
+            answer = json.loads(body)
             code, url = answer["error_code"], answer.get("url")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise FileServerError(f"upload to {self._site}: the answer is not understood") from error
@@ -54,19 +127,24 @@ class FileServer:
         """
         if size > self._max_length:
             raise FileServerError(f"{url}: {size} bytes are more than MaxAudioLength")
-        try:
-            response = self._http.request("GET", url, preload_content=False)
-            try:
-                sound = response.read(size + 1)
-            finally:
-                response.release_conn()
-        except urllib3.exceptions.HTTPError as error:
-            raise FileServerError(f"download of {url} failed: {error}") from error
-        if response.status != 200:
-            raise FileServerError(f"download of {url}: HTTP status {response.status}")
+        status, sound = self._request("GET", url, size + 1)
+        if status != 200:
+            raise FileServerError(f"download of {url}: HTTP status {status}")
         if len(sound) != size:
             raise FileServerError(f"download of {url}: not the {size} bytes that were stored")
         return sound
+
+    def _request(self, method: str, url: str, most: int, fields: dict[str, Any] | None = None) -> tuple[int, bytes]:
+        """Return the status and at most ``most`` bytes of the answer."""
+        try:
+            with _Exchange(self._timeout):
+                response = self._http.request(method, url, fields=fields, preload_content=False)
+                try:
+                    return response.status, response.read(most)
+                finally:
+                    response.close()  # one that was read to its end has given its connection back already
+        except urllib3.exceptions.HTTPError as error:
+            raise FileServerError(f"{method} {url} failed: {error}") from error
 
     def close(self) -> None:
         """Close the kept connections."""

@@ -157,15 +157,24 @@ class DBConn(_Connection):
             for option, seconds in _KEEPALIVE.items():
                 self._sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(self._statement_timeout * 1000))
-            query = "select id,host,@@max_allowed_packet from information_schema.processlist where id=connection_id()"
-            thread_id, host, longest = self.select(query)[0]
+            self._longest_statement = int(self.select("select @@max_allowed_packet")[0][0])
+            self.server_session = self._find_session()
         except pymysql.err.Error as error:
             self.discard()
             raise CannotConnectError(*error.args) from error
         finally:
             self._read_timeout = self._statement_timeout
-        self.server_session = (int(thread_id), host.decode(errors="replace"))
-        self._longest_statement = int(longest)
+
+    def _find_session(self) -> SessionOfServer:
+        """Ask the server how it knows this connection; it works without, so a server without space for temporary tables will do."""
+        try:
+            rows = self.select("select host from information_schema.processlist where id=connection_id()")
+        except pymysql.err.Error as error:
+            if not self.open:
+                raise
+            logger.warning("where this connection comes from cannot be asked: %s", _text(error))
+            rows = ()
+        return self.thread_id(), rows[0][0].decode(errors="replace") if rows else ""
 
     def discard(self) -> None:
         """Close the socket without a farewell to the server; the next ``revive`` connects anew."""
@@ -190,7 +199,7 @@ class DBConn(_Connection):
         started again counts its threads from 1, and the number may be somebody else's by now.
         """
         thread_id, host = session
-        if self.select("select 1 from information_schema.processlist where id=%s and host=%s", (thread_id, host)):
+        if host and self.select("select 1 from information_schema.processlist where id=%s and host=%s", (thread_id, host)):
             try:
                 self.execute(f"kill {thread_id}")
             except pymysql.err.OperationalError as error:

@@ -119,6 +119,7 @@ class PrivateMariaDB(PrivateServer):
             "--no-defaults",
             *_AS_ROOT,
             f"--datadir={directory / 'data'}",
+            f"--tmpdir={directory}",
             f"--socket={self.unix_socket}",
             f"--pid-file={directory / 'mariadb.pid'}",
             f"--port={self.port}",

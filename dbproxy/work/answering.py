@@ -15,6 +15,9 @@ from dbproxy.work.response_deque import Response, ResponseDeque
 
 logger = logging.getLogger(__name__)
 
+SLOW_ANSWER = 0.02
+"""Seconds: answers of requests that are worked on one at a time do not wait for those behind them if these take longer."""
+
 
 def parse_request(task: ProxyTask) -> bool:
     """Fill in ``task.request``; False (and a log line) when the body does not parse or lacks a required field. Any thread.
@@ -55,6 +58,14 @@ class Answering:
             self._responses.post(responses)
 
     def _answer(self, handler: Handler, tasks: Sequence[ProxyTask], responses: list[Response]) -> None:
+        if handler.one_by_one and len(tasks) > 1:
+            for task in tasks:  # each waits for those before it, which counts: a run must not take its number times as long as a task
+                started_at = time.monotonic()
+                self._answer(handler, (task,), responses)
+                if time.monotonic() - started_at > SLOW_ANSWER:
+                    self._responses.post(responses)
+                    responses.clear()
+            return
         ready: list[ProxyTask] = []
         oldest = time.monotonic() - self._request_timeout
         for task in tasks:
@@ -66,21 +77,31 @@ class Answering:
                 self._refuse(task, responses)
             else:
                 ready.append(task)
-        runs = [[task] for task in ready] if handler.one_by_one else [ready] if ready else []
-        for run in runs:
-            try:
-                answers = handler.answer([task.request for task in run])
-                for task, answer in zip(run, answers, strict=True):
-                    self._deliver(task, answer, responses)
-            except Exception as error:  # noqa: BLE001 - logged and refused there; a worker must not die of it
-                self._failed(handler, run, error, responses)
+        if not ready:
+            return
+        answered: list[Response] = []
+        slow: list[tuple[ProxyTask, FollowUp]] = []
+        try:
+            answers = handler.answer([task.request for task in ready])
+            for task, answer in zip(ready, answers, strict=True):
+                if isinstance(answer, FollowUp):
+                    slow.append((task, answer))
+                else:
+                    self._deliver(task, answer, answered)
+        except Exception as error:  # noqa: BLE001 - logged and refused there; a worker must not die of it
+            self._failed(handler, ready, error, responses)
+        else:
+            responses += answered  # all of them or none: nobody gets both an answer and a refusal
+            for task, follow_up in slow:
+                self._deliver(task, follow_up, responses)
 
     def _answer_alone(self, task: ProxyTask, responses: list[Response]) -> None:
         if task.follow_up is None:
             self._answer(task.handler, (task,), responses)
             return
         try:
-            answer = task.follow_up()
+            late = time.monotonic() - task.received_at > self._request_timeout
+            answer = task.follow_up.without() if late else task.follow_up.work()
         except Exception as error:  # noqa: BLE001 - as above
             self._failed(task.handler, (task,), error, responses)
             return
@@ -109,7 +130,7 @@ class Answering:
         if answer is None:
             return
         if isinstance(answer, FollowUp):
-            task.follow_up = answer.work
+            task.follow_up = answer
             task.lane = answer.lane
             task.order_key = None
             self._resubmit((task,))

@@ -13,10 +13,13 @@ from dbproxy.wire.commands import Command
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """An answer that needs slow work first (fetching sounds): ``work`` is called later, in the lane named here, and returns the reply."""
+    """An answer that needs slow work first (fetching sounds): ``work`` is called later, in the lane named here, and returns the reply;
+    or ``without``, when the request has waited for its turn for too long.
+    """
 
     lane: str
     work: Callable[[], Message]
+    without: Callable[[], Message]
 
 
 Answer = Message | FollowUp | None

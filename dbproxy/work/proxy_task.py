@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
 
 if TYPE_CHECKING:
-    from dbproxy.work.handler_map import Handler
+    from dbproxy.work.handler_map import FollowUp, Handler
 
 
 class ProxyTask:
@@ -30,7 +30,7 @@ class ProxyTask:
         self.lane: str = handler.lane
         self.order_key: Hashable = None
         self.request: Message | None = None
-        self.follow_up: Callable[[], Message] | None = None
+        self.follow_up: FollowUp | None = None
 
     def __str__(self) -> str:
         return f"{self.handler.command.name} [peer={self.peer} uuid={self.conn_uuid} seq={self.seq_num}]"
