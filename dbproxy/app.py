@@ -52,6 +52,9 @@ MOMENT_TO_MOVE = 0.5
 LEAVING_LOOK = 0.02
 """Seconds between two looks whether everything is answered, while leaving."""
 
+OWN_DESCRIPTORS = 32
+"""File descriptors beside those of connections: log, selector, doorbell, listeners, what the interpreter opens now and then."""
+
 LAST_JOIN = 1.0
 """Seconds that the threads have to end once nothing is left to do."""
 
@@ -130,7 +133,8 @@ class Application:
                 heartbeat_interval=config.heartbeat_interval,
                 peer_timeout=config.peer_timeout,
             ),
-            max_connections=config.max_connections,
+            max_connections=min(config.max_connections, self._spare_descriptors()),
+            max_memory=max(4 * config.max_waiting_bytes, 4 * config.max_send_buffer_hard, 4 * config.max_pdu_length),
             allowed_peers=config.allowed_peers,
             on_pdus=lambda connection, pdus: dispatcher.dispatch(connection.uuid, connection.peer, pdus),
             drain=self._responses.drain,
@@ -141,6 +145,17 @@ class Application:
         self._sync_center = SyncCenter(self._databases.master, self._caches.unread, members, config.sync_interval, config.db_lock_timeout)
         self._server.listen(config.listen_ips, config.listen_port)
         self._sync_center.start()
+
+    def _spare_descriptors(self) -> int:
+        """How many connections of peers there may be at once, so that the backends can always be connected to."""
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        wanted = sum(instance.maxconncnt for instance in self._config.db_instances.values())
+        wanted += sum(instance.maxconncnt for instance in self._config.cache_instances.values())
+        wanted += self._config.audio_threads + OWN_DESCRIPTORS
+        spare = limit - min(wanted, limit // 2)
+        if spare < self._config.max_connections:
+            logger.warning("only %d file descriptors: at most %d connections instead of MaxConnections", limit, spare)
+        return spare
 
     def _check_schema(self) -> schema.ContentLimits:
         """Look whether the tables and columns are there, in every instance; make the one table that stock installations lack."""
@@ -193,9 +208,11 @@ class Application:
 
     def _build_pool(self) -> ThreadPool:
         config = self._config
+        # A file server that hangs must not take all threads with it.
+        audio_threads = max(1, min(config.audio_threads, config.thread_num - config.active_runs))
         lanes = Lanes(
             {
-                AUDIO_LANE: LaneSettings(run_limit=1, parallel=config.audio_threads, slow=True),
+                AUDIO_LANE: LaneSettings(run_limit=1, parallel=audio_threads, slow=True),
                 **{lane: LaneSettings(run_limit=config.run_limit, parallel=1) for lane in MESSAGE_LANES},
             },
             LaneSettings(run_limit=config.run_limit, parallel=config.active_runs),

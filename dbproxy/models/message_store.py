@@ -102,7 +102,7 @@ class MessageStore(ABC):
         look_timeout: float,
     ) -> None:
         """``content_limit``: characters that the content column takes. ``lock_timeout``: seconds to wait for a named lock.
-        ``look_timeout``: seconds after which finding out about a lost commit is given up.
+        ``look_timeout``: seconds after which finding out about a lost commit is given up, and no transaction is begun once more.
         """
         self._master = master
         self._unread = unread
@@ -139,7 +139,11 @@ class MessageStore(ABC):
         if len(parts) == 1:
             self._refuse(drafts, error)
             return
+        deadline = time.monotonic() + self._look_timeout
         for part in parts.values():
+            if time.monotonic() > deadline:
+                self._refuse(part, error)
+                continue
             try:
                 self._store_run(part)
             except StoreError as refused:
@@ -212,18 +216,20 @@ class MessageStore(ABC):
 
     def _store_run(self, drafts: Sequence[Draft]) -> None:
         lock_names: frozenset[str] = frozenset()
+        deadline = 0.0
         for attempt in range(1, ATTEMPTS + 1):
             now, began = int(time.time()), time.monotonic()
+            deadline = deadline or began + self._look_timeout
             tries: list[SessionOfServer] = []
             try:
                 remember = self._run_transaction(drafts, lock_names, now, tries)
                 break
             except BeginAgainError as again:
                 lock_names |= again.lock_names
-                if attempt == ATTEMPTS:
+                if is_last(attempt, deadline):
                     raise StoreUnavailableError("the rows of a conversation kept changing under our hands") from None
             except DeadlockError as error:
-                if attempt == ATTEMPTS or isinstance(error, LockWaitError):
+                if is_last(attempt, deadline) or isinstance(error, LockWaitError):
                     raise
                 time.sleep(random.uniform(0, 0.02 * attempt))
             except OutcomeUnknownError as error:
@@ -231,7 +237,7 @@ class MessageStore(ABC):
                 if self._find_out(drafts, tries):
                     remember = _nothing
                     break
-                if attempt == ATTEMPTS:
+                if is_last(attempt, deadline):
                     raise
             except StoreUnavailableError as error:
                 if attempt > 1 or not died_at_once(error, began):
@@ -359,6 +365,11 @@ class MessageStore(ABC):
         for draft in drafts:
             draft.msg_id = 0
         logger.error("%d messages refused, the first [from=%d to=%d]: %s", len(drafts), drafts[0].from_id, drafts[0].to_id, error)
+
+
+def is_last(attempt: int, deadline: float) -> bool:
+    """Whether a transaction is not begun once more: often enough, or for long enough."""
+    return attempt == ATTEMPTS or time.monotonic() > deadline
 
 
 def _nothing() -> None:

@@ -35,7 +35,8 @@ class ProxyServer:
     """Listens on every address, keeps the connections by uuid and sends what the workers have answered.
 
     ``on_pdus`` gets what a connection has sent; ``drain`` gives the responses that the workers have posted; while ``is_crowded`` says
-    so, nothing is read from any connection.
+    so, nothing is read from any connection. ``max_memory``: bytes that all connections together may hold, of unfinished PDUs and of what
+    their peers do not read; above it those that hold most are closed.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class ProxyServer:
         limits: ConnLimits,
         *,
         max_connections: int,
+        max_memory: int,
         allowed_peers: Sequence[Network],
         on_pdus: Callable[[ProxyConn, list[ImPdu]], None],
         drain: Callable[[], Iterable[tuple[int, bytes | Closing]]],
@@ -52,6 +54,7 @@ class ProxyServer:
         self._reactor = reactor
         self._limits = limits
         self._max_connections = max_connections
+        self._max_memory = max_memory
         self._allowed_peers = allowed_peers
         self._on_pdus = on_pdus
         self._drain = drain
@@ -176,3 +179,15 @@ class ProxyServer:
         now = time.monotonic()
         for connection in tuple(self._connections.values()):
             connection.on_tick(now)
+        self._mind_the_memory()
+
+    def _mind_the_memory(self) -> None:
+        """Each connection has limits of its own, but a thousand that are just below them would be too much."""
+        held = sum(connection.memory for connection in self._connections.values())
+        if held <= self._max_memory:
+            return
+        for connection in sorted(self._connections.values(), key=lambda connection: -connection.memory):
+            if held <= self._max_memory:
+                break
+            held -= connection.memory
+            connection.close(f"all connections together hold too much, and this one {connection.memory} bytes of it", logging.WARNING)

@@ -204,6 +204,8 @@ def _take_arrived(connection: Connection, replies: list[Any], wanted: int) -> re
             break
         if isinstance(reply, redis.ResponseError):
             refused = reply
+        elif isinstance(reply, Exception):  # the server is loading its data, or does not know us any more
+            raise reply
         replies.append(reply)
     return refused
 

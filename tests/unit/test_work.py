@@ -155,7 +155,8 @@ def test_a_follow_up_is_done_later_in_its_lane() -> None:
     desk = Desk()
 
     def answer(requests: Sequence[Any]) -> list[Answer]:
-        return [FollowUp("slow", lambda: buddy_pb2.IMUsersInfoRsp(user_id=42), lambda: buddy_pb2.IMUsersInfoRsp(user_id=43)) for _ in requests]
+        with_sounds, without = buddy_pb2.IMUsersInfoRsp(user_id=42), buddy_pb2.IMUsersInfoRsp(user_id=43)
+        return [FollowUp("slow", lambda: with_sounds, lambda: without) for _ in requests]
 
     handler = Handler(USER_INFO, answer)
     assert desk.run([user_task(1, handler)]) == {}
