@@ -1,0 +1,249 @@
+"""The load generator, a process of its own: ``python -m dbproxy.bench.generator``, standard library only.
+
+It must be cheap, because it shares the machine with what it measures: requests come as finished bytes, only the seq_num is written into
+each, and a reply is looked at no further than its header. A closed loop: each reply lets the next request go.
+
+On stdin it gets one line of JSON (a :class:`Job`) and then the requests, PDU after PDU. On stdout it says ``begin`` and ``end`` when the
+measured time begins and ends, and then one line of JSON (a :class:`Outcome`).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import resource
+import selectors
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+HEADER_LENGTH = 16
+SEQ_NUMS = 60_000
+"""How many seq_nums are used in turn on a connection; far more than requests can be in flight on it."""
+
+NOTICES = frozenset((0x0701, 0x0702))
+"""Command ids of what the proxy sends by itself: heartbeat and stop packet."""
+
+SAMPLE_EVERY = 37
+MAX_SAMPLES = 400
+"""Of every so many replies one is kept, so that the parent can look whether they are what they should be."""
+
+DRAIN = 10.0
+"""Seconds that the last replies may take after the measured time."""
+
+
+@dataclass
+class Job:
+    """What to do: ``in_flight`` requests in all over ``connections``, ``warm`` and then ``seconds`` long.
+
+    ``in_turn``: the next request goes out on the next connection instead of the one whose reply came. ``count``: stop after so many
+    replies, whatever the time (0: no such limit).
+    """
+
+    host: str
+    port: int
+    connections: int
+    in_flight: int
+    warm: float
+    seconds: float
+    in_turn: bool = False
+    count: int = 0
+
+
+@dataclass
+class Outcome:
+    """What came of it; times in seconds. ``samples`` are replies as base64. ``unanswered`` ones never came, ``closed`` counts connections
+    that the proxy closed.
+    """
+
+    requests: int
+    seconds: float
+    p50: float
+    p99: float
+    bytes_received: int
+    unanswered: int
+    closed: int
+    samples: list[str]
+
+    @property
+    def per_second(self) -> float:
+        """Replies per second."""
+        return self.requests / self.seconds if self.seconds else 0.0
+
+
+class _Connection:
+    """A socket, what has arrived incompletely, and when each request in flight was sent (0: none with this seq_num)."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.socket = socket.create_connection((host, port), 10)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.buffer = b""
+        self.seq_num = 0
+        self.sent_at = [0.0] * (SEQ_NUMS + 1)
+
+
+class Generator:
+    """One measurement. Belongs to one thread."""
+
+    def __init__(self, job: Job, frames: list[bytearray]) -> None:
+        self._job = job
+        self._frames = frames
+        self._next_frame = 0
+        self._selector = selectors.DefaultSelector()
+        self._ring: list[_Connection] = []
+        self._turn = 0
+        self._outstanding = 0
+        self._closed = 0
+        self._received = 0
+        self._latencies: list[float] = []
+        self._samples: list[bytes] = []
+
+    def run(self, say: Callable[[str], None]) -> Outcome:
+        """Measure. ``say`` is told ``begin`` and ``end`` when the measured time begins and ends."""
+        job = self._job
+        for number in range(job.connections):
+            connection = _Connection(job.host, job.port)
+            self._ring.append(connection)
+            self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+            if number % 50 == 49:
+                time.sleep(0.01)  # a listener's queue is short
+        try:
+            return self._measure(say)
+        finally:
+            self._selector.close()
+            for connection in self._ring:
+                connection.socket.close()
+
+    def _measure(self, say: Callable[[str], None]) -> Outcome:
+        job, clock = self._job, time.perf_counter
+        for number in range(job.in_flight):
+            self._send(self._ring[number % len(self._ring)], 1)
+        end = clock() + job.warm
+        while clock() < end and not self._closed:
+            self._turn_over(end - clock(), refill=True)
+        self._latencies.clear()
+        self._samples.clear()
+        self._received = 0
+        say("begin")
+        begin = clock()
+        end = begin + job.seconds
+        while (now := clock()) < end and self._outstanding and not (job.count and len(self._latencies) >= job.count):
+            self._turn_over(end - now, refill=True)
+        seconds = clock() - begin
+        say("end")
+        latencies = sorted(self._latencies)
+        received = self._received
+        deadline = clock() + DRAIN
+        while self._outstanding and (now := clock()) < deadline and self._selector.get_map():
+            self._turn_over(deadline - now, refill=False)
+        return Outcome(
+            len(latencies),
+            seconds,
+            quantile(latencies, 0.5),
+            quantile(latencies, 0.99),
+            received,
+            self._outstanding,
+            self._closed,
+            [base64.b64encode(sample).decode() for sample in self._samples[:MAX_SAMPLES]],
+        )
+
+    def _turn_over(self, timeout: float, *, refill: bool) -> None:
+        for key, _ in self._selector.select(max(0.0, timeout)):
+            connection: _Connection = key.data
+            try:
+                data = connection.socket.recv(1 << 18)
+            except OSError:
+                data = b""
+            if not data:
+                self._closed += 1
+                self._selector.unregister(connection.socket)
+                continue
+            answered = self._read(connection, data)
+            if answered and refill:
+                self._send(connection, answered)
+
+    def _read(self, connection: _Connection, data: bytes) -> int:
+        """Take what has arrived; how many requests it answers."""
+        now = time.perf_counter()
+        self._received += len(data)
+        data = connection.buffer + data
+        sent_at, latencies = connection.sent_at, self._latencies
+        position, size, answered = 0, len(data), 0
+        while size - position >= HEADER_LENGTH:
+            length = int.from_bytes(data[position : position + 4], "big")
+            if size - position < length:
+                break
+            seq_num = int.from_bytes(data[position + 12 : position + 14], "big")
+            sent = sent_at[seq_num] if seq_num <= SEQ_NUMS else 0.0
+            if sent and int.from_bytes(data[position + 10 : position + 12], "big") not in NOTICES:
+                sent_at[seq_num] = 0.0
+                latencies.append(now - sent)
+                answered += 1
+                if len(latencies) % SAMPLE_EVERY == 1 and len(self._samples) < MAX_SAMPLES:
+                    self._samples.append(data[position : position + length])
+            position += length
+        connection.buffer = data[position:]
+        self._outstanding -= answered
+        return answered
+
+    def _send(self, connection: _Connection, count: int) -> None:
+        if self._job.in_turn and len(self._ring) > 1:
+            for _ in range(count):
+                self._turn = (self._turn + 1) % len(self._ring)
+                self._send_on(self._ring[self._turn], 1)
+        else:
+            self._send_on(connection, count)
+
+    def _send_on(self, connection: _Connection, count: int) -> None:
+        out = bytearray()
+        frames, now = self._frames, time.perf_counter()
+        for _ in range(count):
+            frame = frames[self._next_frame]
+            self._next_frame = (self._next_frame + 1) % len(frames)
+            connection.seq_num = connection.seq_num % SEQ_NUMS + 1
+            frame[12:14] = connection.seq_num.to_bytes(2, "big")
+            connection.sent_at[connection.seq_num] = now
+            out += frame
+        try:
+            connection.socket.sendall(out)
+        except OSError:
+            return  # reading will find it closed
+        finally:
+            self._outstanding += count
+
+
+def quantile(ordered: list[float], part: float) -> float:
+    """The value below which ``part`` of the ordered values lie; 0 when there are none."""
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
+
+
+def cut(data: bytes) -> list[bytearray]:
+    """Cut PDU after PDU."""
+    frames = []
+    position = 0
+    while position < len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        frames.append(bytearray(data[position : position + length]))
+        position += length
+    return frames
+
+
+def main() -> None:
+    """Do the job that stdin describes."""
+    job = Job(**json.loads(sys.stdin.buffer.readline()))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < job.connections + 64:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    generator = Generator(job, cut(sys.stdin.buffer.read()))
+
+    def say(line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    say(json.dumps(asdict(generator.run(say))))
+
+
+if __name__ == "__main__":
+    main()
