@@ -1,4 +1,6 @@
-"""FaultyLink: a TCP link that can be cut, also at the worst moment: after a COMMIT has gone out, before its answer comes back."""
+"""FaultyLink: a TCP link that can be cut, also at the worst moment: after a COMMIT has gone out, before its answer comes back; that can
+swallow everything, as a network does whose router has died; and that can be slow.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,8 @@ import contextlib
 import selectors
 import socket
 import threading
+import time
+from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -14,9 +18,10 @@ if TYPE_CHECKING:
 
 
 class FaultyLink:
-    """Passes bytes between clients on ``port`` and a server; ``cut_after`` bytes that go to the server, the connection is cut.
+    """Passes bytes between clients on ``port`` and a server, until it is told to do worse.
 
-    Runs in a thread of its own; the methods may be called from any thread. A context manager.
+    The server sees the connections come from other ports than the clients have, as behind an address translation. Runs in a thread of
+    its own; the methods may be called from any thread. A context manager.
     """
 
     def __init__(self, target: tuple[str, int]) -> None:
@@ -31,6 +36,13 @@ class FaultyLink:
         self._pass_on = True
         self._closing = False
         self._cut_now = False
+        self._swallow_now = False
+        self._swallowing = False
+        self._swallowed: set[socket.socket] = set()
+        self._orphans: list[socket.socket] = []
+        self._late: deque[tuple[float, socket.socket, bytes]] = deque()
+        self.delay = 0.0
+        """Seconds by which everything that arrives from now on is passed on later; set it from any thread."""
         self.cuts = 0
         """Connections cut because of ``cut_at``."""
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -46,7 +58,7 @@ class FaultyLink:
         self._closing = True
         self._wake_writer.send(b"x")
         self._thread.join(10)
-        for sock in (*self._peers, self._listener, self._wake_reader, self._wake_writer):
+        for sock in (*self._peers, *self._orphans, self._listener, self._wake_reader, self._wake_writer):
             sock.close()
         self._selector.close()
 
@@ -60,23 +72,48 @@ class FaultyLink:
         self._cut_now = True
         self._wake_writer.send(b"x")
 
+    def swallow(self) -> None:
+        """From now on nothing is passed on, neither bytes nor the end of a connection, and new connections lead nowhere. The server keeps
+        its ends open. It does not end before ``heal``.
+        """
+        self._swallow_now = self._swallowing = True
+        self._wake_writer.send(b"x")
+
+    def heal(self) -> None:
+        """Connections made from now on work again; those that were there are lost for good, and their other ends do not know it."""
+        self._swallowing = False
+
     def _run(self) -> None:
         while not self._closing:
-            for key, _ in self._selector.select(1):
+            wait = 1.0
+            if self._late:
+                wait = max(0.0, self._late[0][0] - time.monotonic())
+            for key, _ in self._selector.select(wait):
                 sock = key.fileobj
                 if sock is self._listener:
                     self._accept()
                 elif sock is self._wake_reader:
                     self._wake_reader.recv(64)
+                    if self._swallow_now:
+                        self._swallow_now = False
+                        self._swallowed.update(self._peers)
                     if self._cut_now:
                         self._cut_now = False
                         for client in tuple(self._from_client):
                             self._cut(client)
                 elif isinstance(sock, socket.socket) and sock in self._peers:
                     self._pass(sock)
+            while self._late and self._late[0][0] <= time.monotonic():
+                _, target, data = self._late.popleft()
+                if target in self._peers and target not in self._swallowed:
+                    with contextlib.suppress(OSError):
+                        target.sendall(data)
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
+        if self._swallowing:
+            self._orphans.append(client)
+            return
         try:
             server = socket.create_connection(self._target, 5)
         except OSError:
@@ -93,6 +130,10 @@ class FaultyLink:
             data = sock.recv(1 << 18)
         except OSError:
             data = b""
+        if sock in self._swallowed:
+            if not data:
+                self._bury(sock)
+            return
         if not data:
             self._cut(sock)
             return
@@ -103,8 +144,11 @@ class FaultyLink:
                 if hit:
                     self._marker = None
         if not hit or self._pass_on:
-            with contextlib.suppress(OSError):
-                self._peers[sock].sendall(data)
+            if self.delay or self._late:
+                self._late.append((time.monotonic() + self.delay, self._peers[sock], data))
+            else:
+                with contextlib.suppress(OSError):
+                    self._peers[sock].sendall(data)
         if hit:
             self.cuts += 1
             self._cut(sock)
@@ -117,3 +161,16 @@ class FaultyLink:
                 self._from_client.discard(end)
                 self._selector.unregister(end)
                 end.close()
+
+    def _bury(self, sock: socket.socket) -> None:
+        """One end was closed, and the other is not told."""
+        other = self._peers.pop(sock)
+        self._swallowed.discard(sock)
+        self._from_client.discard(sock)
+        self._selector.unregister(sock)
+        sock.close()
+        if self._peers.pop(other, None) is not None:
+            self._swallowed.discard(other)
+            self._from_client.discard(other)
+            self._selector.unregister(other)
+            self._orphans.append(other)
