@@ -1,0 +1,206 @@
+"""What happens to the backends and to one of the proxies during the day. All of it belongs to the thread that runs the day."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pymysql
+import redis
+
+from dbproxy.testing.faulty_link import FaultyLink
+from dbproxy.testing.file_server import Faults as FileFaults
+from dbproxy.testing.file_server import FileServer
+from dbproxy.testing.proxy import ProxyProcess
+from dbproxy.testing.stack import Stack
+
+LONGEST_FREEZE = 3.0
+"""Seconds."""
+
+LEAVING_LIMIT = 10.0
+"""Seconds in which a proxy must have gone after SIGTERM; its StopGrace is shorter."""
+
+SERVER_USER = "teamtalk"
+
+
+@dataclass(slots=True)
+class Window:
+    """When something was out of order, in seconds of the monotonic clock."""
+
+    what: str
+    began: float = field(default_factory=time.monotonic)
+    ended: float = float("inf")
+
+
+class Faults:
+    """All faults, and the chance that chooses among them."""
+
+    def __init__(
+        self,
+        stack: Stack,
+        restarted: ProxyProcess,
+        files: FileServer,
+        mysql_link: FaultyLink,
+        redis_link: FaultyLink,
+        chance: random.Random,
+    ) -> None:
+        """``restarted`` is the proxy that is killed and restarted now and then, and that reaches the backends over the links."""
+        self.windows: list[Window] = []
+        self.problems: list[str] = []
+        self._stack = stack
+        self._restarted = restarted
+        self._files = files
+        self._mysql_link = mysql_link
+        self._redis_link = redis_link
+        self._chance = chance
+        self._all: tuple[Callable[[], None], ...] = (
+            self._kill_mysql,
+            self._restart_mysql,
+            self._freeze_mysql,
+            self._kill_mysql_connections,
+            self._cut_mysql,
+            self._cut_commits,
+            self._lock_rows,
+            self._kill_redis,
+            self._flush_redis,
+            self._freeze_redis,
+            self._cut_redis,
+            self._old_counters,
+            self._stop_proxy,
+            self._kill_proxy,
+            self._break_file_server,
+        )
+        self._waiting: list[Callable[[], None]] = []
+
+    def one(self) -> str:
+        """Let the next fault happen and be over; what it was. Each comes once before any comes again."""
+        if not self._waiting:
+            self._waiting = self._chance.sample(self._all, len(self._all))
+        fault = self._waiting.pop()
+        window = Window(fault.__name__.strip("_").replace("_", " "))
+        self.windows.append(window)
+        fault()
+        window.ended = time.monotonic()
+        return f"{window.what}, {window.ended - window.began:.1f} s"
+
+    # MySQL
+
+    def _kill_mysql(self) -> None:
+        self._stack.mariadb.kill()
+        self._sleep(0.1, 1)
+        self._stack.mariadb.start()
+
+    def _restart_mysql(self) -> None:
+        self._stack.mariadb.restart()
+
+    def _freeze_mysql(self) -> None:
+        self._stack.mariadb.freeze()
+        try:
+            self._sleep(0.5, LONGEST_FREEZE)
+        finally:
+            self._stack.mariadb.thaw()
+
+    def _kill_mysql_connections(self) -> None:
+        for _ in range(self._chance.randint(1, 10)):
+            own = self._connections()
+            for number in self._chance.sample(own, self._chance.randint(0, len(own))):
+                with contextlib.suppress(pymysql.err.OperationalError):  # it may be gone by now
+                    self._stack.rows(f"kill {number}")
+            self._sleep(0, 0.1)
+
+    def _connections(self) -> list[int]:
+        rows = self._stack.rows(
+            "select id from information_schema.processlist where user=%s and id<>connection_id() and db=%s",
+            (SERVER_USER, self._stack.mariadb.database),
+        )
+        return sorted(int(str(row["id"])) for row in rows)
+
+    def _cut_mysql(self) -> None:
+        for _ in range(self._chance.randint(1, 8)):
+            self._mysql_link.cut_all()
+            self._sleep(0, 0.15)
+
+    def _cut_commits(self) -> None:
+        for _ in range(self._chance.randint(3, 12)):
+            marker = self._chance.choice((b";commit", b"insert into IM", b"begin", b"for update"))
+            self._mysql_link.cut_at(marker, pass_on=self._chance.random() < 0.5)
+            self._sleep(0, 0.15)
+
+    def _lock_rows(self) -> None:
+        """Somebody else's transaction sits on rows of conversations, in an order of its own."""
+        with contextlib.closing(self._stack.mysql()) as connection, connection.cursor() as cursor:
+            for _ in range(self._chance.randint(1, 4)):
+                connection.begin()
+                with contextlib.suppress(pymysql.err.OperationalError):  # the victim of a deadlock may be us
+                    cursor.execute("update IMRecentSession set updated=updated+1 where id%3=1 order by id desc limit 20")
+                    cursor.execute("update IMRelationShip set updated=updated+1 order by id desc limit 10")
+                    cursor.execute("update IMGroup set updated=updated+1 where id=101")
+                    self._sleep(0, 0.6)
+                connection.rollback()
+
+    # Redis
+
+    def _kill_redis(self) -> None:
+        self._stack.redis_server.kill()
+        self._sleep(0, 1)
+        self._stack.redis_server.start()
+
+    def _flush_redis(self) -> None:
+        with self._redis() as client:
+            client.flushall()
+
+    def _freeze_redis(self) -> None:
+        self._stack.redis_server.freeze()
+        try:
+            self._sleep(0.5, LONGEST_FREEZE)
+        finally:
+            self._stack.redis_server.thaw()
+
+    def _cut_redis(self) -> None:
+        for _ in range(self._chance.randint(1, 8)):
+            self._redis_link.cut_all()
+            self._sleep(0, 0.15)
+
+    def _old_counters(self) -> None:
+        """Redis comes back from a snapshot that is a moment old."""
+        with self._redis() as client:
+            old = {key: value for key in client.scan_iter("*msg_id_*") if (value := client.get(key)) is not None}
+            self._sleep(0.5, 1.5)
+            if old:
+                client.mset(old)
+
+    @contextlib.contextmanager
+    def _redis(self) -> Iterator[redis.Redis]:
+        with self._stack.redis("unread") as client:
+            yield client
+
+    # the proxy and the file server
+
+    def _stop_proxy(self) -> None:
+        self._restarted.terminate()
+        try:
+            status = self._restarted.wait(LEAVING_LIMIT)
+            if status:
+                self.problems.append(f"SIGTERM ended the proxy with status {status}")
+        except TimeoutError as error:
+            self.problems.append(str(error))
+            self._restarted.kill()
+        self._restarted.start()
+
+    def _kill_proxy(self) -> None:
+        self._restarted.kill()
+        self._sleep(0, 0.5)
+        self._restarted.start()
+
+    def _break_file_server(self) -> None:
+        self._files.faults = self._chance.choice(
+            (FileFaults(drop=True), FileFaults(status=500), FileFaults(garbage=True), FileFaults(error_code=1), FileFaults(delay=0.5))
+        )
+        self._sleep(1, 3)
+        self._files.faults = FileFaults()
+
+    def _sleep(self, least: float, most: float) -> None:
+        time.sleep(self._chance.uniform(least, most))
