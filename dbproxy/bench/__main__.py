@@ -11,12 +11,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from dbproxy.bench import chart, dataset, growth, report, slap, throughput
-from dbproxy.bench.axes import AXES
+from dbproxy.bench import chart, commands, dataset, growth, report, slap, throughput
+from dbproxy.bench.axes import AXES, History
+from dbproxy.bench.cost import await_first_sync, cost_of, cost_table, counted_proxy
 from dbproxy.bench.progress import Progress
-from dbproxy.bench.site import Site, private_site
+from dbproxy.bench.site import Site, Stores, private_site
 from dbproxy.bench.workloads import WORKLOADS
+from dbproxy.config import load_config
 from dbproxy.errors import DbproxyError
+from dbproxy.testing.stack import Stack
 
 LEVELS = (1, 16, 64, 256)
 QUICK_LEVELS = (1, 64)
@@ -29,6 +32,7 @@ This measures a proxy that somebody may be using. Nothing that is in its databas
   - make {{users}} users and {{groups}} groups in its MySQL, whose names begin with "{dataset.PREFIX}", with relations, sessions and
     messages between them, and the counters, members and phones that belong to them in its Redis. As long as it runs they are in the
     list of all users that clients load;
+  - make a database dbproxy_bench_N there, if the account may, to see what the server does without a proxy, and drop it;
   - load the proxy, MySQL and Redis as much as they can bear, for about {{seconds:.0f}} seconds: everybody else will wait;
   - remove all of that again at the end (also after Ctrl-C; after a crash: {{program}} --config {{config}} {CONSENT} --remove).
     Gaps in the sequence of ids remain.
@@ -46,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             chart.check(options.chart)
         if options.what == "growth":
             return _growth(options, progress)
+        if options.what == "cost":
+            return _cost(options, progress)
         return _throughput(options, progress)
     except KeyboardInterrupt:
         progress.end()
@@ -66,9 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("throughput", "growth"),
+        choices=("throughput", "growth", "cost"),
         default="throughput",
-        help="growth: how the cost of a request grows with the data",
+        help="growth: how the cost of a request grows with the data; cost: what one request of each command costs, counted",
     )
     parser.add_argument("--quick", action="store_true", help="less of everything, in less than a minute")
     parser.add_argument("--workloads", type=_names(WORKLOADS), metavar="NAME,...", help=f"of {', '.join(WORKLOADS)}")
@@ -107,11 +113,10 @@ def _throughput(options: argparse.Namespace, progress: Progress) -> int:
             file=sys.stderr,
         )
         return 2
+    if options.remove:
+        return _remove(options, progress)
     progress.say("starting")
     with _site(options, {}) as site:
-        if options.remove:
-            progress.end(f"removed {dataset.remove(site)} users and groups")
-            return 0
         fsync = throughput.time_fsync(site.stack.directory) if site.stack is not None else None
         try:
             cells = throughput.run(site, plan, fsync, progress.say)
@@ -134,12 +139,24 @@ def _throughput(options: argparse.Namespace, progress: Progress) -> int:
     return 0
 
 
+def _remove(options: argparse.Namespace, progress: Progress) -> int:
+    """Only remove; no proxy need run for that."""
+    if options.config is None:
+        print("scripts/bench --remove needs --config: private stores leave nothing behind", file=sys.stderr)  # noqa: T201
+        return 2
+    with Stores(load_config(options.config)) as stores:
+        progress.say("removing the data")
+        progress.end(f"removed {dataset.remove(stores)} users and groups")
+    return 0
+
+
 def _growth(options: argparse.Namespace, progress: Progress) -> int:
     if options.config is not None:
         print("scripts/bench growth: only private stores are measured; leave --config out", file=sys.stderr)  # noqa: T201
         return 2
     progress.say("starting")
     with _site(options, growth.OVERRIDES) as site:
+        await_first_sync(site)
         points = growth.run(site, options.axes or list(AXES), quick=options.quick, requests=20 if options.quick else 100, say=progress.say)
         machine = report.machine(site, None)
     progress.end()
@@ -148,6 +165,25 @@ def _growth(options: argparse.Namespace, progress: Progress) -> int:
         report.write_json(options.json, "growth", {"machine": machine, "points": points})
     if options.chart is not None:
         chart.draw_growth(options.chart, points, f"cost against size, dbproxy on {machine['cores']} cores, {machine['processor']}")
+    return 0
+
+
+def _cost(options: argparse.Namespace, progress: Progress) -> int:
+    if options.config is not None:
+        print("scripts/bench cost: only private stores are measured; leave --config out", file=sys.stderr)  # noqa: T201
+        return 2
+    progress.say("starting")
+    with Stack() as stack, counted_proxy(stack) as (proxy, stores, meter), proxy.client() as client:
+        axis = History(stores)
+        axis.prepare(dataset.make(stores, dataset.Shape(users=60, friends=2, groups=4, group_size=30)))
+        costs = {}
+        for name, request in commands.requests(axis.focus).items():
+            progress.say(name)
+            costs[name] = cost_of(client, meter, request)
+    progress.end()
+    _print(cost_table(costs))
+    if options.json is not None:
+        report.write_json(options.json, "cost", {"costs": costs})
     return 0
 
 

@@ -135,6 +135,18 @@ class Meter:
         )
 
 
+def cost_table(costs: Mapping[str, Cost]) -> str:
+    """The costs of commands by name, for the terminal and, as it is, for Markdown."""
+    head = ("command", "statements", "trips", "rows", "Redis commands", "trips", "what")
+    rows = [head, tuple("-" * 3 for _ in head)]
+    for name, cost in costs.items():
+        what = ", ".join(f"{verb} {count:.3g}" for verb, count in cost.verbs.items() if count >= 0.05)
+        figures = (cost.statements, cost.database_trips, cost.rows_read, cost.commands, cost.cache_trips)
+        rows.append((name, *(f"{figure:.0f}" for figure in figures), what))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    return "\n".join("| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |" for row in rows)
+
+
 def _minus(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return {name: difference for name in sorted(one) if (difference := one[name] - other.get(name, 0))}
 

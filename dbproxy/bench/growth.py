@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dbproxy.bench.axes import AXES, Axis
-from dbproxy.bench.cost import QUIET, Meter, await_first_sync
+from dbproxy.bench.cost import QUIET, Meter
 from dbproxy.bench.generator import Job, quantile
 from dbproxy.bench.load import measure
 from dbproxy.bench.report import grid
@@ -58,7 +58,6 @@ def run(site: Site, names: Sequence[str], *, quick: bool, requests: int, say: Ca
 
     """
     points: list[Point] = []
-    await_first_sync(site)
     for name in names:
         axis = AXES[name](site)
         say(f"{name}: making data")

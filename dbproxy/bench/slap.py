@@ -117,7 +117,7 @@ class _Slap:
 
     def per_second(self, statements: list[str], per_unit: int, seconds: float) -> float:
         """Units (of ``per_unit`` statements) per second, from a run of about so many seconds."""
-        rounds = 4 * CLIENTS
+        rounds = CLIENTS
         elapsed = self._run(statements, rounds * len(statements))
         rate = rounds * len(statements) / per_unit / max(elapsed, 1e-3)
         rounds = max(CLIENTS, round(rate * seconds * per_unit / len(statements) / CLIENTS) * CLIENTS)
