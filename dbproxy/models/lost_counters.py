@@ -9,6 +9,7 @@ reader, a sender, another loss) finds an unread number that is too low at worst.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from dbproxy.models import names
@@ -19,6 +20,11 @@ from dbproxy.stores.mysql import DBPool
 logger = logging.getLogger(__name__)
 
 COPIES_PER_PIPELINE = 1000
+
+LOOKS, LOOK_PAUSE = 5, 0.02
+"""How often, and with how many seconds in between, one looks whether a counter is only late: its messages are committed first and counted
+afterwards, so those of another proxy may be stored before ours and counted after them.
+"""
 
 
 def looks_lost(count: int, added: int, last_msg_id: int) -> bool:
@@ -41,7 +47,8 @@ class LostCounters:
         self._lock_timeout = lock_timeout
 
     def restore(self, group_id: int, last_msg_id: int) -> int:
-        """Raise the group's counter to ``last_msg_id``, and every member's copy by as much; returns the counter.
+        """Raise the group's counter to the number of messages up to ``last_msg_id``, and every member's copy by as much; returns the
+        counter.
 
         The group's named lock makes it happen once, also between proxies; who joins while it happens has to wait.
 
@@ -49,19 +56,31 @@ class LostCounters:
             StoreError: a backend failed, or the lock was not free in time; the next message tries again.
 
         """
+        for _ in range(LOOKS):
+            counted = self._counted(group_id)
+            if counted >= last_msg_id:
+                return counted
+            time.sleep(LOOK_PAUSE)
         self._members.of((group_id,))  # brings back the list of the members, should it be lost as well
         with (
             self._master.connection() as connection,
             connection.named_locks((GroupMembers.lock_name(group_id),), self._lock_timeout),
         ):
-            return self._restore(group_id, last_msg_id)
+            table = names.group_message_table(group_id)
+            rows = connection.select(f"select count(*) from {table} where groupId={group_id} and msgId<={last_msg_id}")
+            stored = int(rows[0][0])
+            # Where most rows have been taken elsewhere the number of the last message says more, and nothing looks lost afterwards.
+            return self._restore(group_id, last_msg_id if looks_lost(stored, 0, last_msg_id) else stored)
 
-    def _restore(self, group_id: int, last_msg_id: int) -> int:
+    def _counted(self, group_id: int) -> int:
+        return number(self._unread.run([("HGET", names.group_count_key(group_id), names.COUNT_FIELD)])[0])
+
+    def _restore(self, group_id: int, stored: int) -> int:
         count_key = names.group_count_key(group_id)
-        counted = number(self._unread.run([("HGET", count_key, names.COUNT_FIELD)])[0])
-        if counted >= last_msg_id:
-            return counted  # somebody else was faster
-        before = last_msg_id - counted
+        counted = self._counted(group_id)
+        if counted >= stored:
+            return counted  # somebody else was faster, or the ids have gaps
+        before = stored - counted
         logger.warning("group %d: Redis had lost its counter, it goes on from %d", group_id, before)
         users = self._members.listed(group_id)
         older: dict[int, int] = {}
