@@ -26,8 +26,14 @@ from dbproxy.testing.stack import POOLS, Stack
 RECOVERY_LIMIT = 5.0
 """Seconds after the return of a backend within which everything must work again."""
 
+CONNECTIONS_LIMIT = 7 * 16 + 4
+"""What the pools of a proxy may have: two for MySQL, five for Redis, the file server."""
+
 AFTERMATH = 6.0
 """Seconds after a fault in which a request may still be refused or dropped on its account: what was waiting then has to end first."""
+
+NOTEWORTHY = 1.0
+"""Seconds that one probe may take without being mentioned."""
 
 CALM = 3.0
 """Seconds of traffic without faults at the end."""
@@ -50,6 +56,10 @@ KEYS: dict[str, object] = {
     "MaxSendBufferHard": 4_194_304,
 }
 """What differs from the stock configuration: shorter waits, so that a short day has room for many faults."""
+
+
+ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}
+"""glibc gives each thread a heap of its own, and each keeps what it needed at its worst moment: that hides what really leaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +118,7 @@ class Soak:
             cuttable = {f"{pool}_port": redis.port for pool in POOLS}
             cuttable |= {"teamtalk_master_port": mysql.port, "teamtalk_slave_port": mysql.port}
             directory = self._stack.directory
-            self._steady = exits.enter_context(ProxyProcess(self._stack, keys, directory=directory / "steady"))
+            self._steady = exits.enter_context(ProxyProcess(self._stack, keys, env=ONE_ARENA, directory=directory / "steady"))
             self._restarted = exits.enter_context(ProxyProcess(self._stack, {**keys, **cuttable}, directory=directory / "restarted"))
             before = self._holdings(self._steady)
             faults = Faults(self._stack, self._restarted, files, mysql, redis, random.Random(f"{self._plan.seed}/faults"))
@@ -181,11 +191,23 @@ class Soak:
         one, other = 1000, 1001 + self._probes % 50  # now and then a pair that has never met
         try:
             with proxy.client(timeout=RECOVERY_LIMIT) as client:
-                stored = client.send_message(one, other, "a probe").msg_id
-                in_group = client.send_group_message(members_of(GROUPS[0])[0], GROUPS[0], "a probe").msg_id
-                return bool(stored and in_group and client.unread(other).total_cnt >= 0)
+                steps: tuple[tuple[str, Callable[[], int]], ...] = (
+                    ("message", lambda: client.send_message(one, other, "a probe").msg_id),
+                    ("group message", lambda: client.send_group_message(members_of(GROUPS[0])[0], GROUPS[0], "a probe").msg_id),
+                    ("unread", lambda: 1 + client.unread(other).total_cnt),
+                )
+                return all(self._timed(f"{step} on {proxy.directory.name}", do) for step, do in steps)
         except OSError:
             return False
+
+    def _timed(self, what: str, do: Callable[[], int]) -> int:
+        began = time.monotonic()
+        try:
+            return do()
+        finally:
+            took = time.monotonic() - began
+            if took > NOTEWORTHY:
+                self._say(f"{self._clock()}   a probe's {what} took {took:.1f} s")
 
     def _pass(self, seconds: float) -> None:
         """Let time go by, and look at the memory meanwhile."""
@@ -238,7 +260,11 @@ class Soak:
             return any(trouble.sent <= window.ended + AFTERMATH and window.began <= trouble.noticed for window in windows)
 
         for writer in writers:
-            yield from (f"without any fault: {trouble.what}" for trouble in writer.troubles if not explained(trouble))
+            yield from (
+                f"without any fault, {trouble.sent - self._began:.1f} s after the start: {trouble.what}"
+                for trouble in (*writer.troubles, *writer.slow)
+                if not explained(trouble)
+            )
             for proxy, when in writer.lost:
                 if proxy == self._steady.directory.name:
                     yield f"the proxy that was never restarted closed a connection, {when - self._began:.1f} s after the start"
@@ -250,6 +276,8 @@ class Soak:
             problems.append(f"threads: {before.threads} at the beginning, {after.threads} at the end")
         if after.others > before.others:
             problems.append(f"descriptors besides connections to backends: {before.others} at the beginning, {after.others} at the end")
+        if after.to_backends + after.dead > CONNECTIONS_LIMIT:
+            problems.append(f"{after.to_backends} connections to backends and {after.dead} dead sockets are more than the pools may have")
         held = sum(self._holdings(proxy).to_backends for proxy in self._proxies())
         on_server = evening.settled(lambda: evening.mysql_connections(self._stack), lambda now: now <= held)
         if on_server > held:
@@ -259,7 +287,9 @@ class Soak:
             problems.append(f"memory grew from {found.middle:.1f} to {found.end:.1f} MB")
         memory = f"{before.memory:.0f} MB at the beginning, {after.memory:.0f} MB at the end"
         grown = f" ({found.growth:+.1f} MB from the middle of the day to its end)" if found else ""
-        self.result.notes.append(f"memory {memory}{grown}; {after.threads} threads, {after.descriptors} descriptors")
+        self.result.notes.append(
+            f"memory {memory}{grown}; {after.threads} threads, {after.descriptors} descriptors, {after.dead} of them dead"
+        )
         return problems
 
 

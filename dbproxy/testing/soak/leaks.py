@@ -7,7 +7,6 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
 GROWTH_LIMIT = 8.0
 """Megabytes that the memory may grow after the first two fifths of the time, when all caches and pools are as full as they get."""
@@ -24,20 +23,22 @@ class Holdings:
     descriptors: int
     to_backends: int
     """Connections to the given ports: their number may vary, up to what the pools allow."""
+    dead: int
+    """Sockets whose connection the other side has reset: idle ones in a pool stay like this until somebody takes them."""
     memory: float
     """Resident, in megabytes."""
 
     @property
     def others(self) -> int:
-        """Descriptors that are no connections to backends."""
-        return self.descriptors - self.to_backends
+        """Descriptors that are no connections to backends, and have not been."""
+        return self.descriptors - self.to_backends - self.dead
 
 
 def holdings(pid: int, backend_ports: Collection[int]) -> Holdings:
     """Look at a process; OSError when it has gone."""
     base = Path("/proc") / str(pid)
     status = dict(line.split(":", 1) for line in (base / "status").read_text().splitlines() if ":" in line)
-    inodes = _inodes(backend_ports)
+    remote_ports = _tcp_sockets()
     links = []
     for number in os.listdir(base / "fd"):  # noqa: PTH208 - names are all that is wanted
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
@@ -46,24 +47,26 @@ def holdings(pid: int, backend_ports: Collection[int]) -> Holdings:
     return Holdings(
         threads=int(status["Threads"]),
         descriptors=len(links),
-        to_backends=len(sockets & inodes),
+        to_backends=sum(remote_ports.get(inode) in backend_ports for inode in sockets),
+        dead=len(sockets - set(remote_ports) - _unix_sockets()),
         memory=int(status["VmRSS"].split()[0]) / 1024,
     )
 
 
-def _inodes(remote_ports: Collection[int]) -> set[str]:
-    """Inodes of the TCP sockets of this machine that lead to one of the ports."""
-    found = set()
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if int(fields[2].rpartition(":")[2], 16) in remote_ports:
-            found.add(fields[9])
-    return found
+def _tcp_sockets() -> dict[str, int]:
+    """Inode → remote port of the TCP sockets of this machine."""
+    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return {fields[9]: int(fields[2].rpartition(":")[2], 16) for fields in lines}
+
+
+def _unix_sockets() -> set[str]:
+    """Inodes of the unix sockets of this machine."""
+    return {line.split()[6] for line in Path("/proc/net/unix").read_text().splitlines()[1:]}
 
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """Memory at the middle and at the end of a time, in megabytes."""
+    """The lowest memory in the middle and at the end of a time, in megabytes; peers that do not read make peaks of it."""
 
     middle: float
     end: float
@@ -79,6 +82,6 @@ def trend(samples: list[tuple[float, float]]) -> Trend | None:
     if not samples or samples[-1][0] - samples[0][0] < SHORTEST_TREND:
         return None
     began, length = samples[0][0], samples[-1][0] - samples[0][0]
-    middle = [memory for second, memory in samples if 0.4 <= (second - began) / length <= 0.55]
-    end = [memory for second, memory in samples if (second - began) / length >= 0.9]
-    return Trend(fmean(middle), fmean(end)) if middle and end else None
+    middle = [memory for second, memory in samples if 0.35 <= (second - began) / length <= 0.55]
+    end = [memory for second, memory in samples if (second - began) / length >= 0.8]
+    return Trend(min(middle), min(end)) if middle and end else None

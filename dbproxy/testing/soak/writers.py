@@ -30,8 +30,11 @@ COMING_AND_GOING = range(16, 25)
 MESSAGE_TIMEOUT = 30.0
 """Seconds in which a message must be acknowledged or refused, whatever the backends do."""
 
-LOOK_TIMEOUT = 8.0
+LOOK_TIMEOUT = 5.0
 """Seconds after which nobody waits for a look-up any more: one that a backend failed is dropped."""
+
+SLOW = 5.0
+"""Seconds, RequestTimeout of the day; without a fault no message takes that long, also on a machine that has much else to do."""
 
 LONGEST_BURST = 6
 
@@ -53,6 +56,8 @@ class MessageServer:
         self.lost: list[tuple[str, float]] = []
         """Connections lost: name of the proxy, when."""
         self.problems: list[str] = []
+        self.slow: list[Trouble] = []
+        """Messages whose answer took longer than ``SLOW``."""
         self.slowest = 0.0
         """Seconds that the slowest answer to a message took."""
         self._connect = connect
@@ -185,6 +190,8 @@ class MessageServer:
                     self.problems.append(f"writer {self.ledger.number}: an answer to nothing: {pdu}")
                     continue
                 now = time.monotonic()
+                if now - sent > SLOW:
+                    self.slow.append(Trouble(f"a message on {self._proxy} took {now - sent:.1f} s", sent, now))
                 self.slowest = max(self.slowest, now - sent)
                 answers[pdu.seq_num] = (_msg_id(pdu), sent, now)
         except TimeoutError:
