@@ -161,7 +161,7 @@ class GroupMessageModel(MessageStore):
         )
 
     def _lock_query(self, conversation_ids: Iterable[int]) -> str:
-        return f"select id from IMGroup where id in ({','.join(map(str, sorted(conversation_ids)))}) order by id for update"
+        return f"select id from IMGroup force index (primary) where id in ({','.join(map(str, sorted(conversation_ids)))}) order by id for update"
 
     def _table(self, conversation_id: int) -> str:
         return names.group_message_table(conversation_id)
@@ -182,7 +182,7 @@ class GroupMessageModel(MessageStore):
 
     def _extra_statements(self, drafts: Sequence[Draft], now: int) -> list[str]:
         ids = ",".join(map(str, sorted({draft.to_id for draft in drafts})))
-        return [f"update IMGroup set lastChated={now} where id in ({ids})"]
+        return [f"update IMGroup force index (primary) set lastChated={now} where id in ({ids})"]
 
     def _count(self, drafts: Sequence[Draft]) -> None:
         """Raise the groups' counters; the copies of the senders get the value that the counter had with their last message."""

@@ -53,7 +53,10 @@ class RelationModel:
         conversations, on this proxy and on others.
         """
         ids = ",".join(map(str, sorted(set(relate_ids))))
-        return f"select id,smallId,bigId from IMRelationShip where id in ({ids}) and status=0 order by id{' for update' if lock else ''}"
+        return (
+            f"select id,smallId,bigId from IMRelationShip force index (primary) where id in ({ids}) and status=0 order by id"
+            f"{' for update' if lock else ''}"
+        )
 
     def confirm(self, relations: dict[Pair, int], rows: Sequence[tuple[bytes, bytes, bytes]]) -> bool:
         """Whether the rows say the same as ``relations``; what they do not confirm is forgotten, so that ``find`` asks again."""

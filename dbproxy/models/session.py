@@ -62,7 +62,7 @@ class SessionModel:
             return None
         among = ",".join(f"({user_id},{peer_id},{session_type})" for user_id, peer_id in keys)
         return (
-            f"update IMRecentSession use index (primary) set status=0,updated={now} "
+            f"update IMRecentSession force index (primary) set status=0,updated={now} "
             f"where id in ({','.join(map(str, ids))}) and (userId,peerId,type) in ({among})"
         )
 
@@ -138,7 +138,7 @@ class SessionModel:
         statements = []
         if sessions.ids:
             ids = ",".join(map(str, sorted(sessions.ids.values())))
-            statements.append(f"update IMRecentSession set status=0,updated={now} where id in ({ids})")
+            statements.append(f"update IMRecentSession force index (primary) set status=0,updated={now} where id in ({ids})")
         if sessions.missing:
             statements.append(SessionModel.add_statement(sessions.missing, session_type, now))
         return statements
@@ -163,7 +163,7 @@ class SessionModel:
         statements = []
         if sessions.ids:
             ids = ",".join(map(str, sorted(sessions.ids.values())))
-            statements.append(f"update IMRecentSession set updated={updated} where id in ({ids})")
+            statements.append(f"update IMRecentSession force index (primary) set updated={updated} where id in ({ids})")
         if sessions.missing:
             statements.append(SessionModel.add_statement(sessions.missing, GROUP, now))
         connection.commit_script(statements)
