@@ -13,7 +13,7 @@ from dbproxy.handlers.buddy import BuddyHandlers
 from dbproxy.handlers.file import FileHandlers
 from dbproxy.handlers.group import GroupHandlers
 from dbproxy.handlers.login import LoginHandlers
-from dbproxy.handlers.message import AUDIO_LANE, MESSAGE_LANES, MessageHandlers
+from dbproxy.handlers.message import AUDIO_LANE, GROUP_MESSAGE_LANE, MESSAGE_LANE, MessageHandlers
 from dbproxy.handlers.session import SessionHandlers
 from dbproxy.models.audio import AudioModel
 from dbproxy.models.depart import DepartModel
@@ -28,6 +28,7 @@ from dbproxy.models.relation import RelationModel
 from dbproxy.models.session import SessionModel
 from dbproxy.models.sound_label import sound_label
 from dbproxy.models.summary import Summaries
+from dbproxy.models.unread import UnreadModel
 from dbproxy.models.user import UserModel
 from dbproxy.net.proxy_conn import ConnLimits
 from dbproxy.net.proxy_server import ProxyServer
@@ -185,20 +186,22 @@ class Application:
         users = UserModel(master, slave, unread)
         members = GroupMembers(master, self._caches.group_member, config.db_lock_timeout)
         sessions = SessionModel(master, slave)
-        messages = MessageModel(master, slave, unread, RelationModel(), sessions, limits.message, *waits)
+        relations = RelationModel()
+        messages = MessageModel(master, slave, unread, relations, sessions, limits.message, *waits)
         group_messages = GroupMessageModel(master, slave, unread, members, sessions, limits.group_message, *waits)
         groups = GroupModel(master, slave, self._caches.group_set, members, group_messages, config.db_lock_timeout)
-        summaries = Summaries(messages, group_messages, sound_label(config.aes_key))
+        unread_counts = UnreadModel(unread, groups)
+        summaries = Summaries(slave, relations, sound_label(config.aes_key))
         topics = (
-            LoginHandlers(users, DeviceModel(self._caches.token, users, groups, messages, group_messages), LoginAttempts()),
+            LoginHandlers(users, DeviceModel(self._caches.token, users, unread_counts), LoginAttempts()),
             BuddyHandlers(users, DepartModel(slave)),
             SessionHandlers(sessions, messages, group_messages, summaries),
             MessageHandlers(
                 messages,
                 group_messages,
-                groups,
                 members,
                 AudioModel(slave, self._file_server, config.file_server_timeout),
+                unread_counts,
                 summaries,
             ),
             GroupHandlers(groups, members),
@@ -213,7 +216,7 @@ class Application:
         lanes = Lanes(
             {
                 AUDIO_LANE: LaneSettings(run_limit=1, parallel=audio_threads, slow=True),
-                **{lane: LaneSettings(run_limit=config.run_limit, parallel=1) for lane in MESSAGE_LANES},
+                **{lane: LaneSettings(run_limit=config.run_limit, parallel=1) for lane in (MESSAGE_LANE, GROUP_MESSAGE_LANE)},
             },
             LaneSettings(run_limit=config.run_limit, parallel=config.active_runs),
             config.active_runs,

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dbproxy.models import names
-from dbproxy.models.group import GroupModel
-from dbproxy.models.group_message import GroupMessageModel
-from dbproxy.models.message import MessageModel
+from dbproxy.models.unread import UnreadModel
 from dbproxy.models.user import UserModel
-from dbproxy.stores.cache import LARGEST, CacheCommand, CachePool
+from dbproxy.stores.cache import CacheCommand, CachePool
 
 IOS, ANDROID = 17, 18
 """ClientType of the protocol, as far as it has pushes."""
@@ -40,16 +38,12 @@ class DeviceModel:
         self,
         token: CachePool,
         users: UserModel,
-        groups: GroupModel,
-        messages: MessageModel,
-        group_messages: GroupMessageModel,
+        unread: UnreadModel,
         local_hour: Callable[[], int] = lambda: datetime.now().astimezone().hour,
     ) -> None:
         self._token = token
         self._users = users
-        self._groups = groups
-        self._messages = messages
-        self._group_messages = group_messages
+        self._unread = unread
         self._local_hour = local_hour
 
     def register(self, user_id: int, token: bytes, client_type: int) -> None:
@@ -81,13 +75,9 @@ class DeviceModel:
             del phones[user_id]
         if not phones:
             return {}
-        unread = self._messages.unread(list(phones))
-        group_unread = self._group_messages.unread(self._groups.groups_of(phones))
+        unread = self._unread.of(phones)
         return {
-            user_id: DeviceToken(
-                user_id, client_type, token, min(sum(unread[user_id].values()) + sum(group_unread[user_id].values()), LARGEST)
-            )
-            for user_id, (client_type, token) in phones.items()
+            user_id: DeviceToken(user_id, client_type, token, unread[user_id].total) for user_id, (client_type, token) in phones.items()
         }
 
     def _shielded(self, user_ids: list[int]) -> list[int]:

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from dbproxy.models import names
+from dbproxy.models.draft import Draft
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.history import (
     HISTORY_COLUMNS,
     MAX_BY_ID,
     MAX_LIST,
-    LastMessage,
     StoredMessage,
-    last_message_queries,
-    last_messages,
     read_history,
     union,
 )
+from dbproxy.models.last_ids import LastIds
 from dbproxy.models.lost_counters import LostCounters, has_jumped, looks_lost
-from dbproxy.models.message_store import Draft, MessageStore, Opened
+from dbproxy.models.message_store import MessageStore, Opened
 from dbproxy.models.session import GROUP, SessionModel
 from dbproxy.stores.cache import CacheCommand, CachePool, number
 from dbproxy.stores.mysql import DBConn, DBPool
@@ -44,7 +43,8 @@ class GroupMessageModel(MessageStore):
         lock_timeout: float,
         look_timeout: float,
     ) -> None:
-        super().__init__(master, unread, sessions, content_limit, lock_timeout, look_timeout)
+        last_ids = LastIds("groupId", names.group_message_table, "idx_groupId_msgId_status_created", by_status=False)
+        super().__init__(master, unread, sessions, last_ids, content_limit, lock_timeout, look_timeout)
         self._slave = slave
         self._members = members
         self._lost_counters = LostCounters(master, unread, members, lock_timeout)
@@ -79,13 +79,6 @@ class GroupMessageModel(MessageStore):
                 )
         return self._history([group_id for _, group_id, _ in wanted], queries)
 
-    def last(self, group_ids: Iterable[int]) -> dict[int, LastMessage]:
-        """The last visible message of each group that has one."""
-        queries = last_message_queries(set(group_ids), names.group_message_table, "groupId", "userId", "idx_groupId_status_created")
-        if not queries:
-            return {}
-        return last_messages(self._slave.read(lambda connection: connection.script(union(queries))))
-
     def _history(self, group_ids: Sequence[int], queries: Mapping[int, str]) -> list[list[StoredMessage]]:
         if not queries:
             return [[] for _ in group_ids]
@@ -96,21 +89,6 @@ class GroupMessageModel(MessageStore):
         return read_history(self._slave.read(lambda connection: connection.script(union(texts))), len(group_ids))
 
     # unread counters
-
-    def unread(self, groups_of: Mapping[int, Sequence[int]]) -> dict[int, dict[int, int]]:
-        """For each user and the groups they are in: how many messages of which group they have not read; only groups with some."""
-        group_ids = list(dict.fromkeys(group_id for groups in groups_of.values() for group_id in groups))
-        memberships = [(user_id, group_id) for user_id, groups in groups_of.items() for group_id in groups]
-        commands: list[CacheCommand] = [("HGET", names.group_count_key(group_id), names.COUNT_FIELD) for group_id in group_ids]
-        commands += [("HGET", names.user_group_count_key(*membership), names.COUNT_FIELD) for membership in memberships]
-        replies = self._unread.run(commands)
-        counts = {group_id: number(reply) for group_id, reply in zip(group_ids, replies[: len(group_ids)], strict=True)}
-        unread: dict[int, dict[int, int]] = {user_id: {} for user_id in groups_of}
-        for (user_id, group_id), copy in zip(memberships, replies[len(group_ids) :], strict=True):
-            difference = counts[group_id] - number(copy)
-            if difference > 0:
-                unread[user_id][group_id] = difference
-        return unread
 
     def clear_unread(self, memberships: Sequence[tuple[int, int]]) -> None:
         """For each (user id, group id): nothing of the group is unread for the user; a group without a counter leaves nothing."""
@@ -144,24 +122,15 @@ class GroupMessageModel(MessageStore):
             draft.conversation_id = draft.to_id
         group_ids = {draft.to_id for draft in drafts}
         keys = list(dict.fromkeys((draft.from_id, draft.to_id) for draft in drafts))
-        _, sessions, last = self._begin(connection, keys, group_ids, lambda key: GroupMembers.lock_name(key[1]), lock_names, now)
-        return Opened({int(group_id): int(msg_id) for group_id, msg_id in last}, frozenset(), sessions, lambda: None)
+        _, sessions, last_ids = self._begin(connection, keys, group_ids, lambda key: GroupMembers.lock_name(key[1]), lock_names, now)
+        return Opened(last_ids, frozenset(), sessions, lambda: None)
 
     def _conversation_of(self, draft: Draft) -> int:
         return draft.to_id
 
-    def _last_ids_query(self, conversation_ids: Iterable[int]) -> str:
-        """Largest msg_id by group; it reads one index entry each, however long the history is."""
-        tables: dict[str, list[str]] = {}
-        for group_id in conversation_ids:
-            tables.setdefault(names.group_message_table(group_id), []).append(str(group_id))
-        return " union all ".join(
-            f"(select groupId,max(msgId) from {table} where groupId in ({','.join(ids)}) group by groupId)"
-            for table, ids in sorted(tables.items())
-        )
-
     def _lock_query(self, conversation_ids: Iterable[int]) -> str:
-        return f"select id from IMGroup force index (primary) where id in ({','.join(map(str, sorted(conversation_ids)))}) order by id for update"
+        ids = ",".join(map(str, sorted(conversation_ids)))
+        return f"select id from IMGroup force index (primary) where id in ({ids}) order by id for update"
 
     def _table(self, conversation_id: int) -> str:
         return names.group_message_table(conversation_id)

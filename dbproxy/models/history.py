@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dbproxy.stores.mysql import Row
@@ -37,15 +37,6 @@ class StoredMessage(NamedTuple):
     content: bytes
 
 
-class LastMessage(NamedTuple):
-    """The last visible message of a conversation, for summaries."""
-
-    msg_id: int
-    msg_type: int
-    from_id: int
-    content: bytes
-
-
 def union(queries: Iterable[str]) -> list[str]:
     """Put queries together into as few statements as is sensible."""
     queries = list(queries)
@@ -62,34 +53,3 @@ def read_history(results: Iterable[Sequence[Row]], count: int) -> list[list[Stor
             if message.msg_type in MSG_TYPES:
                 lists[int(index)].append(message)
     return lists
-
-
-def last_message_queries(
-    conversation_ids: Iterable[int], table_of: Callable[[int], str], column: str, sender: str, index: str
-) -> list[str]:
-    """The statements whose rows ``last_messages`` takes: the last visible message of each conversation.
-
-    The innermost query finds a message by one step in ``index``, however long the history is; asking for many conversations like this
-    costs the server a quarter of what a union of as many queries costs.
-    """
-    tables: dict[str, list[str]] = {}
-    for conversation_id in conversation_ids:
-        tables.setdefault(table_of(conversation_id), []).append(str(conversation_id))
-    return union(
-        f"(select concat_ws('|',m.{column},m.msgId,m.type,m.{sender},m.content) from (select "
-        f"(select i.id from {table} i force index ({index}) where i.{column}=c.id and i.status=0 order by i.created desc,i.id desc limit 1)"
-        f" as id from ({' union all '.join(['select ' + ids[0] + ' as id', *('select ' + other for other in ids[1:])])}) c) l"
-        f" join {table} m on m.id=l.id)"
-        for table, ids in sorted(tables.items())
-    )
-
-
-def last_messages(results: Iterable[Sequence[Row]]) -> dict[int, LastMessage]:
-    """Turn the rows of ``last_message_queries`` into a dict by conversation. Unknown message types are left out."""
-    messages: dict[int, LastMessage] = {}
-    for rows in results:
-        for (text,) in rows:
-            conversation_id, msg_id, msg_type, from_id, *content = text.split(b"|", 4)
-            if int(msg_type) in MSG_TYPES:
-                messages[int(conversation_id)] = LastMessage(int(msg_id), int(msg_type), int(from_id), content[0] if content else b"")
-    return messages

@@ -5,25 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from dbproxy.models import names
+from dbproxy.models.draft import Draft
 from dbproxy.models.history import (
     HISTORY_COLUMNS,
     MAX_BY_ID,
     MAX_LIST,
-    LastMessage,
     StoredMessage,
-    last_message_queries,
-    last_messages,
     read_history,
     union,
 )
-from dbproxy.models.message_store import BeginAgainError, Draft, MessageStore, Opened
+from dbproxy.models.last_ids import LastIds
+from dbproxy.models.message_store import BeginAgainError, MessageStore, Opened
 from dbproxy.models.relation import Pair, RelationModel, pair_of
 from dbproxy.models.session import SINGLE, SessionKey, SessionModel
-from dbproxy.stores.cache import CacheCommand, CachePool, number, pairs
-from dbproxy.stores.mysql import DBConn, DBPool, Result, Row
-
-FIND_ATTEMPTS = 3
-"""How often a look-up begins anew because a remembered relate_id turned out to be wrong."""
+from dbproxy.stores.cache import CacheCommand, CachePool
+from dbproxy.stores.mysql import DBConn, DBPool, Row
 
 
 class MessageModel(MessageStore):
@@ -42,7 +38,8 @@ class MessageModel(MessageStore):
         lock_timeout: float,
         look_timeout: float,
     ) -> None:
-        super().__init__(master, unread, sessions, content_limit, lock_timeout, look_timeout)
+        last_ids = LastIds("relateId", names.message_table, "idx_relateId_status_msgId_created", by_status=True)
+        super().__init__(master, unread, sessions, last_ids, content_limit, lock_timeout, look_timeout)
         self._slave = slave
         self._relations = relations
 
@@ -80,54 +77,25 @@ class MessageModel(MessageStore):
 
         return self._history([(user_id, peer_id) for user_id, peer_id, _ in wanted], query)
 
-    def last(self, wanted: Iterable[Pair]) -> dict[Pair, LastMessage]:
-        """The last visible message of each pair of users that has one."""
-
-        def read(relations: dict[Pair, int], confirm: str) -> tuple[Sequence[Row], dict[Pair, LastMessage]]:
-            queries = last_message_queries(relations.values(), names.message_table, "relateId", "fromId", "idx_relateId_status_created")
-            rows, *results = self._slave.read(lambda connection: connection.script((confirm, *union(queries))))
-            by_relation = last_messages(results)
-            return rows, {pair: by_relation[relate_id] for pair, relate_id in relations.items() if relate_id in by_relation}
-
-        return self._with_relations(set(wanted), read, {})
-
     def _history(self, conversations: Sequence[SessionKey], query: Callable[[int, int], str | None]) -> list[list[StoredMessage]]:
         asked = [pair_of(*conversation) for conversation in conversations]
 
-        def read(relations: dict[Pair, int], confirm: str) -> tuple[Sequence[Row], list[list[StoredMessage]]]:
+        def read(relations: dict[Pair, int]) -> tuple[Sequence[Row], list[list[StoredMessage]]]:
+            if not relations:
+                return (), [[] for _ in asked]
             queries = {}
             for index, pair in enumerate(asked):
                 relate_id = relations.get(pair)
                 text = None if relate_id is None else query(relate_id, index)
                 if text is not None:
                     queries[index] = f"(select {HISTORY_COLUMNS.format(index=index, sender='fromId')} {text})"
+            confirm = RelationModel.confirm_query(relations.values())
             rows, *results = self._slave.read(lambda connection: connection.script((confirm, *union(queries.values()))))
             return rows, read_history(results, len(asked))
 
-        return self._with_relations(set(asked), read, [[] for _ in asked])
-
-    def _with_relations(
-        self, asked: set[Pair], read: Callable[[dict[Pair, int], str], tuple[Sequence[Row], Result]], nothing: Result
-    ) -> Result:
-        """Call ``read`` with the relations of the pairs and the query that confirms them, until they are confirmed."""
-        for _ in range(FIND_ATTEMPTS):
-            relations = self._relations.find(self._slave, asked)
-            if not relations:
-                return nothing
-            rows, result = read(relations, self._relations.confirm_query(relations.values()))
-            if self._relations.confirm(relations, rows):
-                return result
-        return nothing
+        return self._relations.confirmed(self._slave, asked, read)
 
     # unread counters
-
-    def unread(self, user_ids: Sequence[int]) -> dict[int, dict[int, int]]:
-        """For each user: how many messages of whom they have not read."""
-        replies = self._unread.run([("HGETALL", names.unread_key(user_id)) for user_id in user_ids])
-        return {
-            user_id: {number(peer): number(count) for peer, count in pairs(reply).items() if number(count) > 0}
-            for user_id, reply in zip(user_ids, replies, strict=True)
-        }
 
     def clear_unread(self, user_id: int, peer_id: int) -> None:
         """Forget what the user has not read from the peer."""
@@ -143,7 +111,7 @@ class MessageModel(MessageStore):
         if needed:
             raise BeginAgainError(needed)
         keys = list(dict.fromkeys(key for draft in drafts for key in ((draft.from_id, draft.to_id), (draft.to_id, draft.from_id))))
-        locked, sessions, last = self._begin(
+        locked, sessions, last_ids = self._begin(
             connection, keys, relations.values(), lambda key: RelationModel.lock_name(pair_of(*key)), lock_names, now
         )
         if not self._relations.confirm(relations, locked):
@@ -151,9 +119,6 @@ class MessageModel(MessageStore):
         created = self._relations.create(connection, new_pairs, now) if new_pairs else {}
         if created is None:
             raise BeginAgainError
-        last_ids: dict[int, int] = {}
-        for relate_id, msg_id in last:
-            last_ids[int(relate_id)] = max(last_ids.get(int(relate_id), 0), int(msg_id))
         relations |= created
         for draft in drafts:
             draft.conversation_id = relations[pair_of(draft.from_id, draft.to_id)]
@@ -161,16 +126,6 @@ class MessageModel(MessageStore):
 
     def _conversation_of(self, draft: Draft) -> Pair:
         return pair_of(draft.from_id, draft.to_id)
-
-    def _last_ids_query(self, conversation_ids: Iterable[int]) -> str:
-        """Largest msg_id by relation and status; grouped like this it reads one index entry each, however long the history is."""
-        tables: dict[str, list[str]] = {}
-        for relate_id in conversation_ids:
-            tables.setdefault(names.message_table(relate_id), []).append(str(relate_id))
-        return " union all ".join(
-            f"(select relateId,max(msgId) from {table} where relateId in ({','.join(ids)}) group by relateId,status)"
-            for table, ids in sorted(tables.items())
-        )
 
     def _lock_query(self, conversation_ids: Iterable[int]) -> str:
         return self._relations.confirm_query(conversation_ids, lock=True)

@@ -29,6 +29,8 @@ from dbproxy.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from dbproxy.models.draft import Draft
+from dbproxy.models.last_ids import LastIds
 from dbproxy.models.session import NOTHING_TO_TOUCH, SessionKey, SessionModel, SessionRows
 from dbproxy.stores.cache import CacheCommand, CachePool
 from dbproxy.stores.mysql import DBConn, DBPool, Row, SessionOfServer, died_at_once
@@ -40,30 +42,6 @@ ATTEMPTS = 5
 
 LOOK_PAUSE = 0.25
 """Seconds between two attempts to find out what became of a commit."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSound:
-    """A sound that lies on the file server: where, how many bytes, how many seconds."""
-
-    path: str
-    size: int
-    duration: int
-
-
-@dataclass(slots=True, eq=False)
-class Draft:
-    """A message to be stored. ``to_id`` is a user or a group; ``created`` is unix seconds; ``msg_id`` 0 means not stored (yet)."""
-
-    from_id: int
-    to_id: int
-    msg_type: int
-    created: int
-    content: bytes
-    sound: StoredSound | None = None
-    conversation_id: int = 0
-    """relate_id or group id."""
-    msg_id: int = 0
 
 
 class BeginAgainError(DbproxyError):
@@ -97,6 +75,7 @@ class MessageStore(ABC):
         master: DBPool,
         unread: CachePool,
         sessions: SessionModel,
+        last_ids: LastIds,
         content_limit: int,
         lock_timeout: float,
         look_timeout: float,
@@ -107,6 +86,7 @@ class MessageStore(ABC):
         self._master = master
         self._unread = unread
         self._sessions = sessions
+        self._last_ids = last_ids
         self._content_limit = content_limit
         self._lock_timeout = lock_timeout
         self._look_timeout = look_timeout
@@ -165,10 +145,6 @@ class MessageStore(ABC):
     @abstractmethod
     def _lock_query(self, conversation_ids: Iterable[int]) -> str:
         """The query that locks the rows of these conversations."""
-
-    @abstractmethod
-    def _last_ids_query(self, conversation_ids: Iterable[int]) -> str:
-        """The query for the largest msg_id of each conversation; several rows of one may come."""
 
     @abstractmethod
     def _table(self, conversation_id: int) -> str:
@@ -265,12 +241,16 @@ class MessageStore(ABC):
                         (draft.from_id, draft.to_id, draft.sound.path, draft.sound.size, draft.sound.duration, draft.created),
                     )
                     draft.content = b"%d" % connection.insert_id()
-            rows: dict[str, list[str]] = {}
+            by_table: dict[str, list[Draft]] = {}
             for draft in drafts:
-                rows.setdefault(self._table(draft.conversation_id), []).append(self._values(connection, draft))
-            statements += [self._insert(table, values) for table, values in sorted(rows.items())]
+                by_table.setdefault(self._table(draft.conversation_id), []).append(draft)
+            inserts_at = len(statements)
+            for table, of_table in by_table.items():
+                statements.append(self._insert(table, [self._values(connection, draft) for draft in of_table]))
             statements += self._extra_statements(drafts, now)
-            connection.commit_script(statements)
+            first_row_ids = connection.commit_script(statements)[inserts_at:]
+            for (table, of_table), first_row_id in zip(by_table.items(), first_row_ids, strict=False):
+                self._last_ids.stored(table, first_row_id, of_table)
             return opened.remember
 
     def _begin(
@@ -281,9 +261,10 @@ class MessageStore(ABC):
         lock_name_of: Callable[[SessionKey], str],
         lock_names: frozenset[str],
         now: int,
-    ) -> tuple[Sequence[Row], SessionRows, Sequence[Row]]:
+    ) -> tuple[Sequence[Row], SessionRows, dict[int, int]]:
         """Begin the transaction with one round trip: lock the conversations (there may be none yet), touch the sessions or find them, and
-        read the largest msg_ids. Returns the locked rows, what is left to do about the sessions, and the rows of msg_ids.
+        read the largest msg_ids; with a second one if other proxies are busy. Returns the locked rows, what is left to do about the
+        sessions, and conversation → largest msg_id.
 
         Raises:
             BeginAgainError: a session has to be added and the named lock for that is not held, or a remembered session has gone.
@@ -291,9 +272,10 @@ class MessageStore(ABC):
         """
         touch = self._sessions.touch_known(keys, self.session_type, now)
         script = ["begin", touch or SessionModel.find_query(keys, self.session_type)]
+        query = self._last_ids.query(conversation_ids)
         if conversation_ids:
             script[1:1] = [self._lock_query(conversation_ids)]
-            script.append(self._last_ids_query(conversation_ids))
+            script += query.statements
         results = connection.script(script)
         at = 2 if conversation_ids else 1
         if touch is None:
@@ -307,7 +289,10 @@ class MessageStore(ABC):
         else:
             self._sessions.forget(keys, self.session_type)
             raise BeginAgainError
-        return (results[1], sessions, results[3]) if conversation_ids else ((), sessions, ())
+        if not conversation_ids:
+            return (), sessions, {}
+        last_ids = self._last_ids.read(connection, query, results[3:])
+        return results[1], sessions, last_ids
 
     def _number(self, drafts: Sequence[Draft], opened: Opened) -> None:
         """Give the drafts their ids. We hold the locks of the conversations, so nobody else gives out ids for them now."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from dbproxy.errors import StoreUnavailableError
 from dbproxy.models.bounded_cache import BoundedCache
-from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.mysql import DBConn, DBPool, Result
 
 Pair = tuple[int, int]
 """(smaller user id, bigger user id)."""
 
 CACHED_RELATIONS = 100_000
+
+FIND_ATTEMPTS = 3
+"""How often a look-up begins anew because a remembered relate_id turned out to be wrong."""
 
 
 def pair_of(user_id: int, peer_id: int) -> Pair:
@@ -47,6 +51,27 @@ class RelationModel:
                 self._ids.put(pair, int(relate_id))
         return found
 
+    def confirmed(
+        self,
+        database: DBPool,
+        pairs: Iterable[Pair],
+        read: Callable[[dict[Pair, int]], tuple[Iterable[tuple[bytes, bytes, bytes]], Result]],
+    ) -> Result:
+        """Call ``read`` with the relations of those pairs that have one, until the rows (see ``confirm``) that it returns beside its result
+        confirm them. It reads with the same round trip as it asks for those rows.
+
+        Raises:
+            StoreUnavailableError: the relations keep changing.
+
+        """
+        asked = set(pairs)
+        for _ in range(FIND_ATTEMPTS):
+            relations = self.find(database, asked)
+            rows, result = read(relations)
+            if self.confirm(relations, rows):
+                return result
+        raise StoreUnavailableError("relations keep changing while they are used")
+
     @staticmethod
     def confirm_query(relate_ids: Iterable[int], *, lock: bool = False) -> str:
         """The query whose rows ``confirm`` takes. With ``lock`` it locks the rows: whoever holds them is alone with these
@@ -58,7 +83,7 @@ class RelationModel:
             f"{' for update' if lock else ''}"
         )
 
-    def confirm(self, relations: dict[Pair, int], rows: Sequence[tuple[bytes, bytes, bytes]]) -> bool:
+    def confirm(self, relations: dict[Pair, int], rows: Iterable[tuple[bytes, bytes, bytes]]) -> bool:
         """Whether the rows say the same as ``relations``; what they do not confirm is forgotten, so that ``find`` asks again."""
         confirmed = {(int(small), int(big)): int(relate_id) for relate_id, small, big in rows}
         wrong = [pair for pair, relate_id in relations.items() if confirmed.get(pair) != relate_id]

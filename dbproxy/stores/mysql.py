@@ -117,6 +117,7 @@ class DBConn(_Connection):
         )
         self.committing = False
         self.matched: list[int] = []
+        self.inserted: list[int] = []
         self.server_session: SessionOfServer = (0, "")
         """What ``end_session`` needs to find this connection on the server."""
         self._connect_timeout = config.db_connect_timeout
@@ -188,11 +189,15 @@ class DBConn(_Connection):
         except pymysql.err.Error:
             self.discard()
 
-    def commit_script(self, statements: Sequence[str]) -> None:
-        """Execute these statements and ``commit`` with one round trip; losing the connection now leaves the outcome unknown."""
+    def commit_script(self, statements: Sequence[str]) -> list[int]:
+        """Execute these statements and ``commit`` with one round trip; losing the connection now leaves the outcome unknown.
+
+        Returns for each statement the id of the first row that it has inserted, 0 for one that inserts nothing.
+        """
         self.committing = True
         self.script((*statements, "commit"))
         self.committing = False
+        return self.inserted[:-1]
 
     def end_session(self, session: SessionOfServer) -> None:
         """End another connection of ours on the server, if it is still there. Where it comes from is compared as well: a server that was
@@ -244,16 +249,19 @@ class DBConn(_Connection):
     def script(self, statements: Sequence[str]) -> list[Sequence[Row]]:
         """Execute several statements with one round trip; the rows of each, in order (empty for those that have none).
 
-        ``matched`` then holds for each how many rows an UPDATE has found, whether it changed them or not.
+        ``matched`` then holds for each how many rows an UPDATE has found, whether it changed them or not, and ``inserted`` the id of the
+        first row that an INSERT has made.
         When one fails, those behind it are not executed and its error is raised.
         """
         self._send(";".join(statements))
         results = [self._rows()]
         self.matched = [self._matched_rows()]
+        self.inserted = [self._inserted_id()]
         while self._result is not None and self._result.has_next:
             self.next_result()
             results.append(self._rows())
             self.matched.append(self._matched_rows())
+            self.inserted.append(self._inserted_id())
         return results
 
     def _send(self, statement: str) -> int:
@@ -269,6 +277,9 @@ class DBConn(_Connection):
         message = None if self._result is None else self._result.message
         found = _FIRST_NUMBER.search(message) if message else None
         return int(found[0]) if found else 0
+
+    def _inserted_id(self) -> int:
+        return 0 if self._result is None else int(self._result.insert_id or 0)
 
     def read_raw_packet(self) -> bytes:
         """Read the next packet of a result as it came; for RawResult.

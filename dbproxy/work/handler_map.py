@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
@@ -26,8 +26,7 @@ Answer = Message | FollowUp | None
 """What a handler says to one request: a reply, a reply that takes time, or nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a request waits: its lane, and the key whose requests keep their order."""
 
     lane: str

@@ -6,6 +6,7 @@ import time
 
 from dbproxy.testing import FileServer, InProcessProxy, Stack, seed
 from dbproxy.testing.requests import message
+from dbproxy.testing.waiting import eventually
 from dbproxy.wire.pb import base_define_pb2
 
 
@@ -66,6 +67,8 @@ def test_a_conversation_whose_row_is_locked_holds_up_no_other(dbproxy_proxy: InP
             with connection.cursor() as cursor:
                 cursor.execute("select id from IMRelationShip where id=1 for update")
             client.send(message(1, 2, "locked"), seq_num=900)
+            waits = "select count(*) as n from information_schema.innodb_trx where trx_state='LOCK WAIT'"
+            assert eventually(lambda: dbproxy_stack.rows(waits) == [{"n": 1}], True)
             started = time.monotonic()
             for peer in range(3, 12):
                 assert client.send_message(1, peer).msg_id == 2

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
 from dbproxy.config import load_config
 from dbproxy.models.device import ANDROID, IOS, DeviceModel
-from dbproxy.models.group import GroupModel
-from dbproxy.models.group_message import GroupMessageModel
-from dbproxy.models.message import MessageModel
+from dbproxy.models.unread import Unread, UnreadModel
 from dbproxy.models.user import UserModel
 from dbproxy.stores.cache import CacheManager
 from dbproxy.stores.mysql import DBManager
@@ -20,14 +18,11 @@ NIGHT = [22, 23, 0, 1, 2, 3, 4, 5, 6, 7]
 DAY = list(range(8, 22))
 
 
-class NoGroups:
-    """Stands in for the two group models: these users are in no group, and what is unread is not what is tested here."""
+class NothingUnread:
+    """Stands in for the counters: what is unread is not what is tested here."""
 
-    def groups_of(self, user_ids: object) -> dict[int, list[int]]:
-        return {user_id: [] for user_id in user_ids}  # type: ignore[attr-defined]
-
-    def unread(self, of: object) -> dict[int, dict[int, int]]:
-        return {user_id: {} for user_id in of}  # type: ignore[attr-defined]
+    def of(self, user_ids: Iterable[int]) -> dict[int, Unread]:
+        return {user_id: Unread({}, {}) for user_id in user_ids}
 
 
 @pytest.fixture
@@ -39,12 +34,9 @@ def tokens_at(dbproxy_stack: Stack) -> Iterator[Callable[[int], list[int]]]:
     databases.open()
     caches.open()
     hour = 0
-    nobody = NoGroups()
     users = UserModel(databases.master, databases.slave, caches.unread)
-    groups: GroupModel = nobody  # type: ignore[assignment]
-    messages: MessageModel = nobody  # type: ignore[assignment]
-    group_messages: GroupMessageModel = nobody  # type: ignore[assignment]
-    devices = DeviceModel(caches.token, users, groups, messages, group_messages, local_hour=lambda: hour)
+    unread: UnreadModel = NothingUnread()  # type: ignore[assignment]
+    devices = DeviceModel(caches.token, users, unread, local_hour=lambda: hour)
 
     def tokens(at: int) -> list[int]:
         nonlocal hour
