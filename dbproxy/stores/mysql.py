@@ -65,7 +65,7 @@ _MINIMUM_IDLE = 2
 _LONGEST_PACKET = 0xFFFFFF
 _FIRST_NUMBER = re.compile(rb"\d+")
 
-_QUOTED = re.compile(r"(value: |near |entry )'.*'( for | at |$)", re.DOTALL)
+_QUOTED = re.compile(r"(: |near |entry )'.*'( for | at |$)", re.DOTALL)
 """Where MySQL's error messages quote values or statements, and with them what people have written."""
 
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
