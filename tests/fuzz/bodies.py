@@ -6,6 +6,8 @@ groups that exist, so that many of the bodies come far into the handlers.
 
 from __future__ import annotations
 
+from typing import cast
+
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from hypothesis import strategies as st
 
@@ -89,7 +91,7 @@ def damaged(draw: st.DrawFn, whole: st.SearchStrategy[bytes]) -> bytes:
 
 def bodies(command: Command) -> st.SearchStrategy[bytes]:
     """Bodies for this command: most of them parse, some are damaged, some are any bytes."""
-    good = bodies_of(command.request.DESCRIPTOR)
+    good = bodies_of(cast("Descriptor", command.request.DESCRIPTOR))
     return st.one_of(good, good, good, damaged(good), st.binary(max_size=60))
 
 

@@ -57,8 +57,8 @@ class TlsRedis:
 @pytest.fixture(scope="module")
 def tls_redis(papers: Papers) -> Iterator[TlsRedis]:
     port = free_port()
-    options = ("--tls-port", str(port), "--tls-ca-cert-file", str(papers.trusted.certificate), "--tls-auth-clients", "no")
-    options += ("--tls-cert-file", str(papers.server.cert), "--tls-key-file", str(papers.server.key))
+    options = ["--tls-port", str(port), "--tls-ca-cert-file", str(papers.trusted.certificate), "--tls-auth-clients", "no"]
+    options += ["--tls-cert-file", str(papers.server.cert), "--tls-key-file", str(papers.server.key)]
     with PrivateRedis(options=options) as server:
         yield TlsRedis(server, port)
 
