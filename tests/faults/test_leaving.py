@@ -9,10 +9,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from dbproxy.testing import Client, ConnectionClosedError, ProxyProcess, Stack
+from dbproxy.testing import Client, ConnectionClosedError, ProxyProcess, Stack, seed
 from dbproxy.testing.client import Pdu
 from dbproxy.testing.requests import message
-from dbproxy.wire.pb import message_pb2
+from dbproxy.wire.pb import buddy_pb2, message_pb2
 
 CONNECTIONS = 150
 MESSAGES = 20
@@ -87,3 +87,22 @@ def test_a_second_signal_ends_it_at_once_also_while_a_backend_hangs(stack: Stack
         assert client.receive().is_stop_notice
         proxy.terminate()
         assert proxy.wait(5) == 128 + signal.SIGTERM
+
+
+def test_a_peer_that_does_not_read_does_not_keep_the_proxy_longer_than_its_grace(stack: Stack) -> None:
+    seed.users(stack, *(f"user{number}" for number in range(1, 300)))
+    request = buddy_pb2.IMAllUserReq(user_id=1, latest_update_time=0)
+    with (
+        ProxyProcess(stack, {"StopGrace": 1.5}) as proxy,
+        Client(proxy.host, proxy.port, receive_buffer=4096) as deaf,
+        proxy.client(notices=True) as other,
+    ):
+        for _ in range(300):
+            deaf.send(request)
+        assert other.send_message(1, 2).msg_id == 1
+        began = time.monotonic()
+        proxy.terminate()
+        assert other.receive().is_stop_notice
+        assert other.send_message(1, 2).msg_id == 2
+        assert proxy.wait(20) == 0
+        assert 1.5 <= time.monotonic() - began < 1.5 + 1

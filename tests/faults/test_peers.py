@@ -6,6 +6,7 @@ import contextlib
 import resource
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ import pytest
 
 from dbproxy.bench.usage import memory_bytes
 from dbproxy.log import REPEAT_LIMIT
-from dbproxy.testing import Client, ProxyProcess, Stack, seed
+from dbproxy.testing import Client, ConnectionClosedError, ProxyProcess, Stack, seed
 from dbproxy.testing.faulty_link import FaultyLink
 from dbproxy.testing.soak.leaks import holdings
 from dbproxy.testing.waiting import eventually
@@ -166,3 +167,42 @@ def test_a_peer_that_vanished_without_a_word_is_forgotten(stack: Stack) -> None:
         assert witness.login("user1").result_code == 0
         with Client("127.0.0.1", link.port) as again:
             assert again.login("user1").result_code == 0
+
+
+def test_unfinished_pdus_of_many_connections_together_are_bounded(stack: Stack) -> None:
+    """Each of them is allowed; all of them together are above four times the largest limit, so those that hold most have to go."""
+    keys = {"MaxPduLength": 1 << 20, "MaxWaitingBytes": 1 << 20, "MaxSendBuffer": 1 << 20, "MaxSendBufferHard": 1 << 20}
+    with ProxyProcess(stack, keys) as proxy, proxy.client() as small, ExitStack() as exits:
+        small.send_raw(HEADER.pack(1 << 20, 1, 0, 3, 0x7777, 1, 0))
+        hoarders = [exits.enter_context(proxy.client()) for _ in range(10)]
+        for hoarder in hoarders:
+            with contextlib.suppress(ConnectionClosedError):
+                hoarder.send_raw(HEADER.pack(1 << 20, 1, 0, 3, 0x7777, 1, 0) + bytes(900_000))
+        assert eventually(lambda: proxy.log().count("all connections together hold too much"), 6) == 6  # 4 x 900,000 fit into 4 MiB
+        assert sum(hoarder.closed_within(0.1) for hoarder in hoarders) == 6
+        small.send_raw(bytes((1 << 20) - HEADER.size))
+        assert small.login("user1").result_code == 0
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [HEARTBEAT_PDU, pack_pdu(3, 0x7777, 1, b""), pack_pdu(3, 0x0301, 1, b"\xff")],
+    ids=["heartbeats", "unknown commands", "broken bodies"],
+)
+def test_a_peer_that_floods_the_proxy_with_nonsense_neither_starves_the_others_nor_floods_the_log(stack: Stack, nonsense: bytes) -> None:
+    over = threading.Event()
+
+    def flood(client: Client) -> None:
+        while not over.is_set():
+            client.send_raw(nonsense * 5000)
+
+    with ProxyProcess(stack) as proxy, proxy.client() as witness, proxy.client() as pest:
+        thread = threading.Thread(target=flood, args=(pest,), daemon=True)
+        thread.start()
+        for number in range(1, 11):
+            assert witness.send_message(1, 2).msg_id == number
+            assert witness.user_info([1]).user_info_list[0].user_id == 1
+        over.set()
+        thread.join(30)
+        assert proxy.stop() == 0
+        assert len(proxy.log().splitlines()) < 10 * REPEAT_LIMIT

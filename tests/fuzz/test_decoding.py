@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from dbproxy.wire.commands import COMMANDS
 from dbproxy.wire.pdu import ImPdu
-from dbproxy.work.answering import parse_request
 from dbproxy.work.dispatcher import Dispatcher
 from dbproxy.work.handler_map import Handler, HandlerMap
+from dbproxy.work.parsing import parse_request
 from dbproxy.work.proxy_task import ProxyTask
 
 HANDLERS = {number: Handler(command, lambda requests: [None] * len(requests)) for number, command in COMMANDS.items()}
@@ -40,7 +40,7 @@ def test_no_body_makes_decoding_raise(command_id: int) -> None:
     @given(bodies(COMMANDS[command_id]))
     def decode(body: bytes) -> None:
         task = ProxyTask(HANDLERS[command_id], 1, "peer", 1, body, 0.0)
-        if parse_request(task):
+        if parse_request(task) is None:
             assert task.request is not None
             assert task.request.IsInitialized()
             parsed.append(body)
