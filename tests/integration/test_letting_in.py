@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 
 import pytest
 
 from dbproxy.log import REPEAT_LIMIT
-from dbproxy.testing import PrivateRedis, ProxyProcess, Stack, StartupError, seed
+from dbproxy.testing import Client, ConnectionClosedError, PrivateRedis, ProxyProcess, Stack, StartupError, seed
 from dbproxy.testing.waiting import eventually
 from dbproxy.wire.pb import login_pb2
 
@@ -26,13 +25,10 @@ def stack(dbproxy_stack: Stack) -> Stack:
 
 def may_enter(proxy: ProxyProcess, source: str) -> bool:
     """Whether a connection from this address is answered; False when it is closed before anything is said."""
-    with proxy.client() as template, ExitStack() as exits:
-        sock = exits.enter_context(socket.create_connection((proxy.host, proxy.port), timeout=10, source_address=(source, 0)))
-        template.socket.close()
-        template._socket = sock
+    with Client(proxy.host, proxy.port, source=source) as client:
         try:
-            return template.unread(1).user_id == 1
-        except ConnectionError:
+            return client.unread(1).user_id == 1
+        except ConnectionClosedError:
             return False
 
 
