@@ -117,4 +117,4 @@ def test_a_name_of_any_length_is_counted_and_takes_little_room(attempts: LoginAt
     assert attempts.is_locked(name)
     assert not attempts.is_locked(name + "y")
     (key,) = attempts._failures
-    assert len(key[0]) == 32
+    assert len(str(key)) < 200
