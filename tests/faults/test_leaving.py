@@ -17,6 +17,9 @@ from dbproxy.wire.pb import buddy_pb2, message_pb2
 CONNECTIONS = 150
 MESSAGES = 20
 
+MOMENT = 1.8
+"""Seconds that the end of the process may take on a busy machine, after the grace."""
+
 pytestmark = pytest.mark.watchdog(90)
 
 
@@ -73,7 +76,7 @@ def test_a_backend_that_hangs_does_not_keep_the_proxy_longer_than_its_grace(stac
         began = time.monotonic()
         proxy.terminate()
         assert proxy.wait(20) == 0
-        assert time.monotonic() - began < 1.5 + 1
+        assert time.monotonic() - began < 1.5 + MOMENT
         assert client.receive().is_stop_notice
         assert "requests stay unanswered" in proxy.log()
 
@@ -105,4 +108,4 @@ def test_a_peer_that_does_not_read_does_not_keep_the_proxy_longer_than_its_grace
         assert other.receive().is_stop_notice
         assert other.send_message(1, 2).msg_id == 2
         assert proxy.wait(20) == 0
-        assert 1.5 <= time.monotonic() - began < 1.5 + 1
+        assert 1.5 <= time.monotonic() - began < 1.5 + MOMENT

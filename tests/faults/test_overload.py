@@ -17,6 +17,7 @@ from dbproxy.testing import Client, ProxyProcess, Stack, seed
 from dbproxy.testing.faulty_link import FaultyLink
 from dbproxy.testing.requests import message
 from dbproxy.testing.waiting import eventually
+from dbproxy.wire.pb import buddy_pb2, message_pb2
 
 KEYS = {"ThreadNum": 4, "DBTimeout": 8, "DBLockTimeout": 4, "RequestTimeout": 30, "PeerTimeout": 60}
 
@@ -34,9 +35,10 @@ pytestmark = pytest.mark.watchdog(90)
 class Flood:
     """Writers that send everything that they have without waiting for answers, each in a thread; the replies are read by others."""
 
-    def __init__(self, clients: Sequence[Client], messages: int, length: int) -> None:
-        """Writer n (from 1) sends ``messages`` texts of ``length`` characters to n + 1."""
+    def __init__(self, clients: Sequence[Client], messages: int, length: int, *, look_ups: bool = False) -> None:
+        """Writer n (from 1) sends ``messages`` texts of ``length`` characters to n + 1; with ``look_ups`` every third is a look-up."""
         self.messages = messages
+        self._look_ups = look_ups
         self.answers: list[list[tuple[int, int]]] = [[] for _ in clients]
         self._clients = clients
         self._text = "x" * length
@@ -56,12 +58,16 @@ class Flood:
 
     def _send(self, number: int) -> None:
         for count in range(1, self.messages + 1):
-            self._clients[number].send(message(number + 1, number + 2, self._text), seq_num=count)
+            if self._look_ups and count % 3 == 0:
+                self._clients[number].send(buddy_pb2.IMUsersInfoReq(user_id=1, user_id_list=[1, 2]), seq_num=count)
+            else:
+                self._clients[number].send(message(number + 1, number + 2, self._text), seq_num=count)
 
     def _receive(self, number: int) -> None:
         for _ in range(self.messages):
             pdu = self._clients[number].receive(30)
-            self.answers[number].append((pdu.seq_num, pdu.message.msg_id))  # type: ignore[attr-defined]
+            answer = pdu.message
+            self.answers[number].append((pdu.seq_num, answer.msg_id if isinstance(answer, message_pb2.IMMsgData) else 0))
 
 
 @pytest.fixture
@@ -87,7 +93,7 @@ def test_a_frozen_database_fills_the_queue_and_no_more(stack: Stack) -> None:
     limit, length = 200, 500
     with ProxyProcess(stack, {**KEYS, "MaxWaitingRequests": limit}) as proxy, ExitStack() as exits:
         clients = [exits.enter_context(proxy.client(timeout=40)) for _ in range(5)]
-        flood = Flood(clients, 1000, length)
+        flood = Flood(clients, 1000, length, look_ups=True)
         memory = memory_bytes([proxy.pid])
         stack.mariadb.freeze()
         flood.start()
@@ -104,7 +110,7 @@ def test_a_frozen_database_fills_the_queue_and_no_more(stack: Stack) -> None:
     for answers in flood.answers:
         assert sorted(number for number, _ in answers) == list(range(1, flood.messages + 1))
     assert stored(stack) == sum(msg_id > 0 for answers in flood.answers for _, msg_id in answers)
-    assert max(count for count, _ in waits(log)) < limit + READ_SIZE // length
+    assert max(count for count, _ in waits(log)) < limit + 2 * READ_SIZE // length  # look-ups are shorter
     assert "reading resumed after" in log
     assert "Traceback" not in log
 
