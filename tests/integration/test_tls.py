@@ -81,9 +81,9 @@ def token(redis: TlsRedis, **tls: object) -> dict[str, object]:
     return {f"token_{key}": value for key, value in {"port": redis.port, **tls}.items()}
 
 
-def failure(stack: Stack, keys: Mapping[str, object]) -> str:
+def failure(stack: Stack, keys: Mapping[str, object], env: Mapping[str, str] | None = None) -> str:
     """What the proxy says when it does not start with these keys; never a password."""
-    proxy = ProxyProcess(stack, keys)
+    proxy = ProxyProcess(stack, keys, env=env)
     with pytest.raises(StartupError):
         proxy.start()
     assert proxy.returncode == 3
@@ -221,6 +221,28 @@ def test_redis_that_does_not_speak_tls_is_refused(stack: Stack, papers: Papers) 
     plain = TlsRedis(stack.redis_server, stack.redis_server.port)
     keys = token(plain, ssl_ca=papers.trusted.certificate, password="secret-words")
     assert "Redis instance token" in failure(stack, {**keys, "CacheTimeout": 1, "CacheConnectTimeout": 1})
+
+
+# whom we trust
+
+
+def test_without_an_authority_of_its_own_an_instance_trusts_those_of_the_system(
+    stack: Stack, mariadb: PrivateMariaDB, tls_redis: TlsRedis, papers: Papers
+) -> None:
+    system = {"SSL_CERT_FILE": str(papers.trusted.certificate)}
+    keys = {**slave(mariadb, "encrypted", ssl="on"), **token(tls_redis, ssl="on")}
+    with ProxyProcess(stack, keys, env=system) as proxy, proxy.client() as client:
+        assert client.departments().user_id == 1
+        assert client.set_device_token(1, "abcdef").user_id == 1
+        assert [info.token for info in client.device_tokens([1]).user_token_info] == ["abcdef"]
+
+
+def test_with_an_authority_of_its_own_an_instance_trusts_nobody_else(
+    stack: Stack, mariadb: PrivateMariaDB, tls_redis: TlsRedis, papers: Papers
+) -> None:
+    system = {"SSL_CERT_FILE": str(papers.trusted.certificate)}
+    for keys in (slave(mariadb, "encrypted", ssl_ca=papers.other.certificate), token(tls_redis, ssl_ca=papers.other.certificate)):
+        assert "CERTIFICATE_VERIFY_FAILED" in failure(stack, keys, system)
 
 
 # files
