@@ -44,6 +44,7 @@ from dbproxy.work.handler_map import HandlerMap
 from dbproxy.work.lanes import Lanes, LaneSettings
 from dbproxy.work.response_deque import ResponseDeque
 from dbproxy.work.thread_pool import ThreadPool
+from dbproxy.work.waiting_report import WaitingReport
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +54,14 @@ MOMENT_TO_MOVE = 0.5
 LEAVING_LOOK = 0.02
 """Seconds between two looks whether everything is answered, while leaving."""
 
+WAITING_LOOK = 1.0
+"""Seconds between two looks how long requests have waited for a worker."""
+
 OWN_DESCRIPTORS = 32
 """File descriptors beside those of connections: log, selector, doorbell, listeners, what the interpreter opens now and then."""
 
 LAST_JOIN = 1.0
-"""Seconds that the threads have to end once nothing is left to do."""
+"""Seconds that the threads have to end once nothing is left to do; less if StopGrace is over before that."""
 
 
 class Application:
@@ -140,7 +144,9 @@ class Application:
             on_pdus=lambda connection, pdus: dispatcher.dispatch(connection.uuid, connection.peer, pdus),
             drain=self._responses.drain,
             is_crowded=lambda: pool.crowded,
+            waiting=pool.waiting,
         )
+        self._reactor.call_every(WAITING_LOOK, WaitingReport(pool.waiting).look)
         self._reactor.add_loop_callback(self._leave_if_asked)
         pool.start()
         self._sync_center = SyncCenter(self._databases.master, self._caches.unread, members, config.sync_interval, config.db_lock_timeout)
@@ -249,16 +255,20 @@ class Application:
                 logger.error("StopGrace (%g s) is over: %d requests stay unanswered", self._config.stop_grace, outstanding)
             self._reactor.stop()
             return
-        done = not outstanding and self._responses.is_empty and self._started_server.flushed
+        # Where reading has been paused, requests that the peers have long sent are still to be read.
+        done = not outstanding and self._responses.is_empty and self._started_server.flushed and not self._started_server.is_paused
         if done and (age >= MOMENT_TO_MOVE or not len(self._started_server)):
             self._reactor.stop()
 
     def _release(self) -> None:
         """Stop the threads and close everything; whatever of it there is."""
+        deadline = time.monotonic() + LAST_JOIN
+        if self._leaving_since is not None:
+            deadline = min(deadline, self._leaving_since + self._config.stop_grace)
         if self._sync_center is not None:
-            self._sync_center.stop(LAST_JOIN)
+            self._sync_center.stop(max(0.0, deadline - time.monotonic()))
         if self._pool is not None:
-            self._pool.stop(LAST_JOIN)
+            self._pool.stop(max(0.0, deadline - time.monotonic()))
         if self._server is not None:
             self._server.close()
         self._reactor.close()

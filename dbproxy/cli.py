@@ -15,7 +15,7 @@ from typing import Protocol
 
 from dbproxy import __version__, log
 from dbproxy.config import Config, load_config, unknown_key_warnings
-from dbproxy.errors import ConfigError, StartupError
+from dbproxy.errors import ConfigError, DbproxyError, StartupError
 
 EXIT_OK = 0
 EXIT_UNEXPECTED = 1
@@ -81,7 +81,7 @@ def serve(config: Config, create: Callable[[Config], Service]) -> int:
         _fail(config, "cannot start: %s", error)
         return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_START
     except Exception as error:  # noqa: BLE001 - the last resort: what happened must be in the log
-        _fail(config, "unexpected error: %r", error, trace=True)
+        _fail(config, "unexpected error: %s", error, trace=True)
         return EXIT_UNEXPECTED
 
 
@@ -114,9 +114,11 @@ def _application(config: Config) -> Service:
 
 
 def _fail(config: Config, message: str, error: Exception, *, trace: bool = False) -> None:
-    _log.critical(message, error, exc_info=error if trace else None)
+    # What a foreign error says or shows may be a value of the configuration, and so a password.
+    shown = error if isinstance(error, DbproxyError) else type(error).__name__
+    _log.critical(message, shown, exc_info=error if trace else None)
     if config.log_file:  # who typed the command looks at the terminal first
-        print(f"db_proxy_server: {message % error}", file=sys.stderr)
+        print(f"db_proxy_server: {message % shown}", file=sys.stderr)
 
 
 def _install_signal_handlers(request_stop: Callable[[], None]) -> None:

@@ -12,10 +12,12 @@ import logging.handlers
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import TracebackType
 
-from dbproxy.errors import ConfigError
+from dbproxy.errors import ConfigError, DbproxyError
 
 REPEAT_LIMIT = 20
 """So many records with the same format string are written per ``REPEAT_WINDOW``; the rest is counted."""
@@ -28,7 +30,11 @@ _LONGEST_LINE = 16384
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 _ESCAPES |= {10: "\\n", 13: "\\r", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
+_OWN_WORDS = (DbproxyError, OSError, AttributeError, NameError, ImportError, RecursionError)
+"""Errors whose texts hold names from the source, or what the system says, and never a value that came from outside."""
+
 _Kind = tuple[str, int, str]
+_ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 def configure(level: str, file: str) -> None:
@@ -60,7 +66,9 @@ def configure(level: str, file: str) -> None:
 class LineFormatter(logging.Formatter):
     """Time with milliseconds, level, thread, message; always one line, so that nothing a peer sends can forge another one.
 
-    A traceback follows its message in the same line, ``" | "`` between its parts.
+    A traceback follows its message in the same line, ``" | "`` between its parts. It says where an error happened and of what type it
+    is. What the error itself says is kept only from types whose words come from the program: a ValueError or a KeyError of a defect may
+    well quote what somebody has written or a password, and neither has a place in a log.
     """
 
     default_msec_format = "%s.%03d"
@@ -72,6 +80,10 @@ class LineFormatter(logging.Formatter):
         """Return the line without a traceback."""
         return super().formatMessage(record).translate(_ESCAPES)
 
+    def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802 - as above
+        """Return the traceback of an error and of those it comes from, without the words that may be somebody else's."""
+        return "\n".join(_trace(ei[1], set()))
+
     def format(self, record: logging.LogRecord) -> str:
         """Return the whole line; what is too long loses its middle, as the end of a traceback says most."""
         text = super().format(record).replace("\n", " | ").translate(_ESCAPES)
@@ -79,6 +91,22 @@ class LineFormatter(logging.Formatter):
             half = _LONGEST_LINE // 2
             text = f"{text[:half]} ... {text[-half:]}"
         return text
+
+
+def _trace(error: BaseException | None, seen: set[int]) -> list[str]:
+    """The lines of a traceback, those of the cause first."""
+    if error is None or id(error) in seen:
+        return []
+    seen.add(id(error))
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    lines = _trace(cause, seen)
+    if lines:
+        lines.append("which led to:")
+    lines.append("Traceback (most recent call last):")
+    lines += [line.rstrip("\n") for line in traceback.format_tb(error.__traceback__)]
+    said = f": {error}" if isinstance(error, _OWN_WORDS) else " (what it says is left out)" if str(error) else ""
+    lines.append(f"{type(error).__name__}{said}")
+    return lines
 
 
 @dataclass(slots=True)

@@ -149,7 +149,8 @@ class ProxyConn:
     def _on_event(self, mask: int) -> None:
         if mask & _WRITE:
             self._flush()
-        if mask & _READ and not self.closed:
+        # Reading may have been paused since the selector looked: by another connection in this turn, or by our own backlog.
+        if mask & _READ & self._events and not self.closed:
             self._read()
 
     def _read(self) -> None:

@@ -35,8 +35,9 @@ class ProxyServer:
     """Listens on every address, keeps the connections by uuid and sends what the workers have answered.
 
     ``on_pdus`` gets what a connection has sent; ``drain`` gives the responses that the workers have posted; while ``is_crowded`` says
-    so, nothing is read from any connection. ``max_memory``: bytes that all connections together may hold, of unfinished PDUs and of what
-    their peers do not read; above it those that hold most are closed.
+    so, nothing is read from any connection. ``waiting`` is for the log: how many requests wait for a worker, and for how many seconds the
+    oldest has waited. ``max_memory``: bytes that all connections together may hold, of unfinished PDUs and of what their peers do not
+    read; above it those that hold most are closed.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class ProxyServer:
         on_pdus: Callable[[ProxyConn, list[ImPdu]], None],
         drain: Callable[[], Iterable[tuple[int, bytes | Closing]]],
         is_crowded: Callable[[], bool],
+        waiting: Callable[[], tuple[int, float]],
     ) -> None:
         self._reactor = reactor
         self._limits = limits
@@ -59,10 +61,11 @@ class ProxyServer:
         self._on_pdus = on_pdus
         self._drain = drain
         self._is_crowded = is_crowded
+        self._waiting = waiting
         self._listeners: list[Listener] = []
         self._connections: dict[int, ProxyConn] = {}
         self._last_uuid = 0
-        self._paused = False
+        self._paused_since: float | None = None
         reactor.add_loop_callback(self.send_response_pdu_list)
         reactor.add_loop_callback(self._mind_the_crowd)
         reactor.call_every(TICK, self._tick)
@@ -76,6 +79,11 @@ class ProxyServer:
     def flushed(self) -> bool:
         """Whether every connection has taken what was sent to it."""
         return all(connection.flushed for connection in self._connections.values())
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing is read at the moment, so that requests may be waiting in the sockets."""
+        return self._paused_since is not None
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -141,9 +149,9 @@ class ProxyServer:
             sock.close()
             return
         uuid = self._next_uuid()
-        connection = ProxyConn(uuid, sock, peer, self._reactor, self._limits, self._on_pdus, self._forget)
+        connection = ProxyConn(uuid, sock, peer, self._reactor, self._limits, self._receive, self._forget)
         self._connections[uuid] = connection
-        if self._paused:
+        if self.is_paused:
             connection.pause_reading(True)
         logger.info("connected [peer=%s uuid=%d]", peer, uuid)
 
@@ -165,13 +173,33 @@ class ProxyServer:
     def _forget(self, connection: ProxyConn) -> None:
         self._connections.pop(connection.uuid, None)
 
+    def _receive(self, connection: ProxyConn, pdus: list[ImPdu]) -> None:
+        """Hand on what a connection has sent. Whether that was one too many is asked at once, and not at the end of the turn: a thousand
+        connections that are all readable in this turn would bring a thousand times as much as there is room for.
+        """
+        self._on_pdus(connection, pdus)
+        self._mind_the_crowd()
+
     def _mind_the_crowd(self) -> None:
-        """Loop callback: pause or resume reading everywhere when the workers have too much to do, or no longer."""
+        """Also a loop callback: pause or resume reading everywhere when the workers have too much to do, or no longer."""
         crowded = self._is_crowded()
-        if crowded == self._paused:
+        if crowded == self.is_paused:
             return
-        self._paused = crowded
-        logger.warning("reading %s: the workers have %s to do", *(("paused", "too much") if crowded else ("resumed", "less")))
+        now = time.monotonic()
+        waiting, oldest = self._waiting()
+        if self._paused_since is None:
+            self._paused_since = now
+            logger.warning(
+                "reading paused (MaxWaitingRequests, MaxWaitingBytes): %d requests wait for a worker, the oldest for %.1f s",
+                waiting,
+                oldest,
+            )
+        else:
+            paused_for = now - self._paused_since
+            self._paused_since = None
+            logger.warning(
+                "reading resumed after %.1f s: %d requests wait for a worker, the oldest for %.1f s", paused_for, waiting, oldest
+            )
         for connection in tuple(self._connections.values()):
             connection.pause_reading(crowded)
 

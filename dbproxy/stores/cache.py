@@ -11,6 +11,8 @@ pipeline.
 from __future__ import annotations
 
 import logging
+import socket
+import ssl
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,11 +22,12 @@ from typing import Any
 import redis
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.backoff import NoBackoff
-from redis.connection import Connection, SSLConnection
+from redis.connection import Connection
 from redis.retry import Retry
 
 from dbproxy.config import CacheInstance, Config
 from dbproxy.errors import StartupError, StoreUnavailableError
+from dbproxy.stores.tls import tls_context, tls_keys
 
 logger = logging.getLogger(__name__)
 
@@ -45,21 +48,30 @@ def pack(commands: Sequence[CacheCommand]) -> bytes:
     return b"".join(parts)
 
 
+class TlsConnection(Connection):
+    """A connection that uses a context made once. redis-py's own would read all certificates of the system for every connection, and
+    trust them beside those that it is told to trust.
+    """
+
+    def __init__(self, context: ssl.SSLContext, **options: Any) -> None:  # noqa: ANN401 - what redis-py takes
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        self._context = context
+
+    def _connect(self) -> socket.socket:
+        sock: socket.socket = super()._connect()  # type: ignore[no-untyped-call]
+        try:
+            return self._context.wrap_socket(sock, server_hostname=self.host)
+        except OSError:
+            sock.close()
+            raise
+
+
 class CachePool:
     """The connections to one Redis instance and database number, up to ``maxconncnt``; who finds none waits, but not forever."""
 
     def __init__(self, instance: CacheInstance, config: Config) -> None:
         self.name = instance.name
         self._instance = instance
-        tls: dict[str, Any] = {}
-        if instance.tls is not None:
-            tls = {
-                "ssl_ca_certs": instance.tls.ca,
-                "ssl_certfile": instance.tls.cert,
-                "ssl_keyfile": instance.tls.key,
-                "ssl_cert_reqs": "required" if instance.tls.verify else "none",
-                "ssl_check_hostname": instance.tls.verify,
-            }
         self._options: dict[str, Any] = {
             "host": instance.host,
             "port": instance.port,
@@ -71,9 +83,8 @@ class CachePool:
             "socket_keepalive": True,
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
-            **tls,
         }
-        self._connection_class = Connection if instance.tls is None else SSLConnection
+        self._tls = None if instance.tls is None else tls_context(instance.name, instance.tls)
         self._timeout = config.cache_pool_timeout
         self._free = threading.BoundedSemaphore(instance.maxconncnt)
         self._idle: deque[Connection] = deque()  # the last one used is the next one taken; append and pop are atomic
@@ -91,7 +102,8 @@ class CachePool:
         try:
             self.run([("PING",)])
         except StoreUnavailableError as error:
-            keys = ", ".join(f"{self.name}_{key}" for key in ("host", "port", "db", "username", "password"))
+            ends = ("host", "port", "db", "username", "password", *tls_keys(self._instance.tls))
+            keys = ", ".join(f"{self.name}_{end}" for end in ends)
             raise StartupError(f"{error} (keys {keys})") from error
 
     def run(self, commands: Sequence[CacheCommand]) -> list[Any]:
@@ -126,6 +138,11 @@ class CachePool:
         while self._idle:
             self._idle.pop().disconnect()  # type: ignore[no-untyped-call]
 
+    def _new_connection(self) -> Connection:
+        if self._tls is None:
+            return Connection(**self._options)  # type: ignore[no-untyped-call]
+        return TlsConnection(self._tls, **self._options)
+
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
         """Take a connection that works for the length of the block; it is closed when anything goes wrong, because replies that nobody
@@ -137,7 +154,7 @@ class CachePool:
             try:
                 connection = self._idle.pop()
             except IndexError:
-                connection = self._connection_class(**self._options)
+                connection = self._new_connection()
             try:
                 _revive(connection)
                 yield connection

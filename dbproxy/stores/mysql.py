@@ -35,7 +35,7 @@ from pymysql.constants import CLIENT, CR, ER, SERVER_STATUS
 from pymysql.converters import encoders
 from pymysql.protocol import MysqlPacket
 
-from dbproxy.config import Config, DBInstance, TlsSettings
+from dbproxy.config import Config, DBInstance
 from dbproxy.errors import (
     DbproxyError,
     DeadlockError,
@@ -46,6 +46,7 @@ from dbproxy.errors import (
     StoreUnavailableError,
 )
 from dbproxy.stores.raw_result import RawResult
+from dbproxy.stores.tls import tls_context, tls_keys
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ _MINIMUM_IDLE = 2
 _LONGEST_PACKET = 0xFFFFFF
 _FIRST_NUMBER = re.compile(rb"\d+")
 
-_QUOTED = re.compile(r"(value: |near |entry )'.*'( for | at |$)", re.DOTALL)
+_QUOTED = re.compile(r"(: |near |entry )'.*'( for | at |$)", re.DOTALL)
 """Where MySQL's error messages quote values or statements, and with them what people have written."""
 
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
@@ -100,7 +101,7 @@ class DBConn(_Connection):
             host=instance.host,
             port=instance.port,
             user=instance.username,
-            password=instance.password,
+            password=instance.password.encode(),  # as the file has it; the driver would make Latin-1 of a text
             database=instance.dbname,
             charset="utf8mb4",
             use_unicode=False,
@@ -128,6 +129,8 @@ class DBConn(_Connection):
         _sock: socket.socket
         _result: Any
         server_status: int
+        server_capabilities: int
+        ssl: bool
 
         _next_seq_id: int
         _read_timeout: float
@@ -165,6 +168,14 @@ class DBConn(_Connection):
             raise CannotConnectError(*error.args) from error
         finally:
             self._read_timeout = self._statement_timeout
+
+    def _request_authentication(self) -> None:
+        """Log in, but never in plain text where TLS is wanted: older versions of the driver would, if somebody on the way (or the server)
+        says that the server has no TLS.
+        """
+        if self.ssl and not self.server_capabilities & CLIENT.SSL:
+            raise pymysql.err.OperationalError(CR.CR_SSL_CONNECTION_ERROR, "TLS is required but the server does not offer it")
+        super()._request_authentication()  # type: ignore[misc]
 
     def _find_session(self) -> SessionOfServer:
         """Ask the server how it knows this connection; it works without, so a server without space for temporary tables will do."""
@@ -336,7 +347,7 @@ class DBPool:
         self.name = instance.name
         self._instance = instance
         self._timeout = config.db_pool_timeout
-        tls = None if instance.tls is None else tls_context(instance.tls)
+        tls = None if instance.tls is None else tls_context(instance.name, instance.tls)
         self._free = threading.BoundedSemaphore(instance.maxconncnt)
         self._abandoned: deque[SessionOfServer] = deque(maxlen=_MOST_ABANDONED)
         self._pool = PooledDB(
@@ -367,7 +378,8 @@ class DBPool:
                 pooled.append(connection)
                 connection.dbapi_connection.revive()
         except pymysql.err.Error as error:
-            keys = ", ".join(f"{self.name}_{key}" for key in ("host", "port", "dbname", "username", "password"))
+            ends = ("host", "port", "dbname", "username", "password", *tls_keys(self._instance.tls))
+            keys = ", ".join(f"{self.name}_{end}" for end in ends)
             raise StartupError(f"{self}, database {self._instance.dbname}: {_text(error)} (keys {keys})") from error
         finally:
             for connection in pooled:
@@ -520,25 +532,6 @@ class DBManager:
         """Close all pools."""
         for pool in self.pools.values():
             pool.close()
-
-
-def tls_context(settings: TlsSettings) -> ssl.SSLContext:
-    """Return the context that all connections of an instance share; making one takes longer than a query.
-
-    Raises:
-        StartupError: a certificate file cannot be read.
-
-    """
-    try:
-        context = ssl.create_default_context(cafile=settings.ca or None)
-        if settings.cert:
-            context.load_cert_chain(settings.cert, settings.key or None)
-    except OSError as error:
-        raise StartupError(f"TLS files {settings.ca or ''} {settings.cert or ''}: {error}") from error
-    if not settings.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _text(error: pymysql.err.Error) -> str:

@@ -88,11 +88,20 @@ class Client(Requests):
 
     ``timeout`` in seconds is how long connecting, sending and waiting for a reply may take unless a call says otherwise. Heartbeats
     that arrive are counted in ``heartbeats``, stop notices kept in ``stop_notices``; :meth:`receive` returns neither, unless
-    ``notices=True`` asks for it. A small ``receive_buffer`` (bytes) makes a peer that reads slowly. The methods for single commands
-    come from :class:`~dbproxy.testing.requests.Requests`.
+    ``notices=True`` asks for it. A small ``receive_buffer`` (bytes) makes a peer that reads slowly; ``source`` is the address of ours
+    that it comes from. The methods for single commands come from :class:`~dbproxy.testing.requests.Requests`.
     """
 
-    def __init__(self, host: str, port: int, *, timeout: float = 10, notices: bool = False, receive_buffer: int | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        timeout: float = 10,
+        notices: bool = False,
+        receive_buffer: int | None = None,
+        source: str | None = None,
+    ) -> None:
         self.timeout = timeout
         self.heartbeats = 0
         self.stop_notices: list[Pdu] = []
@@ -106,6 +115,8 @@ class Client(Requests):
             if receive_buffer is not None:
                 # must happen before connecting; a small one makes a reader that is slow from the start
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            if source is not None:
+                self._socket.bind((source, 0))
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket.connect((host, port))
         except BaseException:

@@ -22,12 +22,18 @@ if TYPE_CHECKING:
     from dbproxy.app import Application
 
 
+def limited(descriptors: int) -> tuple[str, ...]:
+    """Return the ``launcher`` of a :class:`ProxyProcess` that may have so many file descriptors and cannot help it."""
+    return ("/bin/sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh")
+
+
 class ProxyProcess(ChildProcess):
     """A proxy as it runs in production: ``python -m dbproxy --config ...``, on a stack of stores, in a working directory of its own.
 
     ``overrides`` are keys of the configuration file that differ from :meth:`Stack.config`; without ``ListenPort`` it listens on a free
     port of 127.0.0.1. ``python_options`` go to the interpreter (``["-X", "dev"]``), ``arguments`` to the proxy, ``env`` into its
-    environment. ``directory`` is its working directory instead of a new one below the stack's.
+    environment. ``launcher`` are words in front of the interpreter, of a command that becomes it (``["nice"]``, or :func:`limited`).
+    ``directory`` is its working directory instead of a new one below the stack's.
     Not thread safe; any thread may call.
     """
 
@@ -42,6 +48,7 @@ class ProxyProcess(ChildProcess):
         python_options: Sequence[str] = (),
         arguments: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        launcher: Sequence[str] = (),
         directory: Path | None = None,
     ) -> None:
         self.directory = directory or stack.new_directory("proxy")
@@ -52,6 +59,7 @@ class ProxyProcess(ChildProcess):
         self._overrides = dict(overrides or {})
         self._python_options = tuple(python_options)
         self._arguments = tuple(arguments)
+        self._launcher = tuple(launcher)
         # its working directory is elsewhere, so a checkout that is not installed must be found by its path
         path = [str(Path(dbproxy.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._env = {"PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1", **(env or {})}
@@ -75,7 +83,8 @@ class ProxyProcess(ChildProcess):
         for attempt in range(4):
             self._port = self._port or free_port()
             self._stack.write_config(self.config_path, {**self._overrides, "ListenPort": self._port})
-            command = [sys.executable, *self._python_options, "-m", "dbproxy", "--config", self.config_path.name, *self._arguments]
+            interpreter = [*self._launcher, sys.executable, *self._python_options]
+            command = [*interpreter, "-m", "dbproxy", "--config", self.config_path.name, *self._arguments]
             before = len(self.log())
             self._spawn(command, self.directory, self._env)
             try:

@@ -6,10 +6,11 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from dbproxy.errors import StoreError, StoreUnavailableError
 from dbproxy.work.handler_map import Answer, FollowUp, Handler
+from dbproxy.work.parsing import Parser
 from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.response_deque import Response, ResponseDeque
 
@@ -17,24 +18,6 @@ logger = logging.getLogger(__name__)
 
 SLOW_ANSWER = 0.02
 """Seconds: answers of requests that are worked on one at a time do not wait for those behind them if these take longer."""
-
-
-def parse_request(task: ProxyTask) -> bool:
-    """Fill in ``task.request``; False (and a log line) when the body does not parse or lacks a required field. Any thread.
-
-    An unknown value of a required enum counts as lacking: protobuf puts it among the unknown fields.
-    """
-    try:
-        request = task.handler.command.request.FromString(task.body)
-    except DecodeError:
-        logger.warning("body does not parse: %s", task)
-        return False
-    if not request.IsInitialized():
-        lacking = request.FindInitializationErrors()  # type: ignore[attr-defined]
-        logger.warning("body lacks %s: %s", ", ".join(lacking), task)
-        return False
-    task.request = request
-    return True
 
 
 class Answering:
@@ -68,8 +51,9 @@ class Answering:
             return
         ready: list[ProxyTask] = []
         oldest = time.monotonic() - self._request_timeout
+        parser = Parser()
         for task in tasks:
-            if task.request is None and not parse_request(task):
+            if not parser.parse(task):
                 if handler.unreadable is not None:
                     self._reply(task, handler.unreadable(), responses)
             elif task.received_at < oldest:
@@ -77,6 +61,7 @@ class Answering:
                 self._refuse(task, responses)
             else:
                 ready.append(task)
+        parser.report()
         if not ready:
             return
         answered: list[Response] = []

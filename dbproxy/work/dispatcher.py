@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 from dbproxy.wire.commands import HEARTBEAT_COMMAND_ID
 from dbproxy.wire.pdu import ImPdu
-from dbproxy.work.answering import parse_request
 from dbproxy.work.handler_map import HandlerMap
+from dbproxy.work.parsing import Parser
 from dbproxy.work.proxy_task import ProxyTask
 
 logger = logging.getLogger(__name__)
@@ -23,21 +23,29 @@ class Dispatcher:
         self._submit = submit
 
     def dispatch(self, conn_uuid: int, peer: str, pdus: Sequence[ImPdu]) -> None:
-        """Hand the requests among these PDUs to the workers. Heartbeats are not answered; what nobody handles is logged."""
+        """Hand the requests among these PDUs to the workers. Heartbeats are not answered; what nobody handles is logged, with one line
+        for all of it.
+        """
         now = time.monotonic()
+        parser = Parser()
+        unknown: list[int] = []
         tasks: list[ProxyTask] = []
         for pdu in pdus:
             handler = self._handlers.get(pdu.command_id)
             if handler is None:
                 if pdu.command_id != HEARTBEAT_COMMAND_ID:
-                    logger.warning("unknown command 0x%04x ignored [peer=%s uuid=%d]", pdu.command_id, peer, conn_uuid)
+                    unknown.append(pdu.command_id)
                 continue
             task = ProxyTask(handler, conn_uuid, peer, pdu.seq_num, pdu.body, now)
             if handler.place is not None:
-                if not parse_request(task):
+                if not parser.parse(task):
                     continue
                 place = handler.place(task.request)
                 task.lane, task.order_key = place.lane, place.order_key
             tasks.append(task)
+        parser.report()
+        if unknown:
+            more = len(unknown) - 1
+            logger.warning("unknown command 0x%04x ignored (and %d more) [peer=%s uuid=%d]", unknown[0], more, peer, conn_uuid)
         if tasks:
             self._submit(tasks)

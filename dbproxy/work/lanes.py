@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from dbproxy.work.proxy_task import ProxyTask
 
@@ -101,9 +102,13 @@ class Lanes:
         return fresh < self._active_limit or any(lane.settings.slow for lane in self._ready)
 
     def oldest_waiting(self) -> float | None:
-        """Monotonic time at which the longest waiting request arrived; None when none waits. Looks only at the heads of the lanes."""
-        heads = [lane.entries[0] for lane in self._ready if lane.entries]
-        times = [entry.tasks[0].received_at if isinstance(entry, OrderedTasks) else entry.received_at for entry in heads]
+        """Monotonic time at which the longest waiting request arrived; None when none waits.
+
+        Ordered tasks are asked by their keys, because those that wait for a run of their own key stand in no lane.
+        """
+        times = [ordered.tasks[0].received_at for ordered in self._ordered.values() if ordered.tasks]
+        for lane in self._ready:
+            times += islice((entry.received_at for entry in lane.entries if not isinstance(entry, OrderedTasks)), 1)
         return min(times, default=None)
 
     def put(self, tasks: Iterable[ProxyTask]) -> None:

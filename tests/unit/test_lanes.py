@@ -139,3 +139,20 @@ def test_every_task_runs_once_and_those_of_a_key_one_after_the_other(arrivals: l
         order = [entry.conn_uuid for entry in started if entry.order_key == key]
         assert order == sorted(order)
     assert (waiting.waiting, waiting.waiting_bytes, waiting.outstanding) == (0, 0, 0)
+
+
+def test_the_oldest_is_found_wherever_it_waits() -> None:
+    def aged(number: int, lane: str, key: Hashable, received_at: float) -> ProxyTask:
+        made = task(number, lane, key)
+        made.received_at = received_at
+        return made
+
+    waiting = lanes(limit=1)
+    assert waiting.oldest_waiting() is None
+    waiting.put([aged(1, "a", "talk", 1.0), aged(2, "a", "talk", 2.0), aged(3, "a", "other", 3.0)])
+    assert waiting.oldest_waiting() == 1.0
+    run = waiting.take(0)
+    assert numbers(run) == [1]
+    assert waiting.oldest_waiting() == 2.0  # it waits behind the first of its conversation, and in no lane
+    waiting.put([aged(4, "a", None, 0.5)])  # behind the other conversation: work that took a second round
+    assert waiting.oldest_waiting() == 0.5

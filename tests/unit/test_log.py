@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dbproxy.errors import ConfigError
+from dbproxy.errors import ConfigError, StoreUnavailableError
 from dbproxy.log import LineFormatter, RepeatLimiter, configure
 
 
@@ -140,16 +140,43 @@ def test_control_characters_cannot_start_a_new_line() -> None:
     assert LineFormatter().format(record).endswith(r"name a\n2024 INFO\r\x1b[31m\u2028\x85b")
 
 
-def test_a_traceback_stays_in_the_line_of_its_message() -> None:
+def line_about(error: BaseException) -> str:
+    """The log's line about an error that is raised here."""
     try:
-        int("two\nlines\x1b")
-    except ValueError as error:
-        error.args = ("two\nlines",)
+        raise error
+    except type(error):
         record = logging.makeLogRecord({"msg": "failed", "exc_info": sys.exc_info()})
-    text = LineFormatter().format(record)
+    return LineFormatter().format(record)
+
+
+def test_a_traceback_stays_in_the_line_of_its_message() -> None:
+    text = line_about(StoreUnavailableError("two\nlines\x1b"))
     assert "failed | Traceback (most recent call last): | " in text
-    assert text.endswith("ValueError: two | lines")
+    assert "test_log.py" in text
+    assert text.endswith("StoreUnavailableError: two | lines\\x1b")
     assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("topsecret"), KeyError("topsecret"), UnicodeEncodeError("latin-1", "topsecret", 0, 1, "x"), TypeError("topsecret")]
+)
+def test_what_a_foreign_error_says_is_not_in_a_traceback_as_it_may_quote_anything(error: Exception) -> None:
+    text = line_about(error)
+    assert "topsecret" not in text
+    assert text.endswith(f"{type(error).__name__} (what it says is left out)")
+
+
+def test_a_traceback_tells_the_causes_too_and_nothing_of_what_they_say() -> None:
+    cause = KeyError("topsecret")
+    cause.__cause__ = cause_of_all = ConnectionResetError(104, "Connection reset by peer")
+    cause_of_all.__context__ = cause  # a circle, which must not be followed for ever
+    error = AttributeError("'NoneType' object has no attribute 'x'")
+    error.__cause__ = cause
+    text = line_about(error)
+    assert "topsecret" not in text
+    order = [text.index(name) for name in ("ConnectionResetError: [Errno 104]", "KeyError (what", "AttributeError: 'NoneType' object")]
+    assert order == sorted(order)
+    assert text.count("which led to:") == 2
 
 
 def test_a_huge_line_loses_its_middle() -> None:

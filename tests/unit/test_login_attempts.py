@@ -109,3 +109,12 @@ def test_a_name_with_nothing_left_to_remember_takes_no_room(attempts: LoginAttem
     clock.now += WINDOW + 1
     assert not attempts.is_locked("alice")
     assert attempts._failures == {}
+
+
+def test_a_name_of_any_length_is_counted_and_takes_little_room(attempts: LoginAttempts) -> None:
+    name = "x" * 1_000_000
+    fail(attempts, name, 11)
+    assert attempts.is_locked(name)
+    assert not attempts.is_locked(name + "y")
+    (key,) = attempts._failures
+    assert len(str(key)) < 200

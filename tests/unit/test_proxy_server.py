@@ -38,6 +38,7 @@ class House:
             on_pdus=self._receive,
             drain=self.responses.drain,
             is_crowded=lambda: self.crowded,
+            waiting=lambda: (len(self.received), 7.0),
         )
         self.server.listen(["127.0.0.1"], 0)
 
@@ -191,6 +192,41 @@ def test_reading_pauses_for_everybody_while_the_workers_are_crowded_also_for_who
     turn_until(house, lambda: len(house.received) == 2)
 
 
+def test_what_all_connections_send_in_one_turn_is_not_read_when_the_first_has_made_a_crowd(houses: Houses) -> None:
+    house = houses()
+    peers = [house.connect() for _ in range(20)]
+
+    def one_is_a_crowd(connection: ProxyConn, pdus: list[ImPdu]) -> None:
+        house.received += [(connection.uuid, pdu) for pdu in pdus]
+        house.crowded = True
+
+    house.server._on_pdus = one_is_a_crowd
+    for peer in peers:
+        peer.sendall(pack_pdu(3, 0x0301, 1, b""))
+    house.turns(10)
+    assert len(house.received) == 1
+    for count in range(2, 21):
+        house.crowded = False
+        turn_until(house, lambda count=count: len(house.received) == count)  # type: ignore[misc]
+
+
+def test_the_log_says_when_reading_pauses_and_resumes_and_how_long_the_oldest_has_waited(
+    houses: Houses, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("WARNING", "dbproxy")
+    house = houses()
+    house.received = [(1, ImPdu(3, 0x0301, 1, b""))] * 5
+    house.crowded = True
+    house.turns()
+    assert house.server.is_paused
+    house.crowded = False
+    house.turns()
+    assert not house.server.is_paused
+    paused, resumed = caplog.messages
+    assert paused.startswith("reading paused (MaxWaitingRequests, MaxWaitingBytes): 5 requests wait for a worker, the oldest for 7.0 s")
+    assert resumed == "reading resumed after 0.0 s: 5 requests wait for a worker, the oldest for 7.0 s"
+
+
 def test_leaving_tells_everybody_once_and_lets_nobody_in(houses: Houses) -> None:
     house = houses()
     peers = [house.connect(), house.connect()]
@@ -216,6 +252,7 @@ def test_all_addresses_get_the_same_port_and_a_taken_one_is_named() -> None:
             on_pdus=lambda *_: None,
             drain=lambda: (),
             is_crowded=lambda: False,
+            waiting=lambda: (0, 0.0),
         )
 
     one, other = server(), server()

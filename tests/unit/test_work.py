@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
 from google.protobuf.message import Message
 
 from dbproxy.errors import StatementError, StoreUnavailableError
-from dbproxy.wire.commands import MSG_DATA, USER_INFO, VALIDATE, Command
+from dbproxy.wire.commands import HEARTBEAT_COMMAND_ID, MSG_DATA, USER_INFO, VALIDATE, Command
 from dbproxy.wire.pb import base_define_pb2, buddy_pb2, message_pb2, server_pb2
-from dbproxy.wire.pdu import HEADER_LENGTH
+from dbproxy.wire.pdu import HEADER_LENGTH, ImPdu
 from dbproxy.work.answering import Answering
-from dbproxy.work.handler_map import Answer, FollowUp, Handler
+from dbproxy.work.dispatcher import Dispatcher
+from dbproxy.work.handler_map import Answer, FollowUp, Handler, HandlerMap
 from dbproxy.work.lanes import Lanes, LaneSettings
 from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.response_deque import ResponseDeque
@@ -81,6 +83,24 @@ def test_a_body_that_does_not_parse_gets_silence_and_spoils_nobody() -> None:
     handler = Handler(USER_INFO, echo)
     bad = ProxyTask(handler, 2, "peer", 2, b"\xff\xff", time.monotonic())
     assert set(desk.run([user_task(1, handler), bad, user_task(3, handler)])) == {1, 3}
+
+
+def test_bodies_that_cannot_be_used_are_logged_together(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk()
+    handler = Handler(USER_INFO, echo)
+    bodies = [b"\xff\xff", b"", b"\x08\x01", b"\xff"]
+    desk.run([ProxyTask(handler, uuid, "peer", uuid, body, time.monotonic()) for uuid, body in enumerate(bodies)])
+    (line,) = caplog.messages
+    assert line.startswith("body does not parse: CID_BUDDY_LIST_USER_INFO_REQUEST [peer=peer uuid=0 seq=0] (and 2 more")
+
+
+def test_pdus_of_unknown_commands_are_logged_together_and_heartbeats_not_at_all(caplog: pytest.LogCaptureFixture) -> None:
+    submitted: list[ProxyTask] = []
+    dispatcher = Dispatcher(HandlerMap([Handler(USER_INFO, echo)]), submitted.extend)
+    commands = [0x7777, HEARTBEAT_COMMAND_ID, USER_INFO.command_id, 0x7778, 0x7777]
+    dispatcher.dispatch(5, "peer", [ImPdu(3, command_id, 1, b"") for command_id in commands])
+    assert len(submitted) == 1
+    assert caplog.messages == ["unknown command 0x7777 ignored (and 2 more) [peer=peer uuid=5]"]
 
 
 def test_an_unreadable_login_is_answered() -> None:

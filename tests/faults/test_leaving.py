@@ -1,0 +1,111 @@
+"""Leaving when it is hard: under load with many connections, more waiting than is read, and while a backend hangs."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from dbproxy.testing import Client, ConnectionClosedError, ProxyProcess, Stack, seed
+from dbproxy.testing.client import Pdu
+from dbproxy.testing.requests import message
+from dbproxy.wire.pb import buddy_pb2, message_pb2
+
+CONNECTIONS = 150
+MESSAGES = 20
+
+MOMENT = 1.8
+"""Seconds that the end of the process may take on a busy machine, after the grace."""
+
+pytestmark = pytest.mark.watchdog(90)
+
+
+@pytest.fixture
+def stack(dbproxy_stack: Stack) -> Iterator[Stack]:
+    dbproxy_stack.reset()
+    yield dbproxy_stack
+    dbproxy_stack.reset()
+
+
+def everything(client: Client) -> list[Pdu]:
+    """What comes until the proxy closes the connection."""
+    came = []
+    try:
+        while True:
+            came.append(client.receive(20))
+    except ConnectionClosedError:
+        return came
+
+
+@pytest.mark.parametrize("limit", [20_000, 100], ids=["all of it read", "reading paused"])
+def test_all_that_was_sent_before_is_answered_on_every_connection(stack: Stack, limit: int) -> None:
+    keys = {"StopGrace": 30, "MaxWaitingRequests": limit}
+    with ProxyProcess(stack, keys) as proxy, ExitStack() as exits:
+        clients = [exits.enter_context(proxy.client(notices=True)) for _ in range(CONNECTIONS)]
+        for number, client in enumerate(clients, start=1):
+            for count in range(1, MESSAGES + 1):
+                client.send(message(number, 1000 + number), seq_num=count)
+        proxy.terminate()
+        received = [[pdu for pdu in everything(client) if not pdu.is_heartbeat] for client in clients]
+        assert proxy.wait(30) == 0
+        log = proxy.log()
+    for pdus in received:
+        assert sum(pdu.is_stop_notice for pdu in pdus) == 1
+        replies = [pdu for pdu in pdus if not pdu.is_stop_notice]
+        assert sorted(pdu.seq_num for pdu in replies) == list(range(1, MESSAGES + 1))
+        assert all(pdu.message.msg_id for pdu in replies)  # type: ignore[attr-defined]
+    assert f"leaving: {CONNECTIONS} connections" in log or f"leaving: {CONNECTIONS + 1} connections" in log
+    assert ("reading paused" in log) == (limit < 20_000)
+    tables = " union all ".join(f"select count(*) as n from IMMessage_{shard}" for shard in range(8))
+    assert sum(int(str(row["n"])) for row in stack.rows(tables)) == CONNECTIONS * MESSAGES
+
+
+@pytest.mark.parametrize("backend", ["mysql", "redis"])
+def test_a_backend_that_hangs_does_not_keep_the_proxy_longer_than_its_grace(stack: Stack, backend: str) -> None:
+    server = {"mysql": stack.mariadb, "redis": stack.redis_server}[backend]
+    with ProxyProcess(stack, {"StopGrace": 1.5, "SyncInterval": 0.2}) as proxy, proxy.client(notices=True) as client:
+        client.send(message(1, 2))
+        assert client.receive().message.msg_id == 1  # type: ignore[attr-defined]
+        server.freeze()
+        client.send(message(1, 2))
+        client.send(message_pb2.IMUnreadMsgCntReq(user_id=1))
+        assert client.silent(0.3)
+        began = time.monotonic()
+        proxy.terminate()
+        assert proxy.wait(20) == 0
+        assert time.monotonic() - began < 1.5 + MOMENT
+        assert client.receive().is_stop_notice
+        assert "requests stay unanswered" in proxy.log()
+
+
+def test_a_second_signal_ends_it_at_once_also_while_a_backend_hangs(stack: Stack) -> None:
+    with ProxyProcess(stack, {"StopGrace": 60}) as proxy, proxy.client(notices=True) as client:
+        stack.mariadb.freeze()
+        client.send(message(1, 2))
+        assert client.silent(0.2)
+        proxy.terminate()
+        assert client.receive().is_stop_notice
+        proxy.terminate()
+        assert proxy.wait(5) == 128 + signal.SIGTERM
+
+
+def test_a_peer_that_does_not_read_does_not_keep_the_proxy_longer_than_its_grace(stack: Stack) -> None:
+    seed.users(stack, *(f"user{number}" for number in range(1, 300)))
+    request = buddy_pb2.IMAllUserReq(user_id=1, latest_update_time=0)
+    with (
+        ProxyProcess(stack, {"StopGrace": 1.5}) as proxy,
+        Client(proxy.host, proxy.port, receive_buffer=4096) as deaf,
+        proxy.client(notices=True) as other,
+    ):
+        for _ in range(300):
+            deaf.send(request)
+        assert other.send_message(1, 2).msg_id == 1
+        began = time.monotonic()
+        proxy.terminate()
+        assert other.receive().is_stop_notice
+        assert other.send_message(1, 2).msg_id == 2
+        assert proxy.wait(20) == 0
+        assert 1.5 <= time.monotonic() - began < 1.5 + MOMENT
