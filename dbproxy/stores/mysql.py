@@ -33,7 +33,6 @@ import pymysql
 from dbutils.pooled_db import PooledDB
 from pymysql.constants import CLIENT, CR, ER, SERVER_STATUS
 from pymysql.converters import encoders
-from pymysql.protocol import MysqlPacket
 
 from dbproxy.config import Config, DBInstance
 from dbproxy.errors import (
@@ -45,7 +44,8 @@ from dbproxy.errors import (
     StatementError,
     StoreUnavailableError,
 )
-from dbproxy.stores.raw_result import RawResult
+from dbproxy.stores.kernel_timeouts import set_kernel_timeouts
+from dbproxy.stores.raw_result import RawInput, RawResult
 from dbproxy.stores.tls import tls_context, tls_keys
 
 logger = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ _SERVER_GOES_AWAY = {ER.SERVER_SHUTDOWN, ER.CON_COUNT_ERROR, 1927, 3024, 1969}  
 ER_NET_PACKET_TOO_LARGE = 1153
 _MINIMUM_IDLE = 2
 _LONGEST_PACKET = 0xFFFFFF
+_RECEIVE_SIZE = 64 * 1024
 _FIRST_NUMBER = re.compile(rb"\d+")
 
 _QUOTED = re.compile(r"(: |near |entry )'.*'( for | at |$)", re.DOTALL)
@@ -121,6 +122,8 @@ class DBConn(_Connection):
         self.inserted: list[int] = []
         self.server_session: SessionOfServer = (0, "")
         """What ``end_session`` needs to find this connection on the server."""
+        self._input = RawInput(self._receive)
+        self._kernel_keeps_time = False
         self._connect_timeout = config.db_connect_timeout
         self._statement_timeout = config.db_timeout
         self._longest_statement = _LONGEST_PACKET
@@ -136,7 +139,6 @@ class DBConn(_Connection):
         _read_timeout: float
         encoding: str
 
-        def _read_bytes(self, num_bytes: int) -> bytes: ...
         def insert_id(self) -> int: ...  # noqa: D102
         def thread_id(self) -> int: ...  # noqa: D102
         def _force_close(self) -> None: ...
@@ -155,6 +157,8 @@ class DBConn(_Connection):
             if not poll.poll(0):
                 return
             self.discard()
+        self._input.clear()
+        self._kernel_keeps_time = False
         self._read_timeout = self._connect_timeout  # a server that accepts and then says nothing must not take longer
         try:
             self.connect()
@@ -163,6 +167,9 @@ class DBConn(_Connection):
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(self._statement_timeout * 1000))
             self._longest_statement = int(self.select("select @@max_allowed_packet")[0][0])
             self.server_session = self._find_session()
+            if not self.ssl:
+                set_kernel_timeouts(self._sock, self._statement_timeout)
+                self._kernel_keeps_time = True
         except pymysql.err.Error as error:
             self.discard()
             raise CannotConnectError(*error.args) from error
@@ -292,36 +299,44 @@ class DBConn(_Connection):
     def _inserted_id(self) -> int:
         return 0 if self._result is None else int(self._result.insert_id or 0)
 
-    def read_raw_packet(self) -> bytes:
-        """Read the next packet of a result as it came; for RawResult.
-
-        Raises:
-            pymysql.err.Error: what the server says instead, or the connection is lost.
-
-        """
-        data = b""
-        length = _LONGEST_PACKET
-        while length == _LONGEST_PACKET:
-            header = self._read_bytes(4)
-            if header[3] != self._next_seq_id:
-                self._force_close()
-                raise pymysql.err.OperationalError(CR.CR_SERVER_LOST, "packets out of order")
-            self._next_seq_id = (header[3] + 1) & 0xFF
-            length = header[0] | header[1] << 8 | header[2] << 16
-            part = self._read_bytes(length)
-            data = data + part if data else part
-        if data[:1] == b"\xff":
-            MysqlPacket(data, self.encoding).raise_for_error()
-        return data
-
     def _read_query_result(self, unbuffered: bool = False) -> int:
         self._result = None
-        result = RawResult(self)
-        result.read()
-        self._result = result
+        self._input.sequence = self._next_seq_id
+        result = self._result = RawResult(self._input, self.encoding)
+        self._next_seq_id = self._input.sequence
         if result.server_status is not None:
             self.server_status = result.server_status
-        return int(result.affected_rows or 0)
+        return result.affected_rows
+
+    def _read_bytes(self, num_bytes: int) -> bytes:
+        return self._input.take(num_bytes)
+
+    def _receive(self) -> bytes:
+        """Wait for more input.
+
+        Raises:
+            pymysql.err.OperationalError: nothing came in time, or the connection is lost; it is closed then.
+
+        """
+        try:
+            if not self._kernel_keeps_time and self._sock.gettimeout() != self._read_timeout:
+                self._sock.settimeout(self._read_timeout)
+            data = self._sock.recv(_RECEIVE_SIZE)
+        except OSError as error:
+            self._force_close()
+            reason = "it did not answer in time" if isinstance(error, (TimeoutError, BlockingIOError)) else str(error)
+            raise pymysql.err.OperationalError(CR.CR_SERVER_LOST, f"Lost connection to MySQL server during query ({reason})") from error
+        if not data:
+            self._force_close()
+            raise pymysql.err.OperationalError(CR.CR_SERVER_LOST, "Lost connection to MySQL server during query")
+        return data
+
+    def _write_bytes(self, data: bytes) -> None:
+        try:
+            self._sock.sendall(data)
+        except OSError as error:
+            self._force_close()
+            raise pymysql.err.OperationalError(CR.CR_SERVER_GONE_ERROR, f"MySQL server has gone away ({error!r})") from error
 
     def _rows(self) -> Sequence[Row]:
         return cast("Sequence[Row]", (self._result.rows if self._result is not None else None) or ())

@@ -1,69 +1,181 @@
-"""Reading the rows of a MySQL result as bytes. A connection belongs to one thread at a time, and so does its result.
+"""Reading what a MySQL server answers, rows as bytes. A connection belongs to one thread at a time, and so do its input and its result.
 
-PyMySQL makes an object of every packet, describes every column and asks for every field which encoding and which converter it has. We
-want bytes and nothing else, so the descriptions are skipped and the rows are cut directly: reading a row costs about a third, which
-matters because long lists are mostly rows.
+PyMySQL reads each packet with two calls, makes an object of it, describes every column and asks for every field which encoding and which
+converter it has. We want bytes and nothing else, so descriptions are skipped and rows are cut out of what has arrived: reading a row costs
+a fifth, which matters because long lists are mostly rows.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from pymysql.connections import MySQLResult
-
-if TYPE_CHECKING:
-    from dbproxy.stores.mysql import DBConn
+from pymysql.constants import CR
+from pymysql.err import OperationalError
+from pymysql.protocol import MysqlPacket
 
 MORE_RESULTS = 0x0008
 """Status flag of the server: another result of the same script follows."""
 
-_EOF, _NULL, _TWO_BYTES, _THREE_BYTES, _EIGHT_BYTES = 0xFE, 0xFB, 0xFC, 0xFD, 0xFE
+_OK, _NULL, _TWO_BYTES, _THREE_BYTES, _EIGHT_BYTES, _EOF, _ERROR = 0x00, 0xFB, 0xFC, 0xFD, 0xFE, 0xFE, 0xFF
+_SIZES = {_TWO_BYTES: 2, _THREE_BYTES: 3, _EIGHT_BYTES: 8}
 _LONGEST_EOF = 9
+_HEADER = 4
+_LONGEST_PACKET = 0xFFFFFF
 
 
-class RawResult(MySQLResult):
-    """The result of one statement; ``rows`` are tuples of bytes, or None for NULL."""
+class RawInput:
+    """What has arrived on a connection and is not read yet: ``data`` from ``position`` on. ``receive`` waits for more."""
 
-    connection: DBConn
-    field_count: int
+    __slots__ = ("_receive", "data", "position", "sequence")
 
-    def _get_descriptions(self) -> None:
-        for _ in range(self.field_count + 1):  # one packet per column, and the end
-            self.connection.read_raw_packet()
+    def __init__(self, receive: Callable[[], bytes]) -> None:
+        self._receive = receive
+        self.data = b""
+        self.position = 0
+        self.sequence = 0
+        """Number of the next packet."""
 
-    def _read_rowdata_packet(self) -> None:
-        read = self.connection.read_raw_packet
-        rows: list[tuple[Any, ...]] = []
-        single = self.field_count == 1
+    def clear(self) -> None:
+        """Forget everything: the connection is a new one."""
+        self.data = b""
+        self.position = 0
+
+    def need(self, count: int) -> None:
+        """Wait until there are ``count`` bytes from ``position`` on; ``position`` may change."""
+        parts = [self.data[self.position :]]
+        missing = count - len(parts[0])
+        while missing > 0:
+            parts.append(self._receive())
+            missing -= len(parts[-1])
+        self.data = b"".join(parts)
+        self.position = 0
+
+    def take(self, count: int) -> bytes:
+        """Return the next ``count`` bytes."""
+        if len(self.data) - self.position < count:
+            self.need(count)
+        start = self.position
+        self.position = start + count
+        return self.data[start : start + count]
+
+    def packet(self) -> bytes:
+        """Return the next packet, of whatever length.
+
+        Raises:
+            pymysql.err.OperationalError: the two sides have counted differently, or the connection is lost.
+
+        """
+        data = b""
         while True:
-            packet = read()
-            first = packet[0]
-            if first == _EOF and len(packet) < _LONGEST_EOF:
+            header = self.take(_HEADER)
+            self.count(header[3])
+            length = int.from_bytes(header[:3], "little")
+            part = self.take(length)
+            data = data + part if data else part
+            if length < _LONGEST_PACKET:
+                return data
+
+    def count(self, sequence: int) -> None:
+        """Compare the number of a packet with the one that is due."""
+        if sequence != self.sequence:
+            raise OperationalError(CR.CR_SERVER_LOST, "packets out of order")
+        self.sequence = (sequence + 1) & 0xFF
+
+
+class RawResult:
+    """The result of one statement; ``rows`` are tuples of bytes, or None for NULL. The other attributes are what PyMySQL looks at."""
+
+    __slots__ = ("affected_rows", "has_next", "insert_id", "message", "rows", "server_status", "warning_count")
+
+    description = None
+    unbuffered_active = False
+
+    def __init__(self, source: RawInput, encoding: str) -> None:
+        """Read it.
+
+        Raises:
+            pymysql.err.Error: what the server says instead, or the connection is lost.
+
+        """
+        self.affected_rows = 0
+        self.insert_id = 0
+        self.server_status: int | None = None
+        self.warning_count = 0
+        self.message = b""
+        self.rows: Sequence[tuple[Any, ...]] = ()
+        self.has_next = False
+        packet = source.packet()
+        if packet[0] == _ERROR:
+            MysqlPacket(packet, encoding).raise_for_error()
+        elif packet[0] == _OK:
+            self._read_ok(packet)
+        else:  # no file of ours is ever sent: the server is not told that we could
+            for _ in range(_number(packet, 0)[0] + 1):  # the descriptions of the columns, and the end of them
+                source.packet()
+            self._read_rows(source, encoding)
+
+    def _read_ok(self, packet: bytes) -> None:
+        self.affected_rows, position = _number(packet, 1)
+        self.insert_id, position = _number(packet, position)
+        self.server_status = int.from_bytes(packet[position : position + 2], "little")
+        self.has_next = bool(self.server_status & MORE_RESULTS)
+        if position + 4 < len(packet):
+            self.message = packet[_number(packet, position + 4)[1] :]
+
+    def _read_rows(self, source: RawInput, encoding: str) -> None:
+        """Cut rows out of the input where they lie; only one that is longer than a packet is put together first."""
+        rows: list[tuple[Any, ...]] = []
+        while True:
+            data, start = source.data, source.position + _HEADER
+            if len(data) < start or len(data) < start + (length := data[start - 4] | data[start - 3] << 8 | data[start - 2] << 16):
+                source.need(_HEADER)
+                header = source.data
+                source.need(_HEADER + (header[0] | header[1] << 8 | header[2] << 16))
+                continue
+            first, end = data[start] if length else _NULL, start + length
+            if first == _EOF and length < _LONGEST_EOF:
                 break
-            if single and first < _NULL:
-                rows.append((packet[1:],))
+            if first == _ERROR or length == _LONGEST_PACKET:
+                packet = source.packet()
+                if first == _ERROR:
+                    MysqlPacket(packet, encoding).raise_for_error()
+                rows.append(_fields(packet, 0, len(packet)))
+                continue
+            source.count(data[start - 1])
+            source.position = end
+            if first < _NULL and start + 1 + first == end:
+                rows.append((data[start + 1 : end],))
             else:
-                rows.append(tuple(_fields(packet)))
+                rows.append(_fields(data, start, end))
+        packet = source.packet()
         self.warning_count = int.from_bytes(packet[1:3], "little")
-        self.has_next = bool(packet[3] & MORE_RESULTS)
+        self.server_status = int.from_bytes(packet[3:5], "little")
+        self.has_next = bool(self.server_status & MORE_RESULTS)
         self.affected_rows = len(rows)
-        self.rows = tuple(rows)
+        self.rows = rows
 
 
-def _fields(packet: bytes) -> list[bytes | None]:
+def _number(data: bytes, position: int) -> tuple[int, int]:
+    """Read a length-coded number; returns it and the position behind it."""
+    value = data[position]
+    if value < _NULL:
+        return value, position + 1
+    size = _SIZES[value]
+    return int.from_bytes(data[position + 1 : position + 1 + size], "little"), position + 1 + size
+
+
+def _fields(data: bytes, position: int, end: int) -> tuple[bytes | None, ...]:
     """Cut a row into its length-coded fields."""
     fields: list[bytes | None] = []
-    position, end = 0, len(packet)
     while position < end:
-        length = packet[position]
+        length = data[position]
         position += 1
         if length >= _NULL:
             if length == _NULL:
                 fields.append(None)
                 continue
-            size = {_TWO_BYTES: 2, _THREE_BYTES: 3, _EIGHT_BYTES: 8}[length]
-            length = int.from_bytes(packet[position : position + size], "little")
-            position += size
-        fields.append(packet[position : position + length])
+            length, position = _number(data, position - 1)
+        fields.append(data[position : position + length])
         position += length
-    return fields
+    return tuple(fields)
