@@ -27,6 +27,7 @@ from redis.retry import Retry
 
 from dbproxy.config import CacheInstance, Config
 from dbproxy.errors import StartupError, StoreUnavailableError
+from dbproxy.stores.kernel_timeouts import set_kernel_timeouts
 from dbproxy.stores.tls import tls_context, tls_keys
 
 logger = logging.getLogger(__name__)
@@ -180,6 +181,8 @@ def _revive(connection: Connection) -> None:
             logger.debug("an idle connection had died: %s", error)
         connection.disconnect()
     connection.connect()  # type: ignore[no-untyped-call]
+    if connection._sock is not None and not isinstance(connection, TlsConnection):
+        set_kernel_timeouts(connection._sock, connection.socket_timeout)
 
 
 class CacheManager:
