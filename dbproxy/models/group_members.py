@@ -14,6 +14,9 @@ logger = logging.getLogger(__name__)
 Membership = tuple[int, int]
 """(group id, user id)."""
 
+HASH = b"hash"
+"""What Redis says of a key that can be a member hash; any other type is none, and is replaced."""
+
 RESTORE_ATTEMPTS = 3
 """How often a look-up begins anew because Redis has lost again what had just been brought back."""
 
@@ -39,7 +42,7 @@ class GroupMembers:
     def join_times(self, memberships: Sequence[Membership]) -> list[int | None]:
         """For each (group, user): unix time at which the user joined, None when they are not in it."""
         commands: list[CacheCommand] = [("HGET", names.group_member_key(group_id), user_id) for group_id, user_id in memberships]
-        times = dict(zip(memberships, self._cache.run(commands), strict=True))
+        times = dict(zip(memberships, self._cache.look(commands), strict=True))
         doubtful = [membership for membership, joined in times.items() if joined is None]
         for _ in range(RESTORE_ATTEMPTS):
             if not doubtful:
@@ -56,16 +59,16 @@ class GroupMembers:
         commands: list[CacheCommand] = []
         for group_id, user_id in memberships:
             key = names.group_member_key(group_id)
-            commands += [("EXISTS", key), ("HGET", key, user_id)]
-        replies = self._cache.run(commands)
+            commands += [("TYPE", key), ("HGET", key, user_id)]
+        replies = self._cache.look(commands)
         times.update(zip(memberships, replies[1::2], strict=True))
-        return [membership for membership, exists in zip(memberships, replies[::2], strict=True) if not exists]
+        return [membership for membership, kind in zip(memberships, replies[::2], strict=True) if kind != HASH]
 
     def existing(self, group_ids: Iterable[int]) -> set[int]:
         """Those of the groups that exist."""
         asked = list(dict.fromkeys(group_ids))
-        replies = self._cache.run([("EXISTS", names.group_member_key(group_id)) for group_id in asked])
-        found = {group_id for group_id, reply in zip(asked, replies, strict=True) if reply}
+        replies = self._cache.run([("TYPE", names.group_member_key(group_id)) for group_id in asked])
+        found = {group_id for group_id, kind in zip(asked, replies, strict=True) if kind == HASH}
         return found | self._restore([group_id for group_id in asked if group_id not in found])
 
     def of(self, group_ids: Iterable[int]) -> dict[int, list[int]]:
@@ -89,13 +92,9 @@ class GroupMembers:
 
     # for callers that hold the group's named lock, under which nothing can be restored
 
-    def listed(self, group_id: int) -> list[int]:
-        """The members according to the hash alone."""
-        return self._read((group_id,)).get(group_id, [])
-
     def fields(self, connection: DBConn, group_id: int) -> dict[bytes, bytes]:
         """User id → time of joining, from the hash, or from MySQL if Redis has lost it."""
-        return pairs(self._cache.run([("HGETALL", names.group_member_key(group_id))])[0]) or self._rows(connection, group_id)
+        return pairs(self._cache.look([("HGETALL", names.group_member_key(group_id))])[0] or ()) or self._rows(connection, group_id)
 
     def replace(self, group_id: int, fields: Mapping[bytes, bytes]) -> None:
         """Write the hash of a group, whatever was in it."""
@@ -110,7 +109,7 @@ class GroupMembers:
         self._cache.run([("DEL", names.group_member_key(group_id))])
 
     def _read(self, group_ids: Sequence[int]) -> dict[int, list[int]]:
-        replies = self._cache.run([("HKEYS", names.group_member_key(group_id)) for group_id in group_ids])
+        replies = self._cache.look([("HKEYS", names.group_member_key(group_id)) for group_id in group_ids])
         return {
             group_id: [int(user) for user in sorted(reply) if user.isdigit()]
             for group_id, reply in zip(group_ids, replies, strict=True)
@@ -130,7 +129,7 @@ class GroupMembers:
         return restored
 
     def _restore_one(self, connection: DBConn, group_id: int) -> None:
-        if self._cache.run([("EXISTS", names.group_member_key(group_id))])[0]:
+        if self._cache.run([("TYPE", names.group_member_key(group_id))])[0] == HASH:
             return
         fields = self._rows(connection, group_id)
         if fields:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 
+from dbproxy.errors import StoreError
 from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.history import (
@@ -17,18 +19,20 @@ from dbproxy.models.history import (
     read_history,
     union,
 )
-from dbproxy.models.lost_counters import LostCounters, has_jumped, looks_lost
+from dbproxy.models.lost_counters import LostCounters, looks_lost
 from dbproxy.models.message_store import Draft, MessageStore, Opened
 from dbproxy.models.session import GROUP, SessionModel
-from dbproxy.stores.cache import CacheCommand, CachePool, number
+from dbproxy.stores.cache import BrokenKey, CacheCommand, CachePool, number
 from dbproxy.stores.mysql import DBConn, DBPool
+
+logger = logging.getLogger(__name__)
 
 
 class GroupMessageModel(MessageStore):
     """IMGroupMessage_0..7 by group id, and the group counters.
 
     Unread is a difference of two counters, the group's and the user's copy of it, so that a message to a group of 5,000 costs one
-    increment.
+    increment; see lost_counters.py for what that means when Redis loses them.
     """
 
     session_type = GROUP
@@ -47,7 +51,7 @@ class GroupMessageModel(MessageStore):
         super().__init__(master, unread, sessions, content_limit, lock_timeout, look_timeout)
         self._slave = slave
         self._members = members
-        self._lost_counters = LostCounters(master, unread, members, lock_timeout)
+        self._lost_counters = LostCounters(master, unread)
 
     # history
 
@@ -101,37 +105,44 @@ class GroupMessageModel(MessageStore):
         """For each user and the groups they are in: how many messages of which group they have not read; only groups with some."""
         group_ids = list(dict.fromkeys(group_id for groups in groups_of.values() for group_id in groups))
         memberships = [(user_id, group_id) for user_id, groups in groups_of.items() for group_id in groups]
-        commands: list[CacheCommand] = [("HGET", names.group_count_key(group_id), names.COUNT_FIELD) for group_id in group_ids]
+        fields = (names.COUNT_FIELD, names.READ_BY_ALL_FIELD)
+        commands: list[CacheCommand] = [("HMGET", names.group_count_key(group_id), *fields) for group_id in group_ids]
         commands += [("HGET", names.user_group_count_key(*membership), names.COUNT_FIELD) for membership in memberships]
-        replies = self._unread.run(commands)
-        counts = {group_id: number(reply) for group_id, reply in zip(group_ids, replies[: len(group_ids)], strict=True)}
+        replies = self._unread.look(commands)
+        counts = {group_id: reply or (None, None) for group_id, reply in zip(group_ids, replies[: len(group_ids)], strict=True)}
         unread: dict[int, dict[int, int]] = {user_id: {} for user_id in groups_of}
         for (user_id, group_id), copy in zip(memberships, replies[len(group_ids) :], strict=True):
-            difference = counts[group_id] - number(copy)
+            count, read_by_all = counts[group_id]
+            difference = number(count) - max(number(copy), number(read_by_all))  # why: lost_counters.py
             if difference > 0:
                 unread[user_id][group_id] = difference
         return unread
 
     def clear_unread(self, memberships: Sequence[tuple[int, int]]) -> None:
         """For each (user id, group id): nothing of the group is unread for the user; a group without a counter leaves nothing."""
-        counts = self._counts(list(dict.fromkeys(group_id for _, group_id in memberships)))
-        self._copy({membership: counts[membership[1]] for membership in memberships if membership[1] in counts}, counts)
+        group_ids = list(dict.fromkeys(group_id for _, group_id in memberships))
+        counts = self._counts(group_ids)
+        self._copy({membership: count for membership in memberships if (count := counts[membership[1]]) is not None})
 
-    def _counts(self, group_ids: Sequence[int]) -> dict[int, int]:
-        """The counters of those of the groups that have one."""
-        replies = self._unread.run([("HGET", names.group_count_key(group_id), names.COUNT_FIELD) for group_id in group_ids])
-        return {group_id: number(reply) for group_id, reply in zip(group_ids, replies, strict=True) if reply is not None}
+    def _counts(self, group_ids: Sequence[int]) -> dict[int, int | None]:
+        """The counters of groups, None of those that have none."""
+        replies = self._unread.look([("HGET", names.group_count_key(group_id), names.COUNT_FIELD) for group_id in group_ids])
+        return {group_id: None if reply is None else number(reply) for group_id, reply in zip(group_ids, replies, strict=True)}
 
-    def _copy(self, copies: Mapping[tuple[int, int], int], counts: Mapping[int, int]) -> None:
-        """Write users' copies, made of counters that were ``counts``; anew if a lost counter was restored in between."""
-        commands: list[CacheCommand] = [
-            ("HSET", names.user_group_count_key(*membership), names.COUNT_FIELD, copy) for membership, copy in copies.items()
-        ]
-        commands += [("HGET", names.group_count_key(group_id), names.COUNT_FIELD) for group_id in counts]
-        now = dict(zip(counts, map(number, self._unread.run(commands)[len(copies) :]), strict=True))
-        jumped = {group_id for group_id, count in counts.items() if has_jumped(count, now[group_id])}
-        if jumped:
-            self._copy({membership: now[membership[1]] for membership in copies if membership[1] in jumped}, {})
+    def _copy(self, copies: Mapping[tuple[int, int], int]) -> None:
+        """Write users' copies. Nothing orders those who write the same one at the same time (two acks on two connections); so whoever
+        finds that they have replaced a later copy puts it back, or what was read would be unread again.
+        """
+        commands: list[CacheCommand] = []
+        for membership, copy in copies.items():
+            key = names.user_group_count_key(*membership)
+            commands += [("HGET", key, names.COUNT_FIELD), ("HSET", key, names.COUNT_FIELD, copy)]
+        replaced = self._unread.write(commands)[::2]
+        later = {membership: old for membership, reply in zip(copies, replaced, strict=True) if (old := number(reply)) > copies[membership]}
+        if later:
+            counts = self._counts(list({group_id for _, group_id in later}))
+            # one above the counter is of a counter that Redis has lost since, and not later but wrong
+            self._copy({membership: old for membership, old in later.items() if old <= (counts[membership[1]] or 0)})
 
     def reset_ids(self, group_id: int) -> None:
         """Let the msg_ids of a new group begin at 1."""
@@ -192,12 +203,24 @@ class GroupMessageModel(MessageStore):
         commands: list[CacheCommand] = [
             ("HINCRBY", names.group_count_key(group_id), names.COUNT_FIELD, len(sent)) for group_id, sent in by_group.items()
         ]
-        counts: dict[int, int] = {}
         copies: dict[tuple[int, int], int] = {}
-        for (group_id, sent), count in zip(by_group.items(), self._unread.run(commands), strict=True):
-            counts[group_id] = count
-            if looks_lost(count, len(sent), sent[-1].msg_id):
-                counts[group_id] = self._lost_counters.restore(group_id, sent[-1].msg_id)
-            for position, draft in enumerate(sent):
-                copies[draft.from_id, group_id] = max(0, counts[group_id] - len(sent) + position + 1)
-        self._copy(copies, counts)
+        for (group_id, sent), reply in zip(by_group.items(), self._unread.attempt(commands), strict=True):
+            count = self._set_right(group_id, sent, reply)
+            if count is not None:
+                for position, draft in enumerate(sent):
+                    copies[draft.from_id, group_id] = max(0, count - len(sent) + position + 1)
+        self._copy(copies)
+
+    def _set_right(self, group_id: int, sent: Sequence[Draft], reply: int | BrokenKey) -> int | None:
+        """The group's counter after these messages, restored if Redis had lost it; None when it has none, for whatever reason."""
+        last_msg_id = sent[-1].msg_id
+        try:
+            if isinstance(reply, BrokenKey):
+                logger.warning("group %d: %s", group_id, reply)
+            elif not looks_lost(reply, len(sent), last_msg_id) or self._lost_counters.is_late(group_id, last_msg_id):
+                return reply
+            restored = self._lost_counters.restore(group_id, last_msg_id, len(sent))
+        except StoreError as error:
+            logger.error("group %d: its counter could not be restored: %s", group_id, error)
+            restored = None
+        return reply if restored is None and not isinstance(reply, BrokenKey) else restored

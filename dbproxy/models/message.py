@@ -123,15 +123,15 @@ class MessageModel(MessageStore):
 
     def unread(self, user_ids: Sequence[int]) -> dict[int, dict[int, int]]:
         """For each user: how many messages of whom they have not read."""
-        replies = self._unread.run([("HGETALL", names.unread_key(user_id)) for user_id in user_ids])
+        replies = self._unread.look([("HGETALL", names.unread_key(user_id)) for user_id in user_ids])
         return {
-            user_id: {number(peer): number(count) for peer, count in pairs(reply).items() if number(count) > 0}
+            user_id: {number(peer): number(count) for peer, count in pairs(reply or ()).items() if number(count) > 0}
             for user_id, reply in zip(user_ids, replies, strict=True)
         }
 
-    def clear_unread(self, user_id: int, peer_id: int) -> None:
-        """Forget what the user has not read from the peer."""
-        self._unread.run([("HDEL", names.unread_key(user_id), peer_id)])
+    def clear_unread(self, sessions: Sequence[SessionKey]) -> None:
+        """For each (user id, peer id): forget what the user has not read from the peer."""
+        self._unread.write([("HDEL", names.unread_key(user_id), peer_id) for user_id, peer_id in sessions])
 
     # storing
 
@@ -204,4 +204,4 @@ class MessageModel(MessageStore):
         commands: list[CacheCommand] = [
             ("HINCRBY", names.unread_key(user_id), peer_id, count) for (user_id, peer_id), count in counts.items()
         ]
-        self._unread.run(commands)
+        self._unread.write(commands)

@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -30,6 +31,35 @@ logger = logging.getLogger(__name__)
 
 Argument = bytes | str | int
 CacheCommand = tuple[Argument, ...]
+
+_WRONG_TYPE = "WRONGTYPE"
+_NO_NUMBER = ("value is not an integer", "increment or decrement would overflow")  # of a string or of a field of a hash
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenKey:
+    """The reply to a command that cannot work with what its key holds: no proxy has written that."""
+
+    key: str
+    why: str
+    removal: CacheCommand
+    """The command that takes away what is in the way."""
+
+    @classmethod
+    def of(cls, error: redis.ResponseError, command: CacheCommand) -> BrokenKey | None:
+        """What is broken according to an error; None when the error says something else."""
+        why = str(error)
+        key = command[1]
+        if why.startswith(_WRONG_TYPE):
+            removal: CacheCommand = ("DEL", key)
+        elif any(text in why for text in _NO_NUMBER):
+            removal = ("HDEL", key, command[2]) if command[0] == "HINCRBY" else ("DEL", key)
+        else:
+            return None
+        return cls(key.decode(errors="backslashreplace") if isinstance(key, bytes) else str(key), why, removal)
+
+    def __str__(self) -> str:
+        return f"{self.key} is broken ({self.why})"
 
 
 def pack(commands: Sequence[CacheCommand]) -> bytes:
@@ -104,8 +134,53 @@ class CachePool:
                 of the commands may have been executed.
 
         """
+        replies, refused = self._exchange(commands)
+        if refused is not None:
+            raise StoreUnavailableError(f"{self}: {refused}") from refused
+        return replies
+
+    def attempt(self, commands: Sequence[CacheCommand]) -> list[Any]:
+        """As ``run``, but a command that Redis refuses because of what its key holds gets a BrokenKey as its reply, and spoils nothing for
+        the others.
+        """
+        replies, refused = self._exchange(commands)
+        if refused is not None:
+            for index, reply in enumerate(replies):
+                if isinstance(reply, redis.ResponseError):
+                    broken = BrokenKey.of(reply, commands[index])
+                    if broken is None:
+                        raise StoreUnavailableError(f"{self}: {reply}") from reply
+                    replies[index] = broken
+        return replies
+
+    def look(self, commands: Sequence[CacheCommand]) -> list[Any]:
+        """As ``run``, for commands that only read: what a key of a wrong type holds reads as if it was not there, as None."""
+        replies = self.attempt(commands)
+        for index, reply in enumerate(replies):
+            if isinstance(reply, BrokenKey):
+                logger.warning("%s: %s; taken for nothing", self, reply)
+                replies[index] = None
+        return replies
+
+    def write(self, commands: Sequence[CacheCommand]) -> list[Any]:
+        """As ``run``, for commands that write keys whose loss does no harm: one that holds something that the command cannot work with
+        is deleted (of a hash, only the field), and the command gets another chance.
+        """
+        replies = self.attempt(commands)
+        broken = {index: reply for index, reply in enumerate(replies) if isinstance(reply, BrokenKey)}
+        if broken:
+            for reply in broken.values():
+                logger.warning("%s: %s; deleted, to begin anew", self, reply)
+            self.run(list(dict.fromkeys(reply.removal for reply in broken.values())))
+            replies = list(replies)
+            for index, reply in zip(broken, self.run([commands[index] for index in broken]), strict=True):
+                replies[index] = reply
+        return replies
+
+    def _exchange(self, commands: Sequence[CacheCommand]) -> tuple[list[Any], redis.ResponseError | None]:
+        """The replies, those to refused commands as ResponseErrors, and the last of these."""
         if not commands:
-            return []
+            return [], None
         with self._connection() as connection:
             connection.send_packed_command([pack(commands)])  # type: ignore[no-untyped-call]
             refused: redis.ResponseError | None = None
@@ -115,11 +190,9 @@ class CachePool:
                     replies.append(connection.read_response())
                 except redis.ResponseError as error:
                     refused = error
-                    replies.append(None)
+                    replies.append(error)
                 refused = _take_arrived(connection, replies, len(commands)) or refused
-        if refused is not None:
-            raise StoreUnavailableError(f"{self}: {refused}") from refused
-        return replies
+        return replies, refused
 
     def close(self) -> None:
         """Close the idle connections; one that is in use is closed when the process ends."""
