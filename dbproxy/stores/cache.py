@@ -11,6 +11,7 @@ pipeline.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 Argument = bytes | str | int
 CacheCommand = tuple[Argument, ...]
+
+_RUN_ID = re.compile(rb"run_id:(\w+)")
 
 _WRONG_TYPE = "WRONGTYPE"
 _NO_NUMBER = ("value is not an integer", "increment or decrement would overflow")  # of a string or of a field of a hash
@@ -107,6 +110,11 @@ class CachePool:
         self._timeout = config.cache_pool_timeout
         self._free = threading.BoundedSemaphore(instance.maxconncnt)
         self._idle: deque[Connection] = deque()  # the last one used is the next one taken; append and pop are atomic
+        self._run_id: bytes | None = None
+        self._run_id_lock = threading.Lock()
+        self.restarts = 0
+        """How often the server turned out to be another one than before: started again, or a replica that took over. It rises before
+        anything is asked of the new one, whose data may be older than what was written."""
 
     def __str__(self) -> str:
         return f"Redis instance {self.name} at {self._instance.host}:{self._instance.port} db {self._instance.db}"
@@ -212,7 +220,7 @@ class CachePool:
             except IndexError:
                 connection = self._connection_class(**self._options)
             try:
-                _revive(connection)
+                self._revive(connection)
                 yield connection
             except (redis.RedisError, OSError) as error:
                 connection.disconnect()  # type: ignore[no-untyped-call]
@@ -225,17 +233,33 @@ class CachePool:
         finally:
             self._free.release()
 
+    def _revive(self, connection: Connection) -> None:
+        """Connect, or connect anew if the server has closed the connection meanwhile: an idle one has nothing to say."""
+        if connection._sock is not None:
+            try:
+                if not connection.can_read():
+                    return
+            except (redis.RedisError, OSError) as error:
+                logger.debug("an idle connection had died: %s", error)
+            connection.disconnect()
+        connection.connect()  # type: ignore[no-untyped-call]
+        self._notice_restart(connection)
 
-def _revive(connection: Connection) -> None:
-    """Connect, or connect anew if the server has closed the connection meanwhile: an idle one has nothing to say."""
-    if connection._sock is not None:
+    def _notice_restart(self, connection: Connection) -> None:
+        """Ask a new connection's server who it is; an account that may not ask will never notice."""
+        connection.send_packed_command([pack([("INFO", "server")])])  # type: ignore[no-untyped-call]
         try:
-            if not connection.can_read():
-                return
-        except (redis.RedisError, OSError) as error:
-            logger.debug("an idle connection had died: %s", error)
-        connection.disconnect()
-    connection.connect()  # type: ignore[no-untyped-call]
+            found = _RUN_ID.search(connection.read_response())
+        except redis.ResponseError as error:
+            logger.debug("%s does not say who it is: %s", self, error)
+            return
+        if found is None:
+            return
+        with self._run_id_lock:
+            former, self._run_id = self._run_id, found[1]
+            if former not in (None, found[1]):
+                self.restarts += 1
+                logger.warning("%s was started again, or replaced by another", self)
 
 
 class CacheManager:
