@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from dbproxy.errors import StoreError
 from dbproxy.models import names
@@ -22,7 +23,7 @@ from dbproxy.models.history import (
 from dbproxy.models.lost_counters import LostCounters, looks_lost
 from dbproxy.models.message_store import Draft, MessageStore, Opened
 from dbproxy.models.session import GROUP, SessionModel
-from dbproxy.stores.cache import BrokenKey, CacheCommand, CachePool, number
+from dbproxy.stores.cache import LARGEST, BrokenKey, CacheCommand, CachePool, number
 from dbproxy.stores.mysql import DBConn, DBPool
 
 logger = logging.getLogger(__name__)
@@ -203,24 +204,33 @@ class GroupMessageModel(MessageStore):
         commands: list[CacheCommand] = [
             ("HINCRBY", names.group_count_key(group_id), names.COUNT_FIELD, len(sent)) for group_id, sent in by_group.items()
         ]
+        counts = dict(zip(by_group, self._unread.attempt(commands), strict=True))
+        self._set_right(counts, by_group)
         copies: dict[tuple[int, int], int] = {}
-        for (group_id, sent), reply in zip(by_group.items(), self._unread.attempt(commands), strict=True):
-            count = self._set_right(group_id, sent, reply)
-            if count is not None:
-                for position, draft in enumerate(sent):
-                    copies[draft.from_id, group_id] = max(0, count - len(sent) + position + 1)
+        for group_id, sent in by_group.items():
+            for position, draft in enumerate(sent):
+                if group_id in counts:
+                    copies[draft.from_id, group_id] = max(0, counts[group_id] - len(sent) + position + 1)
         self._copy(copies)
 
-    def _set_right(self, group_id: int, sent: Sequence[Draft], reply: int | BrokenKey) -> int | None:
-        """The group's counter after these messages, restored if Redis had lost it; None when it has none, for whatever reason."""
-        last_msg_id = sent[-1].msg_id
+    def _set_right(self, counts: dict[int, Any], by_group: Mapping[int, Sequence[Draft]]) -> None:
+        """Restore those of the counters that Redis has lost or cannot raise; without one that stays broken."""
+        broken = {group_id: count for group_id, count in counts.items() if isinstance(count, BrokenKey) or count > LARGEST}
+        for group_id, count in broken.items():
+            logger.warning("group %d: its counter is no number of messages: %s", group_id, count)
+            del counts[group_id]
+        last_ids = {group_id: sent[-1].msg_id for group_id, sent in by_group.items()}
+        lost = {
+            group_id: last_ids[group_id]
+            for group_id, count in counts.items()
+            if looks_lost(count, len(by_group[group_id]), last_ids[group_id])
+        }
+        if not lost and not broken:
+            return
         try:
-            if isinstance(reply, BrokenKey):
-                logger.warning("group %d: %s", group_id, reply)
-            elif not looks_lost(reply, len(sent), last_msg_id) or self._lost_counters.is_late(group_id, last_msg_id):
-                return reply
-            restored = self._lost_counters.restore(group_id, last_msg_id, len(sent))
+            for group_id in (lost.keys() - self._lost_counters.late(lost)) | broken.keys():
+                restored = self._lost_counters.restore(group_id, last_ids[group_id], len(by_group[group_id]))
+                if restored is not None:
+                    counts[group_id] = restored
         except StoreError as error:
-            logger.error("group %d: its counter could not be restored: %s", group_id, error)
-            restored = None
-        return reply if restored is None and not isinstance(reply, BrokenKey) else restored
+            logger.error("counters of groups could not be restored: %s", error)

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 
 from dbproxy.models import names
 from dbproxy.stores.cache import LARGEST, CachePool, number
@@ -72,21 +73,28 @@ class LostCounters:
         self._master = master
         self._unread = unread
 
-    def is_late(self, group_id: int, last_msg_id: int) -> bool:
-        """Whether a counter that looked lost turns out to be only late, or has been restored by somebody else; takes up to 0.1 s.
+    def late(self, last_msg_ids: Mapping[int, int]) -> set[int]:
+        """Those of the groups whose counters looked lost, but turn out to be only late, or have been restored by somebody else; with the
+        last msg_id of each. Takes up to 0.1 s for all of them together.
 
         Raises:
             StoreError: Redis failed.
 
         """
+        lost = dict(last_msg_ids)
         for look in range(LOOKS):
             if look:
                 time.sleep(LOOK_PAUSE)
             fields = (names.COUNT_FIELD, names.READ_BY_ALL_FIELD)
-            count, read = self._unread.look([("HMGET", names.group_count_key(group_id), *fields)])[0] or (None, None)
-            if number(count) >= last_msg_id or (read is not None and not looks_lost(number(count), 0, last_msg_id)):
-                return True
-        return False
+            replies = self._unread.look([("HMGET", names.group_count_key(group_id), *fields) for group_id in lost])
+            for group_id, reply in zip(tuple(lost), replies, strict=True):
+                count, read = reply or (None, None)
+                last_msg_id = lost[group_id]
+                if number(count) >= last_msg_id or (read is not None and not looks_lost(number(count), 0, last_msg_id)):
+                    del lost[group_id]
+            if not lost:
+                break
+        return last_msg_ids.keys() - lost.keys()
 
     def restore(self, group_id: int, last_msg_id: int, own: int) -> int | None:
         """Set the group's counter to the number of messages up to ``last_msg_id``, of which ``own`` count as unread for those who have

@@ -103,7 +103,7 @@ def assert_counting_goes_on(stack: Stack, one: Client, other: Client) -> None:
     for user_id in (1, 2, 4):
         assert 0 <= unread_in_group(one, user_id) <= rows
         one.read_ack(user_id, 9, GROUP)
-        assert eventually(lambda user_id=user_id: unread_in_group(one, user_id), 0) == 0
+    assert eventually(lambda: [unread_in_group(one, user_id) for user_id in (1, 2, 4)], [0, 0, 0]) == [0, 0, 0]
     for client in (one, other, one):
         assert client.send_group_message(1, 9).msg_id > rows
     for client in (one, other):
