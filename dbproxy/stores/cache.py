@@ -151,39 +151,41 @@ class CachePool:
         """As ``run``, but a command that Redis refuses because of what its key holds gets a BrokenKey as its reply, and spoils nothing for
         the others.
         """
-        replies, refused = self._exchange(commands)
-        if refused is not None:
-            for index, reply in enumerate(replies):
-                if isinstance(reply, redis.ResponseError):
-                    broken = BrokenKey.of(reply, commands[index])
-                    if broken is None:
-                        raise StoreUnavailableError(f"{self}: {reply}") from reply
-                    replies[index] = broken
-        return replies
+        return self._attempt(commands)[0]
 
     def look(self, commands: Sequence[CacheCommand]) -> list[Any]:
         """As ``run``, for commands that only read: what a key of a wrong type holds reads as if it was not there, as None."""
-        replies = self.attempt(commands)
-        for index, reply in enumerate(replies):
-            if isinstance(reply, BrokenKey):
-                logger.warning("%s: %s; taken for nothing", self, reply)
-                replies[index] = None
+        replies, broken = self._attempt(commands)
+        for index, reply in broken.items():
+            logger.warning("%s: %s; taken for nothing", self, reply)
+            replies[index] = None
         return replies
 
     def write(self, commands: Sequence[CacheCommand]) -> list[Any]:
         """As ``run``, for commands that write keys whose loss does no harm: one that holds something that the command cannot work with
         is deleted (of a hash, only the field), and the command gets another chance.
         """
-        replies = self.attempt(commands)
-        broken = {index: reply for index, reply in enumerate(replies) if isinstance(reply, BrokenKey)}
+        replies, broken = self._attempt(commands)
         if broken:
             for reply in broken.values():
                 logger.warning("%s: %s; deleted, to begin anew", self, reply)
             self.run(list(dict.fromkeys(reply.removal for reply in broken.values())))
-            replies = list(replies)
-            for index, reply in zip(broken, self.run([commands[index] for index in broken]), strict=True):
-                replies[index] = reply
+            for index, again in zip(broken, self.run([commands[index] for index in broken]), strict=True):
+                replies[index] = again
         return replies
+
+    def _attempt(self, commands: Sequence[CacheCommand]) -> tuple[list[Any], dict[int, BrokenKey]]:
+        """The replies, and those of them that are broken keys by their place."""
+        replies, refused = self._exchange(commands)
+        broken: dict[int, BrokenKey] = {}
+        if refused is not None:
+            for index, reply in enumerate(replies):
+                if isinstance(reply, redis.ResponseError):
+                    found = BrokenKey.of(reply, commands[index])
+                    if found is None:
+                        raise StoreUnavailableError(f"{self}: {reply}") from reply
+                    replies[index] = broken[index] = found
+        return replies, broken
 
     def _exchange(self, commands: Sequence[CacheCommand]) -> tuple[list[Any], redis.ResponseError | None]:
         """The replies, those to refused commands as ResponseErrors, and the last of these."""

@@ -202,6 +202,24 @@ def test_a_row_that_stays_locked_refuses_its_conversation_alone(stack: Stack, ta
     assert stack.rows(f"select count(*) as n from {shard} where content='locked'") == [{"n": 2}]
 
 
+@pytest.mark.parametrize("lock", ["dbproxy.pair.1.2", "dbproxy.group.20"])
+def test_a_named_lock_that_stays_taken_refuses_its_conversation_alone(stack: Stack, lock: str) -> None:
+    """First messages, because they add rows and need the lock for that: a proxy that hangs may hold it."""
+    groups = range(20, 26)
+    for group_id in groups:
+        seed.group(stack, group_id, [2])
+    sent = [message(1, peer_id) for peer_id in range(2, 12)]
+    sent += [message(2, group_id, msg_type=GROUP_TEXT) for group_id in groups]
+    locked = 0 if lock.startswith("dbproxy.pair") else 10
+    with InProcessProxy(stack, KEYS) as proxy, proxy.client(timeout=20) as client:
+        with other_client(stack) as connection, connection.cursor() as cursor:
+            cursor.execute(f"select get_lock('{lock}',0) as got")
+            assert cursor.fetchone() == {"got": 1}
+            ids = [reply.msg_id for reply in client.requests(sent)]  # type: ignore[attr-defined]
+            assert [index for index, msg_id in enumerate(ids) if not msg_id] == [locked]
+        assert all(reply.msg_id for reply in client.requests(sent))  # type: ignore[attr-defined]
+
+
 def test_ids_of_a_deadlocked_attempt_leave_a_gap_and_the_reply_has_the_final_one(stack: Stack) -> None:
     """The deadlock comes after the id was given: the whole transaction runs again, with another id."""
     relate_id = seed.relation(stack, 1, 2)
