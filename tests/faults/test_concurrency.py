@@ -10,7 +10,8 @@ from contextlib import ExitStack
 import pytest
 
 from dbproxy.testing import Client, ProxyProcess, Stack, seed
-from dbproxy.testing.requests import message
+from dbproxy.testing.faulty_link import FaultyLink
+from dbproxy.testing.requests import GROUP, message
 from dbproxy.testing.traffic import Traffic, audit
 from dbproxy.wire.pb import base_define_pb2
 
@@ -232,3 +233,35 @@ def test_both_proxies_write_everywhere_while_one_of_them_is_restarted(stack: Sta
         while redis.hget("9_im_group_msg", "count") != str(written):
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+def test_an_ack_that_is_overtaken_by_a_later_one_leaves_nothing_unread(stack: Stack, proxies: list[ProxyProcess]) -> None:
+    """An ack is a copy of the group's counter. One proxy is slow between reading the counter and writing the copy, and then writes what is
+    old by now.
+    """
+    seed.group(stack, 9, [1, 2])
+    copy = "2_9_im_user_group"
+    with (
+        FaultyLink(stack.redis_server.address) as link,
+        ProxyProcess(stack, {"unread_port": link.port}) as slow_proxy,
+        slow_proxy.client() as slow,
+        proxies[0].client() as fast,
+        stack.redis() as redis,
+        redis.monitor() as monitor,
+    ):
+
+        def wait_for(command: str) -> None:
+            while not next(monitor.listen())["command"].startswith(command):
+                pass
+
+        assert fast.send_group_message(1, 9).msg_id == 1
+        link.delay = 1.0
+        slow.read_ack(2, 9, GROUP)
+        wait_for("HGET 9_im_group_msg")
+        assert fast.send_group_message(1, 9).msg_id == 2
+        fast.read_ack(2, 9, GROUP)
+        wait_for(f"HSET {copy} count 2")
+        link.delay = 0.0
+        wait_for(f"HSET {copy} count 1")
+        wait_for(f"HSET {copy} count 2")
+        assert fast.unread(2).total_cnt == 0
