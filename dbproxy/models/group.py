@@ -163,7 +163,7 @@ class GroupModel:
         made.append(group_id)
         self._insert_members(connection, group_id, members, now)
         # Leftovers of a group that had this id before a database was loaded anew; nobody else knows of the group before the commit.
-        self._messages.reset_ids(group_id)
+        self._messages.begin_anew(group_id, members)
         self._members.forget(group_id)
         connection.commit_script(())
 

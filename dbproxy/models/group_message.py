@@ -145,9 +145,11 @@ class GroupMessageModel(MessageStore):
             # one above the counter is of a counter that Redis has lost since, and not later but wrong
             self._copy({membership: old for membership, old in later.items() if old <= (counts[membership[1]] or 0)})
 
-    def reset_ids(self, group_id: int) -> None:
-        """Let the msg_ids of a new group begin at 1."""
-        self._unread.run([("SET", names.group_msg_id_key(group_id), 0)])
+    def begin_anew(self, group_id: int, members: Iterable[int]) -> None:
+        """Let the msg_ids of a new group begin at 1, and its counters at 0, whatever a group that had this id before has left."""
+        counters = [names.user_group_count_key(user_id, group_id) for user_id in members]
+        commands: list[CacheCommand] = [("DEL", key) for key in (names.group_count_key(group_id), *counters)]
+        self._unread.run([("SET", names.group_msg_id_key(group_id), 0), *commands])
 
     # storing
 

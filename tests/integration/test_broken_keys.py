@@ -167,6 +167,20 @@ def test_a_broken_hash_of_mutes_counts_as_empty_and_heals(stack: Stack, dbproxy_
     assert [entry.shield_status for entry in dbproxy_client.group_shield(9, [1, 2]).shield_status_list] == [0, 1]
 
 
+def test_a_new_group_inherits_nothing_from_one_that_had_its_id(stack: Stack, dbproxy_client: Client) -> None:
+    """A database that was loaded anew gives the ids of former groups again, and Redis still knows those."""
+    put(stack, "11_im_group_msg", {"count": "500", "read_by_all": "400"})
+    put(stack, "2_11_im_user_group", {"count": "300"})
+    put(stack, "3_11_im_user_group", ["a", "list"])
+    put(stack, "group_msg_id_11", "500")
+    put(stack, "group_member_11", {"77": "1"})
+    assert dbproxy_client.create_group(1, [1, 2, 3]).group_id == 11
+    assert list(dbproxy_client.group_info({11: 0}).group_info_list[0].group_member_list) == [1, 2, 3]
+    assert dbproxy_client.send_group_message(1, 11).msg_id == 1
+    for user_id, count in ((1, []), (2, [1]), (3, [1])):
+        assert [entry[2] for entry in entries(dbproxy_client, user_id) if entry[1] == 11] == count
+
+
 def test_broken_device_keys_stop_nobody_and_are_replaced(stack: Stack, dbproxy_client: Client) -> None:
     dbproxy_client.set_device_token(2, "bobs")
     dbproxy_client.set_device_token(3, "carols")
