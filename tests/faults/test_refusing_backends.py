@@ -184,7 +184,7 @@ def test_a_full_disk_refuses_and_forgives_at_once(small_disk: Path) -> None:
 @pytest.mark.parametrize("table", ["IMRelationShip", "IMGroup"])
 def test_a_row_that_stays_locked_refuses_its_conversation_alone(stack: Stack, table: str) -> None:
     locked, others = message(1, 2, "locked"), [message(3, 4, "free"), message(1, 3, "free")]
-    row = 1
+    row = seed.relation(stack, 1, 2)
     if table == "IMGroup":
         locked, row = message(1, 9, "locked", msg_type=GROUP_TEXT), 9
         others.append(message(2, 10, "free", msg_type=GROUP_TEXT))
@@ -198,7 +198,7 @@ def test_a_row_that_stays_locked_refuses_its_conversation_alone(stack: Stack, ta
             assert replies == [0] + [2] * len(others)
             assert time.monotonic() - started < 5
         assert client.requests([locked])[0].msg_id >= 2  # type: ignore[attr-defined]
-    shard = "IMGroupMessage_1" if table == "IMGroup" else "IMMessage_1"
+    shard = f"IMGroupMessage_{row % 8}" if table == "IMGroup" else f"IMMessage_{row % 8}"
     assert stack.rows(f"select count(*) as n from {shard} where content='locked'") == [{"n": 2}]
 
 
