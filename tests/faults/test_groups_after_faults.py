@@ -112,7 +112,7 @@ def assert_counting_goes_on(stack: Stack, one: Client, other: Client) -> None:
 
 def test_a_snapshot_does_not_let_those_write_who_have_left(stack: Stack) -> None:
     with ProxyProcess(stack, KEYS) as proxy, proxy.client() as client:
-        assert client.send_group_message(3, 9).msg_id == 1
+        assert client.send_group_message(3, 9, create_time=seed.T0 + 10).msg_id == 1
         with stack.redis() as redis:
             redis.save()
         assert client.remove_members(1, 9, [3]).result_code == 0
