@@ -15,13 +15,14 @@ user's last copy. Since then
    number of messages since ``t``;
 2. the key was lost and not restored since: it began again at 0 after ``t``, so ``count`` alone is at most the number of messages
    since ``t``, whatever the copy says;
-3. the key was restored: in one step ``count`` became C and ``read_by_all`` C - own, where ``own`` is how many messages the restoring
-   run has stored itself. These had not been acknowledged then, so they came after ``t`` or were under way. Whatever the copy says, the
-   number is at most ``own`` and what was counted after the restoring, which is after ``t`` as well.
+3. the key was restored: in one step (the last, if there were several) ``count`` became C and ``read_by_all`` C - own, where ``own`` is
+   how many messages the restoring run has stored itself. These had not been acknowledged then, so they came after ``t`` or were under
+   way. Whatever the copy says, the number is at most ``own`` and what was counted after that step, which is after ``t`` as well.
 
 Nothing in this depends on other keys: it does not matter which copies were lost with the counter, how often it happens, or when a
-copy arrives that somebody made of a former counter. So there is nothing to be done for each member, no lock is needed, and Redis
-Cluster may keep every key on another node: the one step is a script over the group's own key.
+copy arrives that somebody made of a former counter. So there is nothing to be done for each member, and Redis Cluster may keep every
+key on another node: the one step is a transaction over the group's own key. Nor is a lock needed: when two restore at the same time,
+the second one takes away what was counted since the first, which makes the number smaller.
 
 **What is not.** A *copy* that is lost alone (evicted, while the group's counter stays) cannot be told from that of somebody who has
 never read: they are told of all messages since the group began or its counter was restored. And what was unread before a loss is
@@ -43,21 +44,6 @@ logger = logging.getLogger(__name__)
 LOOKS, LOOK_PAUSE = 5, 0.02
 """How often, and with how many seconds in between, one looks whether a counter is only late: its messages are committed first and counted
 afterwards, so those of another proxy may be stored before ours and counted after them.
-"""
-
-RESTORE = f"""
-local kind = redis.call('TYPE', KEYS[1])['ok']
-if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
-local count = tonumber(redis.call('HGET', KEYS[1], '{names.COUNT_FIELD}') or '0') or 0
-local read = redis.call('HGET', KEYS[1], '{names.READ_BY_ALL_FIELD}')
-local stored = tonumber(ARGV[1])
-if count <= {LARGEST} and (count >= stored or (read and 2 * count >= stored)) then return 0 end
-redis.call('HSET', KEYS[1], '{names.COUNT_FIELD}', ARGV[1])
-redis.call('HSET', KEYS[1], '{names.READ_BY_ALL_FIELD}', ARGV[2])
-return 1
-"""
-"""KEYS: the group's counter. ARGV: what it is to be, and how much of that counts as read. 1 when that was done, 0 when the counter is
-right, because somebody else was faster.
 """
 
 
@@ -85,13 +71,8 @@ class LostCounters:
         for look in range(LOOKS):
             if look:
                 time.sleep(LOOK_PAUSE)
-            fields = (names.COUNT_FIELD, names.READ_BY_ALL_FIELD)
-            replies = self._unread.look([("HMGET", names.group_count_key(group_id), *fields) for group_id in lost])
-            for group_id, reply in zip(tuple(lost), replies, strict=True):
-                count, read = reply or (None, None)
-                last_msg_id = lost[group_id]
-                if number(count) >= last_msg_id or (read is not None and not looks_lost(number(count), 0, last_msg_id)):
-                    del lost[group_id]
+            right = self._are_right(lost)
+            lost = {group_id: last_msg_id for group_id, last_msg_id in lost.items() if group_id not in right}
             if not lost:
                 break
         return last_msg_ids.keys() - lost.keys()
@@ -110,8 +91,22 @@ class LostCounters:
         # Where most rows have been taken elsewhere the number of the last message says more, and nothing looks lost afterwards.
         stored = int(rows[0][0])
         count = last_msg_id if looks_lost(stored, 0, last_msg_id) else stored
-        key = names.group_count_key(group_id)
-        if not self._unread.run([("EVAL", RESTORE, 1, key, count, max(0, count - own))])[0]:
+        if self._are_right({group_id: count}):
             return None
+        key, read = names.group_count_key(group_id), max(0, count - own)
+        fields = (names.COUNT_FIELD, count, names.READ_BY_ALL_FIELD, read)
+        self._unread.run([("MULTI",), ("DEL", key), ("HMSET", key, *fields), ("EXEC",)])
         logger.warning("group %d: Redis had lost its counter, it goes on from %d", group_id, count)
         return count
+
+    def _are_right(self, last_msg_ids: Mapping[int, int]) -> set[int]:
+        """Those of the groups whose counters count the messages up to these ids, or have been restored and are not far behind."""
+        fields = (names.COUNT_FIELD, names.READ_BY_ALL_FIELD)
+        replies = self._unread.look([("HMGET", names.group_count_key(group_id), *fields) for group_id in last_msg_ids])
+        right = set()
+        for (group_id, last_msg_id), reply in zip(last_msg_ids.items(), replies, strict=True):
+            count, read = reply or (None, None)
+            restored = read is not None and not looks_lost(number(count), 0, last_msg_id)
+            if number(count) < LARGEST and (number(count) >= last_msg_id or restored):
+                right.add(group_id)
+        return right
