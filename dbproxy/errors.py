@@ -50,7 +50,7 @@ class DeadlockError(StatementError):
 
 
 class LockWaitError(DeadlockError):
-    """A row stayed locked by others for longer than DBLockTimeout."""
+    """A row or a named lock stayed taken by others for longer than DBLockTimeout."""
 
 
 class FileServerError(StoreError):

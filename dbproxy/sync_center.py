@@ -64,7 +64,7 @@ class SyncCenter:
 
         """
         now = int(time.time())
-        since = number(self._unread.run([("GET", names.LAST_UPDATE_GROUP_KEY)])[0]) or self._last_run or now - FIRST_LOOK_BACK
+        since = number(self._unread.look([("GET", names.LAST_UPDATE_GROUP_KEY)])[0]) or self._last_run or now - FIRST_LOOK_BACK
         since = max(1, min(since, now) - OVERLAP)
         rows = self._master.select(f"select id,lastChated from IMGroup where status=0 and lastChated>={since}")
         chated = {int(group_id): int(last_chated) for group_id, last_chated in rows}

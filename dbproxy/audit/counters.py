@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dbproxy.audit.finding import Finding, Severity, listed
 from dbproxy.audit.walk import Stores, batches, of_type, scan
 from dbproxy.models import names
-from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.lost_counters import LostCounters, looks_lost
 from dbproxy.stores.cache import number, pairs
 
@@ -78,8 +77,7 @@ class GroupCounters:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._unread = stores.caches.unread
-        members = GroupMembers(stores.master, stores.caches.group_member, stores.lock_timeout)
-        self._lost = LostCounters(stores.master, stores.caches.unread, members, stores.lock_timeout)
+        self._lost = LostCounters(stores.master, stores.caches.unread)
 
     def run(self) -> Iterator[Finding]:
         """Look; the findings one by one."""
@@ -134,7 +132,7 @@ class GroupCounters:
             f"{what}; Redis has lost it, and it comes back with the group's next message"
             if lost
             else f"{what}: messages of the group are not shown to them as unread",
-            f"raises it to {last_id}, and the copies with it" if lost else f"sets these copies to {count}",
+            f"raises it to {last_id}; nobody is told any more of what was unread before" if lost else f"sets these copies to {count}",
             lambda: self._mend(group_id, users),
         )
 
@@ -143,8 +141,9 @@ class GroupCounters:
         count = number(self._counts([group_id])[0])
         last_id = self._last_id(group_id)
         if looks_lost(count, 0, last_id):
-            count = self._lost.restore(group_id, last_id)
-            done.append(f"raised it to {count}")
+            restored = self._lost.restore(group_id, last_id, 0)
+            if restored is not None:
+                done.append(f"raised it to {restored}")
         lowered = []
         for user_id in users:
             if self._above([(user_id, group_id)]):

@@ -232,9 +232,7 @@ class MessageHandlers:
 
     def read_ack(self, requests: Sequence[message_pb2.IMMsgDataReadAck]) -> list[None]:
         """Forget what is unread in conversations; not answered."""
-        for request in requests:
-            if request.session_type == SINGLE:
-                self._messages.clear_unread(request.user_id, request.session_id)
+        self._messages.clear_unread([(r.user_id, r.session_id) for r in requests if r.session_type == SINGLE])
         in_groups = [(request.user_id, request.session_id) for request in requests if request.session_type == GROUP]
         self._group_messages.clear_unread(in_groups)
         return [None] * len(requests)

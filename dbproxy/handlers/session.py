@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 
+from dbproxy.errors import StoreError
 from dbproxy.models.group_message import GroupMessageModel
 from dbproxy.models.message import MessageModel
 from dbproxy.models.relation import pair_of
@@ -13,6 +15,8 @@ from dbproxy.models.summary import Summaries
 from dbproxy.wire import commands
 from dbproxy.wire.pb import buddy_pb2
 from dbproxy.work.handler_map import Handler
+
+logger = logging.getLogger(__name__)
 
 
 class SessionHandlers:
@@ -62,12 +66,18 @@ class SessionHandlers:
         for request in requests:
             user_id, peer_id = request.user_id, request.session_id
             removed = self._sessions.remove(user_id, peer_id, request.session_type, int(time.time()))
-            if removed and request.session_type == SINGLE:
-                self._messages.clear_unread(user_id, peer_id)
-            elif removed:
-                self._group_messages.clear_unread([(user_id, peer_id)])
+            if removed:
+                self._clear_unread(user_id, peer_id, request.session_type)
             replies.append(_remove_reply(request, 0 if removed else 1))
         return replies
+
+    def _clear_unread(self, user_id: int, peer_id: int, session_type: int) -> None:
+        """The session is gone when its row says so; to report a failure because of a counter would be wrong."""
+        clear = self._messages.clear_unread if session_type == SINGLE else self._group_messages.clear_unread
+        try:
+            clear([(user_id, peer_id)])
+        except StoreError as error:
+            logger.error("session of user %d with %d is removed, but its unread counter is not: %s", user_id, peer_id, error)
 
 
 def _remove_reply(request: buddy_pb2.IMRemoveSessionReq, result_code: int) -> buddy_pb2.IMRemoveSessionRsp:

@@ -51,11 +51,11 @@ class DeviceModel:
         own_key = names.device_key(b"%d" % user_id)
         prefix = _PREFIXES.get(client_type)
         value = token if prefix is None else prefix + b":" + token
-        former = self._token.run([("GET", own_key)])[0]
+        former = self._token.look([("GET", own_key)])[0]
         commands: list[CacheCommand] = []
         if former and b":" in former:
             former_key = names.device_key(former.partition(b":")[2])
-            if self._token.run([("STRLEN", former_key)])[0]:
+            if self._token.look([("STRLEN", former_key)])[0]:
                 commands.append(("SET", former_key, b""))
         commands += [("SET", own_key, value), ("SET", names.device_key(token), user_id)]
         self._token.run(commands)

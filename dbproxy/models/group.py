@@ -163,7 +163,7 @@ class GroupModel:
         made.append(group_id)
         self._insert_members(connection, group_id, members, now)
         # Leftovers of a group that had this id before a database was loaded anew; nobody else knows of the group before the commit.
-        self._messages.reset_ids(group_id)
+        self._messages.begin_anew(group_id, members)
         self._members.forget(group_id)
         connection.commit_script(())
 
@@ -297,13 +297,13 @@ class GroupModel:
         """Mute or unmute a group for a user; False when they are not in it. The group must exist."""
         if self._members.join_times([(group_id, user_id)])[0] is None:
             return False
-        self._group_set.run([("HSET", names.group_set_key(group_id), names.shield_field(user_id), status)])
+        self._group_set.write([("HSET", names.group_set_key(group_id), names.shield_field(user_id), status)])
         return True
 
     def shields(self, wanted: Sequence[tuple[int, Sequence[int]]]) -> list[list[int]]:
         """For each group and its users: the users' mute status, 0 when unset."""
         asked = [entry for entry in wanted if entry[1]]
         replies = iter(
-            self._group_set.run([("HMGET", names.group_set_key(group_id), *map(names.shield_field, users)) for group_id, users in asked])
+            self._group_set.look([("HMGET", names.group_set_key(group_id), *map(names.shield_field, users)) for group_id, users in asked])
         )
-        return [[number(status) for status in next(replies)] if users else [] for _, users in wanted]
+        return [[number(status) for status in next(replies) or [None] * len(users)] if users else [] for _, users in wanted]

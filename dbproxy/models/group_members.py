@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from dbproxy.models import names
+from dbproxy.models.bounded_cache import BoundedCache
 from dbproxy.stores.cache import CacheCommand, CachePool, number, pairs
 from dbproxy.stores.mysql import DBConn, DBPool
 
@@ -13,6 +14,11 @@ logger = logging.getLogger(__name__)
 
 Membership = tuple[int, int]
 """(group id, user id)."""
+
+HASH = b"hash"
+"""What Redis says of a key that can be a member hash; any other type is none, and is replaced."""
+
+BELIEVED_GROUPS = 100_000
 
 RESTORE_ATTEMPTS = 3
 """How often a look-up begins anew because Redis has lost again what had just been brought back."""
@@ -24,12 +30,16 @@ class GroupMembers:
     Whoever changes members holds the group's named lock, deletes the hash before the change is committed, and writes it anew
     afterwards. So there is no moment at which the hash says something that MySQL does not: should the proxy die in between, or Redis
     be out of reach, the hash is not there, and comes back from MySQL when it is asked for; for that the lock is needed as well.
+
+    A Redis that was started again may have brought back a hash from an old snapshot, with people who have left and without those who
+    have joined. So after a restart each hash is written anew from MySQL before it is believed.
     """
 
     def __init__(self, master: DBPool, cache: CachePool, lock_timeout: float) -> None:
         self._master = master
         self._cache = cache
         self._lock_timeout = lock_timeout
+        self._believed: BoundedCache[int, int] = BoundedCache(BELIEVED_GROUPS)  # group id → restarts of Redis when its hash was right
 
     @staticmethod
     def lock_name(group_id: int) -> str:
@@ -39,7 +49,10 @@ class GroupMembers:
     def join_times(self, memberships: Sequence[Membership]) -> list[int | None]:
         """For each (group, user): unix time at which the user joined, None when they are not in it."""
         commands: list[CacheCommand] = [("HGET", names.group_member_key(group_id), user_id) for group_id, user_id in memberships]
-        times = dict(zip(memberships, self._cache.run(commands), strict=True))
+        replies = self._cache.look(commands)
+        if self._renew_old(group_id for group_id, _ in memberships):
+            replies = self._cache.look(commands)
+        times = dict(zip(memberships, replies, strict=True))
         doubtful = [membership for membership, joined in times.items() if joined is None]
         for _ in range(RESTORE_ATTEMPTS):
             if not doubtful:
@@ -56,22 +69,27 @@ class GroupMembers:
         commands: list[CacheCommand] = []
         for group_id, user_id in memberships:
             key = names.group_member_key(group_id)
-            commands += [("EXISTS", key), ("HGET", key, user_id)]
-        replies = self._cache.run(commands)
+            commands += [("TYPE", key), ("HGET", key, user_id)]
+        replies = self._cache.look(commands)
         times.update(zip(memberships, replies[1::2], strict=True))
-        return [membership for membership, exists in zip(memberships, replies[::2], strict=True) if not exists]
+        return [membership for membership, kind in zip(memberships, replies[::2], strict=True) if kind != HASH]
 
     def existing(self, group_ids: Iterable[int]) -> set[int]:
         """Those of the groups that exist."""
         asked = list(dict.fromkeys(group_ids))
-        replies = self._cache.run([("EXISTS", names.group_member_key(group_id)) for group_id in asked])
-        found = {group_id for group_id, reply in zip(asked, replies, strict=True) if reply}
+        commands: list[CacheCommand] = [("TYPE", names.group_member_key(group_id)) for group_id in asked]
+        replies = self._cache.run(commands)
+        if self._renew_old(asked):
+            replies = self._cache.run(commands)
+        found = {group_id for group_id, kind in zip(asked, replies, strict=True) if kind == HASH}
         return found | self._restore([group_id for group_id in asked if group_id not in found])
 
     def of(self, group_ids: Iterable[int]) -> dict[int, list[int]]:
         """The members of each group that exists, in text order of their ids, as the original lists them."""
         asked = list(dict.fromkeys(group_ids))
         members = self._read(asked)
+        if self._renew_old(asked):
+            members = self._read(asked)
         for _ in range(RESTORE_ATTEMPTS):
             lost = [group_id for group_id in asked if group_id not in members]
             if not self._restore(lost):
@@ -89,13 +107,12 @@ class GroupMembers:
 
     # for callers that hold the group's named lock, under which nothing can be restored
 
-    def listed(self, group_id: int) -> list[int]:
-        """The members according to the hash alone."""
-        return self._read((group_id,)).get(group_id, [])
-
     def fields(self, connection: DBConn, group_id: int) -> dict[bytes, bytes]:
-        """User id → time of joining, from the hash, or from MySQL if Redis has lost it."""
-        return pairs(self._cache.run([("HGETALL", names.group_member_key(group_id))])[0]) or self._rows(connection, group_id)
+        """User id → time of joining, from the hash, or from MySQL if Redis has lost it or was started again."""
+        fields = self._cache.look([("HGETALL", names.group_member_key(group_id))])[0]
+        if not fields or self._are_old((group_id,)):
+            return self._rows(connection, group_id)
+        return pairs(fields)
 
     def replace(self, group_id: int, fields: Mapping[bytes, bytes]) -> None:
         """Write the hash of a group, whatever was in it."""
@@ -110,12 +127,34 @@ class GroupMembers:
         self._cache.run([("DEL", names.group_member_key(group_id))])
 
     def _read(self, group_ids: Sequence[int]) -> dict[int, list[int]]:
-        replies = self._cache.run([("HKEYS", names.group_member_key(group_id)) for group_id in group_ids])
+        replies = self._cache.look([("HKEYS", names.group_member_key(group_id)) for group_id in group_ids])
         return {
             group_id: [int(user) for user in sorted(reply) if user.isdigit()]
             for group_id, reply in zip(group_ids, replies, strict=True)
             if reply
         }
+
+    def _are_old(self, group_ids: Iterable[int]) -> list[int]:
+        """Those of the groups whose hashes were read, but have not been made anew since Redis was started again."""
+        restarts = self._cache.restarts
+        return [group_id for group_id in set(group_ids) if (self._believed.get(group_id) or 0) < restarts] if restarts else []
+
+    def _renew_old(self, group_ids: Iterable[int]) -> bool:
+        """Make the hashes of these groups anew if Redis was started again since the last time; whether there was one to make."""
+        old = self._are_old(group_ids)
+        for group_id in old:
+            restarts = self._cache.restarts
+            with (
+                self._master.connection() as connection,
+                connection.named_locks((self.lock_name(group_id),), self._lock_timeout),
+            ):
+                fields = self._rows(connection, group_id)
+                # a group of which MySQL knows nothing at all is somebody else's, and left alone
+                if fields or connection.select(f"select 1 from IMGroupMember where groupId={group_id} limit 1"):
+                    self.replace(group_id, fields)
+            self._believed.put(group_id, restarts)
+            logger.info("group %d: its members are made anew from MySQL, because Redis was started again", group_id)
+        return bool(old)
 
     def _restore(self, group_ids: Sequence[int]) -> set[int]:
         """Bring back the hashes of groups that have members in MySQL; returns the groups that exist now."""
@@ -130,7 +169,7 @@ class GroupMembers:
         return restored
 
     def _restore_one(self, connection: DBConn, group_id: int) -> None:
-        if self._cache.run([("EXISTS", names.group_member_key(group_id))])[0]:
+        if self._cache.run([("TYPE", names.group_member_key(group_id))])[0] == HASH:
             return
         fields = self._rows(connection, group_id)
         if fields:

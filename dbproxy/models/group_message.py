@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from dbproxy.errors import StoreError
 from dbproxy.models import names
 from dbproxy.models.draft import Draft
 from dbproxy.models.group_members import GroupMembers
@@ -16,18 +19,20 @@ from dbproxy.models.history import (
     union,
 )
 from dbproxy.models.last_ids import LastIds
-from dbproxy.models.lost_counters import LostCounters, has_jumped, looks_lost
+from dbproxy.models.lost_counters import LostCounters, looks_lost
 from dbproxy.models.message_store import MessageStore, Opened
 from dbproxy.models.session import GROUP, SessionModel
-from dbproxy.stores.cache import CacheCommand, CachePool, number
+from dbproxy.stores.cache import LARGEST, BrokenKey, CacheCommand, CachePool, number
 from dbproxy.stores.mysql import DBConn, DBPool
+
+logger = logging.getLogger(__name__)
 
 
 class GroupMessageModel(MessageStore):
     """IMGroupMessage_0..7 by group id, and the group counters.
 
     Unread is a difference of two counters, the group's and the user's copy of it, so that a message to a group of 5,000 costs one
-    increment.
+    increment; see lost_counters.py for what that means when Redis loses them.
     """
 
     session_type = GROUP
@@ -47,7 +52,7 @@ class GroupMessageModel(MessageStore):
         super().__init__(master, unread, sessions, last_ids, content_limit, lock_timeout, look_timeout)
         self._slave = slave
         self._members = members
-        self._lost_counters = LostCounters(master, unread, members, lock_timeout)
+        self._lost_counters = LostCounters(master, unread)
 
     # history
 
@@ -92,28 +97,35 @@ class GroupMessageModel(MessageStore):
 
     def clear_unread(self, memberships: Sequence[tuple[int, int]]) -> None:
         """For each (user id, group id): nothing of the group is unread for the user; a group without a counter leaves nothing."""
-        counts = self._counts(list(dict.fromkeys(group_id for _, group_id in memberships)))
-        self._copy({membership: counts[membership[1]] for membership in memberships if membership[1] in counts}, counts)
+        group_ids = list(dict.fromkeys(group_id for _, group_id in memberships))
+        counts = self._counts(group_ids)
+        self._copy({membership: count for membership in memberships if (count := counts[membership[1]]) is not None})
 
-    def _counts(self, group_ids: Sequence[int]) -> dict[int, int]:
-        """The counters of those of the groups that have one."""
-        replies = self._unread.run([("HGET", names.group_count_key(group_id), names.COUNT_FIELD) for group_id in group_ids])
-        return {group_id: number(reply) for group_id, reply in zip(group_ids, replies, strict=True) if reply is not None}
+    def _counts(self, group_ids: Sequence[int]) -> dict[int, int | None]:
+        """The counters of groups, None of those that have none."""
+        replies = self._unread.look([("HGET", names.group_count_key(group_id), names.COUNT_FIELD) for group_id in group_ids])
+        return {group_id: None if reply is None else number(reply) for group_id, reply in zip(group_ids, replies, strict=True)}
 
-    def _copy(self, copies: Mapping[tuple[int, int], int], counts: Mapping[int, int]) -> None:
-        """Write users' copies, made of counters that were ``counts``; anew if a lost counter was restored in between."""
-        commands: list[CacheCommand] = [
-            ("HSET", names.user_group_count_key(*membership), names.COUNT_FIELD, copy) for membership, copy in copies.items()
-        ]
-        commands += [("HGET", names.group_count_key(group_id), names.COUNT_FIELD) for group_id in counts]
-        now = dict(zip(counts, map(number, self._unread.run(commands)[len(copies) :]), strict=True))
-        jumped = {group_id for group_id, count in counts.items() if has_jumped(count, now[group_id])}
-        if jumped:
-            self._copy({membership: now[membership[1]] for membership in copies if membership[1] in jumped}, {})
+    def _copy(self, copies: Mapping[tuple[int, int], int]) -> None:
+        """Write users' copies. Nothing orders those who write the same one at the same time (two acks on two connections); so whoever
+        finds that they have replaced a later copy puts it back, or what was read would be unread again.
+        """
+        commands: list[CacheCommand] = []
+        for membership, copy in copies.items():
+            key = names.user_group_count_key(*membership)
+            commands += [("HGET", key, names.COUNT_FIELD), ("HSET", key, names.COUNT_FIELD, copy)]
+        replaced = self._unread.write(commands)[::2]
+        later = {membership: old for membership, reply in zip(copies, replaced, strict=True) if (old := number(reply)) > copies[membership]}
+        if later:
+            counts = self._counts(list({group_id for _, group_id in later}))
+            # one above the counter is of a counter that Redis has lost since, and not later but wrong
+            self._copy({membership: old for membership, old in later.items() if old <= (counts[membership[1]] or 0)})
 
-    def reset_ids(self, group_id: int) -> None:
-        """Let the msg_ids of a new group begin at 1."""
-        self._unread.run([("SET", names.group_msg_id_key(group_id), 0)])
+    def begin_anew(self, group_id: int, members: Iterable[int]) -> None:
+        """Let the msg_ids of a new group begin at 1, and its counters at 0, whatever a group that had this id before has left."""
+        counters = [names.user_group_count_key(user_id, group_id) for user_id in members]
+        commands: list[CacheCommand] = [("DEL", key) for key in (names.group_count_key(group_id), *counters)]
+        self._unread.run([("SET", names.group_msg_id_key(group_id), 0), *commands])
 
     # storing
 
@@ -161,12 +173,33 @@ class GroupMessageModel(MessageStore):
         commands: list[CacheCommand] = [
             ("HINCRBY", names.group_count_key(group_id), names.COUNT_FIELD, len(sent)) for group_id, sent in by_group.items()
         ]
-        counts: dict[int, int] = {}
+        counts = dict(zip(by_group, self._unread.attempt(commands), strict=True))
+        self._set_right(counts, by_group)
         copies: dict[tuple[int, int], int] = {}
-        for (group_id, sent), count in zip(by_group.items(), self._unread.run(commands), strict=True):
-            counts[group_id] = count
-            if looks_lost(count, len(sent), sent[-1].msg_id):
-                counts[group_id] = self._lost_counters.restore(group_id, sent[-1].msg_id)
+        for group_id, sent in by_group.items():
             for position, draft in enumerate(sent):
-                copies[draft.from_id, group_id] = max(0, counts[group_id] - len(sent) + position + 1)
-        self._copy(copies, counts)
+                if group_id in counts:
+                    copies[draft.from_id, group_id] = max(0, counts[group_id] - len(sent) + position + 1)
+        self._copy(copies)
+
+    def _set_right(self, counts: dict[int, Any], by_group: Mapping[int, Sequence[Draft]]) -> None:
+        """Restore those of the counters that Redis has lost or cannot raise; without one that stays broken."""
+        broken = {group_id: count for group_id, count in counts.items() if isinstance(count, BrokenKey) or count > LARGEST}
+        for group_id, count in broken.items():
+            logger.warning("group %d: its counter is no number of messages: %s", group_id, count)
+            del counts[group_id]
+        last_ids = {group_id: sent[-1].msg_id for group_id, sent in by_group.items()}
+        lost = {
+            group_id: last_ids[group_id]
+            for group_id, count in counts.items()
+            if looks_lost(count, len(by_group[group_id]), last_ids[group_id])
+        }
+        if not lost and not broken:
+            return
+        try:
+            for group_id in (lost.keys() - self._lost_counters.late(lost)) | broken.keys():
+                restored = self._lost_counters.restore(group_id, last_ids[group_id], len(by_group[group_id]))
+                if restored is not None:
+                    counts[group_id] = restored
+        except StoreError as error:
+            logger.error("counters of groups could not be restored: %s", error)

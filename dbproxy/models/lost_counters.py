@@ -1,25 +1,45 @@
 """LostCounters: makes the counter of a group anew when Redis has lost it (restart without persistence, FLUSHALL, eviction). Any thread.
 
-A group's unread number is a difference of two counters, the group's and the user's copy of it. So both are raised by the same amount: the
-differences stay what they are, and nobody sees as unread what was written before the loss. Nothing here is a transaction, because
-Redis Cluster would not allow one; instead the order of the steps, and a second look, see to it that whoever comes in between (a
-reader, a sender, another loss) finds an unread number that is too low at worst.
+A user's unread number of a group is::
+
+    count - max(copy, read_by_all)        nothing below 0
+
+``count`` is the group's counter, raised by every message after its commit and before its reply. ``copy`` is what ``count`` was when the
+user last wrote or read, 0 when there is none. ``read_by_all`` is a second field of the group's key that only a restored counter has.
+
+**What is promised.** The number is never larger than that of the messages that were acknowledged after the user last read (plus those
+under way at that moment, of which nobody can say whether they were read). Take the moment ``t`` at which ``count`` was read for the
+user's last copy. Since then
+
+1. the key was neither lost nor restored: ``count`` has only been raised, once for each message, so the difference to the copy is the
+   number of messages since ``t``;
+2. the key was lost and not restored since: it began again at 0 after ``t``, so ``count`` alone is at most the number of messages
+   since ``t``, whatever the copy says;
+3. the key was restored: in one step (the last, if there were several) ``count`` became C and ``read_by_all`` C - own, where ``own`` is
+   how many messages the restoring run has stored itself. These had not been acknowledged then, so they came after ``t`` or were under
+   way. Whatever the copy says, the number is at most ``own`` and what was counted after that step, which is after ``t`` as well.
+
+Nothing in this depends on other keys: it does not matter which copies were lost with the counter, how often it happens, or when a
+copy arrives that somebody made of a former counter. So there is nothing to be done for each member, and Redis Cluster may keep every
+key on another node: the one step is a transaction over the group's own key. Nor is a lock needed: when two restore at the same time,
+the second one takes away what was counted since the first, which makes the number smaller.
+
+**What is not.** A *copy* that is lost alone (evicted, while the group's counter stays) cannot be told from that of somebody who has
+never read: they are told of all messages since the group began or its counter was restored. And what was unread before a loss is
+not told any more.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 from dbproxy.models import names
-from dbproxy.models.group_members import GroupMembers
-from dbproxy.stores.cache import CacheCommand, CachePool, number
+from dbproxy.stores.cache import LARGEST, CachePool, number
 from dbproxy.stores.mysql import DBPool
 
 logger = logging.getLogger(__name__)
-
-COPIES_PER_PIPELINE = 1000
 
 LOOKS, LOOK_PAUSE = 5, 0.02
 """How often, and with how many seconds in between, one looks whether a counter is only late: its messages are committed first and counted
@@ -32,81 +52,61 @@ def looks_lost(count: int, added: int, last_msg_id: int) -> bool:
     return (count == added and last_msg_id > added) or 2 * count < last_msg_id
 
 
-def has_jumped(before: int, now: int) -> bool:
-    """Whether a counter was made anew since it was read: then a copy of what was read is far too low."""
-    return now > before + 1 and now >= 2 * before
-
-
 class LostCounters:
-    """The fields ``count`` of ``{group}_im_group_msg`` and ``{user}_{group}_im_user_group`` after a loss."""
+    """The counter ``{group}_im_group_msg`` after a loss."""
 
-    def __init__(self, master: DBPool, unread: CachePool, members: GroupMembers, lock_timeout: float) -> None:
+    def __init__(self, master: DBPool, unread: CachePool) -> None:
         self._master = master
         self._unread = unread
-        self._members = members
-        self._lock_timeout = lock_timeout
 
-    def restore(self, group_id: int, last_msg_id: int) -> int:
-        """Raise the group's counter to the number of messages up to ``last_msg_id``, and every member's copy by as much; returns the
-        counter.
-
-        The group's named lock makes it happen once, also between proxies; who joins while it happens has to wait.
+    def late(self, last_msg_ids: Mapping[int, int]) -> set[int]:
+        """Those of the groups whose counters looked lost, but turn out to be only late, or have been restored by somebody else; with the
+        last msg_id of each. Takes up to 0.1 s for all of them together.
 
         Raises:
-            StoreError: a backend failed, or the lock was not free in time; the next message tries again.
+            StoreError: Redis failed.
 
         """
-        for _ in range(LOOKS):
-            counted = self._counted(group_id)
-            if counted >= last_msg_id:
-                return counted
-            time.sleep(LOOK_PAUSE)
-        self._members.of((group_id,))  # brings back the list of the members, should it be lost as well
-        with (
-            self._master.connection() as connection,
-            connection.named_locks((GroupMembers.lock_name(group_id),), self._lock_timeout),
-        ):
-            table = names.group_message_table(group_id)
-            rows = connection.select(f"select count(*) from {table} where groupId={group_id} and msgId<={last_msg_id}")
-            stored = int(rows[0][0])
-            # Where most rows have been taken elsewhere the number of the last message says more, and nothing looks lost afterwards.
-            return self._restore(group_id, last_msg_id if looks_lost(stored, 0, last_msg_id) else stored)
+        lost = dict(last_msg_ids)
+        for look in range(LOOKS):
+            if look:
+                time.sleep(LOOK_PAUSE)
+            right = self._are_right(lost)
+            lost = {group_id: last_msg_id for group_id, last_msg_id in lost.items() if group_id not in right}
+            if not lost:
+                break
+        return last_msg_ids.keys() - lost.keys()
 
-    def _counted(self, group_id: int) -> int:
-        return number(self._unread.run([("HGET", names.group_count_key(group_id), names.COUNT_FIELD)])[0])
+    def restore(self, group_id: int, last_msg_id: int, own: int) -> int | None:
+        """Set the group's counter to the number of messages up to ``last_msg_id``, of which ``own`` count as unread for those who have
+        no copy above; whatever is there instead of a counter is replaced. Returns the counter, None when it was right by now.
 
-    def _restore(self, group_id: int, stored: int) -> int:
-        count_key = names.group_count_key(group_id)
-        counted = self._counted(group_id)
-        if counted >= stored:
-            return counted  # somebody else was faster, or the ids have gaps
-        before = stored - counted
-        logger.warning("group %d: Redis had lost its counter, it goes on from %d", group_id, before)
-        users = self._members.listed(group_id)
-        older: dict[int, int] = {}
-        for copies in self._copies(group_id, users):
-            # A copy above the counter is from before the loss, and right.
-            older |= {user_id: copy for user_id, copy in copies.items() if copy is not None and copy > counted}
-            self._raise(group_id, {user_id: copy for user_id, copy in copies.items() if user_id not in older}, before)
-        count = int(self._unread.run([("HINCRBY", count_key, names.COUNT_FIELD, before)])[0])
-        if count < before + counted:
-            logger.warning("group %d: Redis has lost its counter again", group_id)
-            self._unread.run([("DEL", count_key)])  # or all of it would be unread for those whose copies were lost
-            return 0
-        for copies in self._copies(group_id, users):  # who has read or written meanwhile took a copy of the low counter
-            late = {user_id: copy for user_id, copy in copies.items() if (copy or 0) < before and older.get(user_id) != copy}
-            self._raise(group_id, late, before)
+        Raises:
+            StoreError: a backend failed; the next message tries again.
+
+        """
+        rows = self._master.select(
+            f"select count(*) from {names.group_message_table(group_id)} where groupId={group_id} and msgId<={last_msg_id}"
+        )
+        # Where most rows have been taken elsewhere the number of the last message says more, and nothing looks lost afterwards.
+        stored = int(rows[0][0])
+        count = last_msg_id if looks_lost(stored, 0, last_msg_id) else stored
+        if self._are_right({group_id: count}):
+            return None
+        key, read = names.group_count_key(group_id), max(0, count - own)
+        fields = (names.COUNT_FIELD, count, names.READ_BY_ALL_FIELD, read)
+        self._unread.run([("MULTI",), ("DEL", key), ("HMSET", key, *fields), ("EXEC",)])
+        logger.warning("group %d: Redis had lost its counter, it goes on from %d", group_id, count)
         return count
 
-    def _copies(self, group_id: int, users: Sequence[int]) -> Iterator[dict[int, int | None]]:
-        for start in range(0, len(users), COPIES_PER_PIPELINE):
-            part = users[start : start + COPIES_PER_PIPELINE]
-            replies = self._unread.run([("HGET", names.user_group_count_key(user_id, group_id), names.COUNT_FIELD) for user_id in part])
-            yield {user_id: None if reply is None else number(reply) for user_id, reply in zip(part, replies, strict=True)}
-
-    def _raise(self, group_id: int, copies: Mapping[int, int | None], by: int) -> None:
-        commands: list[CacheCommand] = [
-            ("HSETNX" if copy is None else "HSET", names.user_group_count_key(user_id, group_id), names.COUNT_FIELD, (copy or 0) + by)
-            for user_id, copy in copies.items()
-        ]
-        self._unread.run(commands)
+    def _are_right(self, last_msg_ids: Mapping[int, int]) -> set[int]:
+        """Those of the groups whose counters count the messages up to these ids, or have been restored and are not far behind."""
+        fields = (names.COUNT_FIELD, names.READ_BY_ALL_FIELD)
+        replies = self._unread.look([("HMGET", names.group_count_key(group_id), *fields) for group_id in last_msg_ids])
+        right = set()
+        for (group_id, last_msg_id), reply in zip(last_msg_ids.items(), replies, strict=True):
+            count, read = reply or (None, None)
+            restored = read is not None and not looks_lost(number(count), 0, last_msg_id)
+            if number(count) < LARGEST and (number(count) >= last_msg_id or restored):
+                right.add(group_id)
+        return right

@@ -97,9 +97,9 @@ class MessageModel(MessageStore):
 
     # unread counters
 
-    def clear_unread(self, user_id: int, peer_id: int) -> None:
-        """Forget what the user has not read from the peer."""
-        self._unread.run([("HDEL", names.unread_key(user_id), peer_id)])
+    def clear_unread(self, sessions: Sequence[SessionKey]) -> None:
+        """For each (user id, peer id): forget what the user has not read from the peer."""
+        self._unread.write([("HDEL", names.unread_key(user_id), peer_id) for user_id, peer_id in sessions])
 
     # storing
 
@@ -159,4 +159,4 @@ class MessageModel(MessageStore):
         commands: list[CacheCommand] = [
             ("HINCRBY", names.unread_key(user_id), peer_id, count) for (user_id, peer_id), count in counts.items()
         ]
-        self._unread.run(commands)
+        self._unread.write(commands)

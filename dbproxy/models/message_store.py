@@ -32,7 +32,7 @@ from dbproxy.errors import (
 from dbproxy.models.draft import Draft
 from dbproxy.models.last_ids import LastIds
 from dbproxy.models.session import NOTHING_TO_TOUCH, SessionKey, SessionModel, SessionRows
-from dbproxy.stores.cache import CacheCommand, CachePool
+from dbproxy.stores.cache import LARGEST, BrokenKey, CacheCommand, CachePool
 from dbproxy.stores.mysql import DBConn, DBPool, Row, SessionOfServer, died_at_once
 
 logger = logging.getLogger(__name__)
@@ -301,16 +301,17 @@ class MessageStore(ABC):
             counts[draft.conversation_id] = counts.get(draft.conversation_id, 0) + 1
         commands: list[CacheCommand] = [("SET", self._counter_key(new), 0) for new in opened.new_ids]
         commands += [("INCRBY", self._counter_key(conversation_id), count) for conversation_id, count in counts.items()]
-        replies = self._unread.run(commands)[len(opened.new_ids) :]
+        replies = self._unread.attempt(commands)[len(opened.new_ids) :]
         next_ids: dict[int, int] = {}
         repairs: list[CacheCommand] = []
         for (conversation_id, count), last in zip(counts.items(), replies, strict=True):
-            before = last - count
             stored = opened.last_ids.get(conversation_id, 0)
-            if before < stored:
-                logger.warning("counter %s was behind the stored messages: %d < %d", self._counter_key(conversation_id), before, stored)
+            before = last if isinstance(last, BrokenKey) else last - count
+            if isinstance(before, BrokenKey) or not stored <= before <= LARGEST - count:
+                key = self._counter_key(conversation_id)
+                logger.warning("counter %s was not right, it goes on from the stored messages: %s, %d", key, before, stored)
                 before = stored
-                repairs.append(("SET", self._counter_key(conversation_id), stored + count))
+                repairs.append(("SET", key, stored + count))
             next_ids[conversation_id] = before + 1
         self._unread.run(repairs)
         for draft in drafts:

@@ -57,11 +57,14 @@ def unread_key(user_id: int) -> str:
 
 
 COUNT_FIELD = "count"
-"""The only field of the two group counters."""
+"""The field of the two group counters."""
+
+READ_BY_ALL_FIELD = "read_by_all"
+"""Field that ``group_count_key`` has besides after a loss: of this many messages nobody is told any more that they are unread."""
 
 
 def group_count_key(group_id: int) -> str:
-    """Hash with the field ``count``: messages ever sent to the group."""
+    """Hash with the field ``count``: messages ever sent to the group; and perhaps ``read_by_all``."""
     return f"{group_id}_im_group_msg"
 
 

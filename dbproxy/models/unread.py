@@ -42,21 +42,26 @@ class UnreadModel:
         groups_of = self._groups.groups_of(dict.fromkeys(user_ids))
         group_ids = list(dict.fromkeys(group_id for groups in groups_of.values() for group_id in groups))
         commands: list[CacheCommand] = [("HGETALL", names.unread_key(user_id)) for user_id in groups_of]
-        commands += [("HGET", names.group_count_key(group_id), names.COUNT_FIELD) for group_id in group_ids]
+        fields = (names.COUNT_FIELD, names.READ_BY_ALL_FIELD)
+        commands += [("HMGET", names.group_count_key(group_id), *fields) for group_id in group_ids]
         commands += [
             ("HGET", names.user_group_count_key(user_id, group_id), names.COUNT_FIELD)
             for user_id, groups in groups_of.items()
             for group_id in groups
         ]
-        replies = iter(self._unread.run(commands))
+        replies = iter(self._unread.look(commands))
         people = {
-            user_id: {number(peer): count for peer, text in pairs(next(replies)).items() if (count := number(text))}
+            user_id: {number(peer): count for peer, text in pairs(next(replies) or ()).items() if (count := number(text))}
             for user_id in groups_of
         }
-        sent = {group_id: number(next(replies)) for group_id in group_ids}
-        return {
-            user_id: Unread(
-                people[user_id], {group_id: count for group_id in groups if (count := sent[group_id] - number(next(replies))) > 0}
-            )
-            for user_id, groups in groups_of.items()
-        }
+        counters = {group_id: tuple(map(number, next(replies) or (None, None))) for group_id in group_ids}
+        unread: dict[int, Unread] = {}
+        for user_id, groups in groups_of.items():
+            in_groups: dict[int, int] = {}
+            for group_id in groups:
+                count, read_by_all = counters[group_id]
+                difference = count - max(number(next(replies)), read_by_all)  # why: lost_counters.py
+                if difference > 0:
+                    in_groups[group_id] = difference
+            unread[user_id] = Unread(people[user_id], in_groups)
+        return unread

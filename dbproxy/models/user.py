@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from dbproxy.errors import StoreError
 from dbproxy.models import names
 from dbproxy.stores.cache import CachePool
 from dbproxy.stores.mysql import DBPool, Row
+
+logger = logging.getLogger(__name__)
 
 LEFT_COMPANY = 3
 """IMUser.status of somebody who is gone: not among all users, but among the changed ones."""
@@ -103,8 +107,15 @@ class UserModel:
         with self._master.connection() as connection:
             changed = connection.execute("update IMUser set sign_info=%s,updated=%s where id=%s", (sign_info, now, user_id))
         if changed:
-            self._unread.run([("SET", names.TOTAL_USER_UPDATE_KEY, now)])
+            self._note_change(now)
         return changed > 0
+
+    def _note_change(self, now: int) -> None:
+        """Tell C++ daemons on the same Redis, which remember it; ours look into the table, and that is where the change is."""
+        try:
+            self._unread.run([("SET", names.TOTAL_USER_UPDATE_KEY, now)])
+        except StoreError as error:
+            logger.error("a user has changed, but %s could not be set: %s", names.TOTAL_USER_UPDATE_KEY, error)
 
     def set_push_shield(self, user_id: int, status: int) -> bool:
         """Set the push shield; False when no row changed."""

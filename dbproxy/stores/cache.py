@@ -11,12 +11,14 @@ pipeline.
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import ssl
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -34,6 +36,37 @@ logger = logging.getLogger(__name__)
 
 Argument = bytes | str | int
 CacheCommand = tuple[Argument, ...]
+
+_RUN_ID = re.compile(rb"run_id:(\w+)")
+
+_WRONG_TYPE = "WRONGTYPE"
+_NO_NUMBER = ("value is not an integer", "increment or decrement would overflow")  # of a string or of a field of a hash
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenKey:
+    """The reply to a command that cannot work with what its key holds: no proxy has written that."""
+
+    key: str
+    why: str
+    removal: CacheCommand
+    """The command that takes away what is in the way."""
+
+    @classmethod
+    def of(cls, error: redis.ResponseError, command: CacheCommand) -> BrokenKey | None:
+        """What is broken according to an error; None when the error says something else."""
+        why = str(error)
+        key = command[1]
+        if why.startswith(_WRONG_TYPE):
+            removal: CacheCommand = ("DEL", key)
+        elif any(text in why for text in _NO_NUMBER):
+            removal = ("HDEL", key, command[2]) if command[0] == "HINCRBY" else ("DEL", key)
+        else:
+            return None
+        return cls(key.decode(errors="backslashreplace") if isinstance(key, bytes) else str(key), why, removal)
+
+    def __str__(self) -> str:
+        return f"{self.key} is broken ({self.why})"
 
 
 def pack(commands: Sequence[CacheCommand]) -> bytes:
@@ -89,6 +122,11 @@ class CachePool:
         self._timeout = config.cache_pool_timeout
         self._free = threading.BoundedSemaphore(instance.maxconncnt)
         self._idle: deque[Connection] = deque()  # the last one used is the next one taken; append and pop are atomic
+        self._run_id: bytes | None = None
+        self._run_id_lock = threading.Lock()
+        self.restarts = 0
+        """How often the server turned out to be another one than before: started again, or a replica that took over. It rises before
+        anything is asked of the new one, whose data may be older than what was written."""
 
     def __str__(self) -> str:
         return f"Redis instance {self.name} at {self._instance.host}:{self._instance.port} db {self._instance.db}"
@@ -117,8 +155,55 @@ class CachePool:
                 of the commands may have been executed.
 
         """
+        replies, refused = self._exchange(commands)
+        if refused is not None:
+            raise StoreUnavailableError(f"{self}: {refused}") from refused
+        return replies
+
+    def attempt(self, commands: Sequence[CacheCommand]) -> list[Any]:
+        """As ``run``, but a command that Redis refuses because of what its key holds gets a BrokenKey as its reply, and spoils nothing for
+        the others.
+        """
+        return self._attempt(commands)[0]
+
+    def look(self, commands: Sequence[CacheCommand]) -> list[Any]:
+        """As ``run``, for commands that only read: what a key of a wrong type holds reads as if it was not there, as None."""
+        replies, broken = self._attempt(commands)
+        for index, reply in broken.items():
+            logger.warning("%s: %s; taken for nothing", self, reply)
+            replies[index] = None
+        return replies
+
+    def write(self, commands: Sequence[CacheCommand]) -> list[Any]:
+        """As ``run``, for commands that write keys whose loss does no harm: one that holds something that the command cannot work with
+        is deleted (of a hash, only the field), and the command gets another chance.
+        """
+        replies, broken = self._attempt(commands)
+        if broken:
+            for reply in broken.values():
+                logger.warning("%s: %s; deleted, to begin anew", self, reply)
+            self.run(list(dict.fromkeys(reply.removal for reply in broken.values())))
+            for index, again in zip(broken, self.run([commands[index] for index in broken]), strict=True):
+                replies[index] = again
+        return replies
+
+    def _attempt(self, commands: Sequence[CacheCommand]) -> tuple[list[Any], dict[int, BrokenKey]]:
+        """The replies, and those of them that are broken keys by their place."""
+        replies, refused = self._exchange(commands)
+        broken: dict[int, BrokenKey] = {}
+        if refused is not None:
+            for index, reply in enumerate(replies):
+                if isinstance(reply, redis.ResponseError):
+                    found = BrokenKey.of(reply, commands[index])
+                    if found is None:
+                        raise StoreUnavailableError(f"{self}: {reply}") from reply
+                    replies[index] = broken[index] = found
+        return replies, broken
+
+    def _exchange(self, commands: Sequence[CacheCommand]) -> tuple[list[Any], redis.ResponseError | None]:
+        """The replies, those to refused commands as ResponseErrors, and the last of these."""
         if not commands:
-            return []
+            return [], None
         with self._connection() as connection:
             connection.send_packed_command([pack(commands)])  # type: ignore[no-untyped-call]
             refused: redis.ResponseError | None = None
@@ -128,11 +213,9 @@ class CachePool:
                     replies.append(connection.read_response())
                 except redis.ResponseError as error:
                     refused = error
-                    replies.append(None)
+                    replies.append(error)
                 refused = _take_arrived(connection, replies, len(commands)) or refused
-        if refused is not None:
-            raise StoreUnavailableError(f"{self}: {refused}") from refused
-        return replies
+        return replies, refused
 
     def close(self) -> None:
         """Close the idle connections; one that is in use is closed when the process ends."""
@@ -157,7 +240,7 @@ class CachePool:
             except IndexError:
                 connection = self._new_connection()
             try:
-                _revive(connection)
+                self._revive(connection)
                 yield connection
             except (redis.RedisError, OSError) as error:
                 connection.disconnect()  # type: ignore[no-untyped-call]
@@ -170,19 +253,35 @@ class CachePool:
         finally:
             self._free.release()
 
+    def _revive(self, connection: Connection) -> None:
+        """Connect, or connect anew if the server has closed the connection meanwhile: an idle one has nothing to say."""
+        if connection._sock is not None:
+            try:
+                if not connection.can_read():
+                    return
+            except (redis.RedisError, OSError) as error:
+                logger.debug("an idle connection had died: %s", error)
+            connection.disconnect()
+        connection.connect()  # type: ignore[no-untyped-call]
+        if connection._sock is not None and not isinstance(connection, TlsConnection):
+            set_kernel_timeouts(connection._sock, connection.socket_timeout)
+        self._notice_restart(connection)
 
-def _revive(connection: Connection) -> None:
-    """Connect, or connect anew if the server has closed the connection meanwhile: an idle one has nothing to say."""
-    if connection._sock is not None:
+    def _notice_restart(self, connection: Connection) -> None:
+        """Ask a new connection's server who it is; an account that may not ask will never notice."""
+        connection.send_packed_command([pack([("INFO", "server")])])  # type: ignore[no-untyped-call]
         try:
-            if not connection.can_read():
-                return
-        except (redis.RedisError, OSError) as error:
-            logger.debug("an idle connection had died: %s", error)
-        connection.disconnect()
-    connection.connect()  # type: ignore[no-untyped-call]
-    if connection._sock is not None and not isinstance(connection, TlsConnection):
-        set_kernel_timeouts(connection._sock, connection.socket_timeout)
+            found = _RUN_ID.search(connection.read_response())
+        except redis.ResponseError as error:
+            logger.debug("%s does not say who it is: %s", self, error)
+            return
+        if found is None:
+            return
+        with self._run_id_lock:
+            former, self._run_id = self._run_id, found[1]
+            if former not in (None, found[1]):
+                self.restarts += 1
+                logger.warning("%s was started again, or replaced by another", self)
 
 
 class CacheManager:

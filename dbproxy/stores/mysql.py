@@ -235,7 +235,7 @@ class DBConn(_Connection):
         """Hold the server's named locks for the length of the block. They order what no row exists for yet, also between proxies.
 
         Raises:
-            StoreUnavailableError: one was not free within ``timeout`` seconds.
+            LockWaitError: one was not free within ``timeout`` seconds.
 
         """
         names = sorted(set(names))  # everybody takes them in this order, so nobody waits in a circle
@@ -246,7 +246,7 @@ class DBConn(_Connection):
         try:
             got = self.select("select " + ",".join(f"get_lock({name},{timeout:.1f})" for name in quoted))[0]
             if got.count(b"1") < len(names):
-                raise StoreUnavailableError(f"the locks {', '.join(names)} were not free within {timeout:g} s")
+                raise LockWaitError(ER.LOCK_WAIT_TIMEOUT, f"the locks {', '.join(names)} were not free within {timeout:g} s")
             yield
         finally:
             try:
