@@ -16,7 +16,8 @@ from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.session import SessionModel
 from dbproxy.stores.cache import CachePool, number
-from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.db_conn import DBConn
+from dbproxy.stores.mysql import DBPool
 
 logger = logging.getLogger(__name__)
 

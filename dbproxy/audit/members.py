@@ -10,7 +10,8 @@ from dbproxy.audit.walk import PIPELINE, Stores, among, batches, of_type, scan, 
 from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.stores.cache import pairs
-from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.db_conn import DBConn
+from dbproxy.stores.mysql import DBPool
 
 GROUPS_AT_ONCE = 50
 """Groups whose members are in memory at the same time; some have thousands."""

@@ -14,7 +14,8 @@ from dbproxy.models.group_message import GroupMessageModel
 from dbproxy.models.message_store import LOOK_PAUSE
 from dbproxy.models.session import SessionModel
 from dbproxy.stores.cache import CachePool, number
-from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.db_conn import DBConn
+from dbproxy.stores.mysql import DBPool
 
 logger = logging.getLogger(__name__)
 

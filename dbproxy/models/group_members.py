@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dbproxy.models import names
 from dbproxy.models.bounded_cache import BoundedCache
 from dbproxy.stores.cache import CacheCommand, CachePool, number, pairs
-from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.db_conn import DBConn
+from dbproxy.stores.mysql import DBPool
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,8 @@ from dbproxy.models.lost_counters import LostCounters, looks_lost
 from dbproxy.models.message_store import MessageStore, Opened
 from dbproxy.models.session import GROUP, SessionModel
 from dbproxy.stores.cache import LARGEST, BrokenKey, CacheCommand, CachePool, number
-from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.db_conn import DBConn
+from dbproxy.stores.mysql import DBPool
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from dbproxy.stores.mysql import Row
+from dbproxy.stores.db_conn import Row
 
 SINGLE_TEXT, SINGLE_SOUND, GROUP_TEXT, GROUP_SOUND = 1, 2, 17, 18
 """MsgType of the protocol."""

@@ -19,7 +19,8 @@ from dbproxy.models.message_store import BeginAgainError, MessageStore, Opened
 from dbproxy.models.relation import Pair, RelationModel, pair_of
 from dbproxy.models.session import SINGLE, SessionKey, SessionModel
 from dbproxy.stores.cache import CacheCommand, CachePool
-from dbproxy.stores.mysql import DBConn, DBPool, Row
+from dbproxy.stores.db_conn import DBConn, Row
+from dbproxy.stores.mysql import DBPool
 
 
 class MessageModel(MessageStore):

@@ -33,7 +33,8 @@ from dbproxy.models.draft import Draft
 from dbproxy.models.last_ids import LastIds
 from dbproxy.models.session import NOTHING_TO_TOUCH, SessionKey, SessionModel, SessionRows
 from dbproxy.stores.cache import LARGEST, BrokenKey, CacheCommand, CachePool
-from dbproxy.stores.mysql import DBConn, DBPool, Row, SessionOfServer, died_at_once
+from dbproxy.stores.db_conn import DBConn, Row, SessionOfServer
+from dbproxy.stores.mysql import DBPool, died_at_once
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from dbproxy.errors import StoreUnavailableError
 from dbproxy.models.bounded_cache import BoundedCache
-from dbproxy.stores.mysql import DBConn, DBPool, Result
+from dbproxy.stores.db_conn import DBConn
+from dbproxy.stores.mysql import DBPool, Result
 
 Pair = tuple[int, int]
 """(smaller user id, bigger user id)."""

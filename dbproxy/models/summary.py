@@ -10,7 +10,8 @@ from dbproxy.models import names
 from dbproxy.models.history import MSG_TYPES, SOUNDS
 from dbproxy.models.relation import Pair, RelationModel, pair_of
 from dbproxy.models.session import SINGLE
-from dbproxy.stores.mysql import DBPool, Row
+from dbproxy.stores.db_conn import Row
+from dbproxy.stores.mysql import DBPool
 
 IDS_PER_QUERY = 200
 """Groups in one statement, each of which is a small query in it."""

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from dbproxy.errors import StoreError
 from dbproxy.models import names
 from dbproxy.stores.cache import CachePool
-from dbproxy.stores.mysql import DBPool, Row
+from dbproxy.stores.db_conn import Row
+from dbproxy.stores.mysql import DBPool
 
 logger = logging.getLogger(__name__)
 

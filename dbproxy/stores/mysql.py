@@ -16,23 +16,17 @@ What is different from the defaults of the libraries, and why:
 from __future__ import annotations
 
 import logging
-import math
 import random
-import re
-import select
-import socket
-import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import pymysql
 from dbutils.pooled_db import PooledDB
-from pymysql.constants import CLIENT, CR, ER, SERVER_STATUS
-from pymysql.converters import encoders
+from pymysql.constants import CR, ER
 
 from dbproxy.config import Config, DBInstance
 from dbproxy.errors import (
@@ -44,306 +38,21 @@ from dbproxy.errors import (
     StatementError,
     StoreUnavailableError,
 )
-from dbproxy.stores.kernel_timeouts import set_kernel_timeouts
-from dbproxy.stores.raw_result import RawInput, RawResult
+from dbproxy.stores.db_conn import CannotConnectError, DBConn, Row, SessionOfServer, error_text
 from dbproxy.stores.tls import tls_context, tls_keys
 
 logger = logging.getLogger(__name__)
 
-Row = tuple[Any, ...]
-"""A row as the server sent it: bytes, or None for NULL. Numbers are left to ``int``, text to ``decode``."""
-
 Result = TypeVar("Result")
-
-_CODECS: dict[Any, Any] = dict(encoders)
-"""How values go out; nothing says how they come in, so they come as the bytes that the server sent."""
 
 _REFUSALS = {ER.LOCK_DEADLOCK: DeadlockError, ER.LOCK_WAIT_TIMEOUT: LockWaitError}
 _SERVER_GOES_AWAY = {ER.SERVER_SHUTDOWN, ER.CON_COUNT_ERROR, 1927, 3024, 1969}  # 1927 KILLed, 3024/1969 statement time exceeded
-ER_NET_PACKET_TOO_LARGE = 1153
 _MINIMUM_IDLE = 2
-_LONGEST_PACKET = 0xFFFFFF
-_RECEIVE_SIZE = 64 * 1024
-_FIRST_NUMBER = re.compile(rb"\d+")
-
-_QUOTED = re.compile(r"(: |near |entry )'.*'( for | at |$)", re.DOTALL)
-"""Where MySQL's error messages quote values or statements, and with them what people have written."""
-
-_KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
-"""Seconds: a server that vanished without a word (power, firewall) is noticed on idle connections too, and not after two hours."""
 
 _MOST_ABANDONED = 1000
 
 WRITE_ATTEMPTS = 4
 """How often a statement or a transaction is begun before the deadlocks are somebody else's problem."""
-
-
-if TYPE_CHECKING:
-    _Connection = pymysql.connections.Connection[Any]  # generic for the type checker only
-else:
-    _Connection = pymysql.connections.Connection
-
-SessionOfServer = tuple[int, str]
-"""How the server knows a connection: thread id, and the host and port from which it sees it come (behind an address translation they
-are not those of our socket)."""
-
-
-class DBConn(_Connection):
-    """One MySQL connection. It connects when it is first used, and again after it was lost outside of a transaction."""
-
-    def __init__(self, instance: DBInstance, config: Config, tls: ssl.SSLContext | None) -> None:
-        # A transaction of ours waits for Redis at most; one that waits for longer has lost its proxy, and holds locks (MariaDB only).
-        idle = math.ceil(config.cache_pool_timeout + config.cache_connect_timeout + 2 * config.cache_timeout) + 5
-        session = (
-            f"set sql_mode='STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout={max(1, round(config.db_lock_timeout))}"
-            f" /*M!100300 , idle_transaction_timeout={idle} */"
-        )
-        super().__init__(
-            host=instance.host,
-            port=instance.port,
-            user=instance.username,
-            password=instance.password.encode(),  # as the file has it; the driver would make Latin-1 of a text
-            database=instance.dbname,
-            charset="utf8mb4",
-            use_unicode=False,
-            conv=_CODECS,
-            autocommit=True,
-            init_command=session,
-            connect_timeout=max(1, round(config.db_connect_timeout)),
-            read_timeout=config.db_timeout,
-            write_timeout=config.db_timeout,
-            client_flag=CLIENT.MULTI_STATEMENTS,
-            ssl=tls,
-            ssl_disabled=tls is None,
-            defer_connect=True,
-        )
-        self.committing = False
-        self.matched: list[int] = []
-        self.inserted: list[int] = []
-        self.server_session: SessionOfServer = (0, "")
-        """What ``end_session`` needs to find this connection on the server."""
-        self._input = RawInput(self._receive)
-        self._kernel_keeps_time = False
-        self._connect_timeout = config.db_connect_timeout
-        self._statement_timeout = config.db_timeout
-        self._longest_statement = _LONGEST_PACKET
-
-    if TYPE_CHECKING:  # what the stubs of the driver leave out
-        _sock: socket.socket
-        _result: Any
-        server_status: int
-        server_capabilities: int
-        ssl: bool
-
-        _next_seq_id: int
-        _read_timeout: float
-        encoding: str
-
-        def insert_id(self) -> int: ...  # noqa: D102
-        def thread_id(self) -> int: ...  # noqa: D102
-        def _force_close(self) -> None: ...
-
-    def revive(self) -> None:
-        """Make sure that the connection can be used: connect if it is closed, or if the server has closed it meanwhile.
-
-        Raises:
-            pymysql.err.OperationalError: the server cannot be reached.
-
-        """
-        self.committing = False
-        if self.open:
-            poll = select.poll()
-            poll.register(self._sock, select.POLLIN)
-            if not poll.poll(0):
-                return
-            self.discard()
-        self._input.clear()
-        self._kernel_keeps_time = False
-        self._read_timeout = self._connect_timeout  # a server that accepts and then says nothing must not take longer
-        try:
-            self.connect()
-            for option, seconds in _KEEPALIVE.items():
-                self._sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
-            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(self._statement_timeout * 1000))
-            self._longest_statement = int(self.select("select @@max_allowed_packet")[0][0])
-            self.server_session = self._find_session()
-            if not self.ssl:
-                set_kernel_timeouts(self._sock, self._statement_timeout)
-                self._kernel_keeps_time = True
-        except pymysql.err.Error as error:
-            self.discard()
-            raise CannotConnectError(*error.args) from error
-        finally:
-            self._read_timeout = self._statement_timeout
-
-    def _request_authentication(self) -> None:
-        """Log in, but never in plain text where TLS is wanted: older versions of the driver would, if somebody on the way (or the server)
-        says that the server has no TLS.
-        """
-        if self.ssl and not self.server_capabilities & CLIENT.SSL:
-            raise pymysql.err.OperationalError(CR.CR_SSL_CONNECTION_ERROR, "TLS is required but the server does not offer it")
-        super()._request_authentication()  # type: ignore[misc]
-
-    def _find_session(self) -> SessionOfServer:
-        """Ask the server how it knows this connection; it works without, so a server without space for temporary tables will do."""
-        try:
-            rows = self.select("select host from information_schema.processlist where id=connection_id()")
-        except pymysql.err.Error as error:
-            if not self.open:
-                raise
-            logger.warning("where this connection comes from cannot be asked: %s", _text(error))
-            rows = ()
-        return self.thread_id(), rows[0][0].decode(errors="replace") if rows else ""
-
-    def discard(self) -> None:
-        """Close the socket without a farewell to the server; the next ``revive`` connects anew."""
-        self._force_close()
-
-    def end_transaction(self) -> None:
-        """Roll back what is open, if anything is; a connection on which that fails is discarded, and the server rolls back."""
-        try:
-            if self.open and self.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
-                self.rollback()
-        except pymysql.err.Error:
-            self.discard()
-
-    def commit_script(self, statements: Sequence[str]) -> list[int]:
-        """Execute these statements and ``commit`` with one round trip; losing the connection now leaves the outcome unknown.
-
-        Returns for each statement the id of the first row that it has inserted, 0 for one that inserts nothing.
-        """
-        self.committing = True
-        self.script((*statements, "commit"))
-        self.committing = False
-        return self.inserted[:-1]
-
-    def end_session(self, session: SessionOfServer) -> None:
-        """End another connection of ours on the server, if it is still there. Where it comes from is compared as well: a server that was
-        started again counts its threads from 1, and the number may be somebody else's by now.
-        """
-        thread_id, host = session
-        if host and self.select("select 1 from information_schema.processlist where id=%s and host=%s", (thread_id, host)):
-            try:
-                self.execute(f"kill {thread_id}")
-            except pymysql.err.OperationalError as error:
-                if not self.open:
-                    raise
-                logger.debug("connection %d is gone already: %s", thread_id, error)
-
-    @contextmanager
-    def named_locks(self, names: Sequence[str], timeout: float) -> Iterator[None]:
-        """Hold the server's named locks for the length of the block. They order what no row exists for yet, also between proxies.
-
-        Raises:
-            LockWaitError: one was not free within ``timeout`` seconds.
-
-        """
-        names = sorted(set(names))  # everybody takes them in this order, so nobody waits in a circle
-        if not names:
-            yield
-            return
-        quoted = [self.escape(name) for name in names]
-        try:
-            got = self.select("select " + ",".join(f"get_lock({name},{timeout:.1f})" for name in quoted))[0]
-            if got.count(b"1") < len(names):
-                raise LockWaitError(ER.LOCK_WAIT_TIMEOUT, f"the locks {', '.join(names)} were not free within {timeout:g} s")
-            yield
-        finally:
-            try:
-                if self.open:
-                    self.execute("do " + ",".join(f"release_lock({name})" for name in quoted))
-            except pymysql.err.Error:
-                self.discard()  # the server releases what a closed connection held
-
-    def execute(self, statement: str, arguments: Sequence[Any] = ()) -> int:
-        """Execute one statement; the number of rows that it changed (0 when they already had these values)."""
-        return self._send(statement % tuple(map(self.escape, arguments)) if arguments else statement)
-
-    def select(self, statement: str, arguments: Sequence[Any] = ()) -> Sequence[Row]:
-        """Execute one query and return its rows."""
-        self.execute(statement, arguments)
-        return self._rows()
-
-    def script(self, statements: Sequence[str]) -> list[Sequence[Row]]:
-        """Execute several statements with one round trip; the rows of each, in order (empty for those that have none).
-
-        ``matched`` then holds for each how many rows an UPDATE has found, whether it changed them or not, and ``inserted`` the id of the
-        first row that an INSERT has made.
-        When one fails, those behind it are not executed and its error is raised.
-        """
-        self._send(";".join(statements))
-        results = [self._rows()]
-        self.matched = [self._matched_rows()]
-        self.inserted = [self._inserted_id()]
-        while self._result is not None and self._result.has_next:
-            self.next_result()
-            results.append(self._rows())
-            self.matched.append(self._matched_rows())
-            self.inserted.append(self._inserted_id())
-        return results
-
-    def _send(self, statement: str) -> int:
-        """Send a statement, unless the server would close the connection on account of its length."""
-        if len(statement) * 4 > self._longest_statement:
-            length = len(statement.encode("utf-8", "surrogateescape"))
-            if length + 1024 > self._longest_statement:
-                raise pymysql.err.DataError(ER_NET_PACKET_TOO_LARGE, f"{length} bytes are more than max_allowed_packet")
-        return int(self.query(statement))
-
-    def _matched_rows(self) -> int:
-        """The first number of the server's message to an UPDATE ("Rows matched: 2  Changed: 1 ..." in whatever language)."""
-        message = None if self._result is None else self._result.message
-        found = _FIRST_NUMBER.search(message) if message else None
-        return int(found[0]) if found else 0
-
-    def _inserted_id(self) -> int:
-        return 0 if self._result is None else int(self._result.insert_id or 0)
-
-    def _read_query_result(self, unbuffered: bool = False) -> int:
-        self._result = None
-        self._input.sequence = self._next_seq_id
-        result = self._result = RawResult(self._input, self.encoding)
-        self._next_seq_id = self._input.sequence
-        if result.server_status is not None:
-            self.server_status = result.server_status
-        return result.affected_rows
-
-    def _read_bytes(self, num_bytes: int) -> bytes:
-        return self._input.take(num_bytes)
-
-    def _receive(self) -> bytes:
-        """Wait for more input.
-
-        Raises:
-            pymysql.err.OperationalError: nothing came in time, or the connection is lost; it is closed then.
-
-        """
-        try:
-            if not self._kernel_keeps_time and self._sock.gettimeout() != self._read_timeout:
-                self._sock.settimeout(self._read_timeout)
-            data = self._sock.recv(_RECEIVE_SIZE)
-        except OSError as error:
-            self._force_close()
-            reason = "it did not answer in time" if isinstance(error, (TimeoutError, BlockingIOError)) else str(error)
-            raise pymysql.err.OperationalError(CR.CR_SERVER_LOST, f"Lost connection to MySQL server during query ({reason})") from error
-        if not data:
-            self._force_close()
-            raise pymysql.err.OperationalError(CR.CR_SERVER_LOST, "Lost connection to MySQL server during query")
-        return data
-
-    def _write_bytes(self, data: bytes) -> None:
-        try:
-            self._sock.sendall(data)
-        except OSError as error:
-            self._force_close()
-            raise pymysql.err.OperationalError(CR.CR_SERVER_GONE_ERROR, f"MySQL server has gone away ({error!r})") from error
-
-    def _rows(self) -> Sequence[Row]:
-        return cast("Sequence[Row]", (self._result.rows if self._result is not None else None) or ())
-
-
-class CannotConnectError(pymysql.err.OperationalError):
-    """The server cannot be reached or does not let us in; whatever it says about that, nothing has been refused but the connection."""
 
 
 class _Creator:
@@ -395,7 +104,7 @@ class DBPool:
         except pymysql.err.Error as error:
             ends = ("host", "port", "dbname", "username", "password", *tls_keys(self._instance.tls))
             keys = ", ".join(f"{self.name}_{end}" for end in ends)
-            raise StartupError(f"{self}, database {self._instance.dbname}: {_text(error)} (keys {keys})") from error
+            raise StartupError(f"{self}, database {self._instance.dbname}: {error_text(error)} (keys {keys})") from error
         finally:
             for connection in pooled:
                 connection.close()
@@ -501,15 +210,15 @@ class DBPool:
         committing, connection.committing = connection.committing, False
         refused = ER.ERROR_FIRST <= code < CR.CR_ERROR_FIRST or code >= 3000
         if isinstance(error, CannotConnectError):
-            return StoreUnavailableError(f"{self}: {_text(error)}")
+            return StoreUnavailableError(f"{self}: {error_text(error)}")
         if refused and code not in _SERVER_GOES_AWAY:
             connection.end_transaction()
-            return _REFUSALS.get(code, StatementError)(code, _text(error))
+            return _REFUSALS.get(code, StatementError)(code, error_text(error))
         connection.discard()
         self._abandoned.append(connection.server_session)
         if committing:
-            return OutcomeUnknownError(f"{self}: lost during a commit: {_text(error)}")
-        return StoreUnavailableError(f"{self}: {_text(error)}")
+            return OutcomeUnknownError(f"{self}: lost during a commit: {error_text(error)}")
+        return StoreUnavailableError(f"{self}: {error_text(error)}")
 
 
 _LOST = {0, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST}
@@ -547,8 +256,3 @@ class DBManager:
         """Close all pools."""
         for pool in self.pools.values():
             pool.close()
-
-
-def _text(error: pymysql.err.Error) -> str:
-    text = str(error.args[1]) if len(error.args) > 1 else str(error) or type(error).__name__
-    return _QUOTED.sub(r"\1'...'\2", text)
