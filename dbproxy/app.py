@@ -51,6 +51,9 @@ logger = logging.getLogger(__name__)
 MOMENT_TO_MOVE = 0.5
 """Seconds that the peers have, after the stop packet, to send what they were about to send."""
 
+LAST_ANSWERS = 0.25
+"""The last part of StopGrace, in which nothing more is read: a peer that goes on sending must not get what it has sent interrupted."""
+
 LEAVING_LOOK = 0.02
 """Seconds between two looks whether everything is answered, while leaving."""
 
@@ -81,6 +84,7 @@ class Application:
         self._sync_center: SyncCenter | None = None
         self._stop_requested = False
         self._leaving_since: float | None = None
+        self._hears_no_more = False
 
     @property
     def port(self) -> int:
@@ -255,6 +259,10 @@ class Application:
                 logger.error("StopGrace (%g s) is over: %d requests stay unanswered", self._config.stop_grace, outstanding)
             self._reactor.stop()
             return
+        if age >= self._config.stop_grace * (1 - LAST_ANSWERS) and not self._hears_no_more:
+            self._hears_no_more = True
+            logger.info("leaving: nothing more is read, %d requests are still to be answered", outstanding)
+            self._started_server.read_no_more()
         # Where reading has been paused, requests that the peers have long sent are still to be read.
         done = not outstanding and self._responses.is_empty and self._started_server.flushed and not self._started_server.is_paused
         if done and (age >= MOMENT_TO_MOVE or not len(self._started_server)):

@@ -66,6 +66,7 @@ class ProxyServer:
         self._connections: dict[int, ProxyConn] = {}
         self._last_uuid = 0
         self._paused_since: float | None = None
+        self._reads_no_more = False
         reactor.add_loop_callback(self.send_response_pdu_list)
         reactor.add_loop_callback(self._mind_the_crowd)
         reactor.call_every(TICK, self._tick)
@@ -82,8 +83,8 @@ class ProxyServer:
 
     @property
     def is_paused(self) -> bool:
-        """Whether nothing is read at the moment, so that requests may be waiting in the sockets."""
-        return self._paused_since is not None
+        """Whether nothing is read at the moment because of too much work, so that requests may be waiting in the sockets."""
+        return self._paused_since is not None and not self._reads_no_more
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -130,6 +131,12 @@ class ProxyServer:
             listener.close()
         for connection in tuple(self._connections.values()):
             connection.send((STOP_RECEIVE_PDU,))
+
+    def read_no_more(self) -> None:
+        """Read nothing more from any connection; what has been read is still answered."""
+        self._reads_no_more = True
+        for connection in tuple(self._connections.values()):
+            connection.pause_reading(True)
 
     def close(self) -> None:
         """Close everything."""
@@ -183,7 +190,7 @@ class ProxyServer:
     def _mind_the_crowd(self) -> None:
         """Also a loop callback: pause or resume reading everywhere when the workers have too much to do, or no longer."""
         crowded = self._is_crowded()
-        if crowded == self.is_paused:
+        if crowded == self.is_paused or self._reads_no_more:
             return
         now = time.monotonic()
         waiting, oldest = self._waiting()

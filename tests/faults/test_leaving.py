@@ -12,6 +12,7 @@ import pytest
 from dbproxy.testing import Client, ConnectionClosedError, ProxyProcess, Stack, seed
 from dbproxy.testing.client import Pdu
 from dbproxy.testing.requests import message
+from dbproxy.testing.traffic import Traffic, audit
 from dbproxy.wire.pb import buddy_pb2, message_pb2
 
 CONNECTIONS = 150
@@ -109,3 +110,18 @@ def test_a_peer_that_does_not_read_does_not_keep_the_proxy_longer_than_its_grace
         assert other.send_message(1, 2).msg_id == 2
         assert proxy.wait(20) == 0
         assert 1.5 <= time.monotonic() - began < 1.5 + MOMENT
+
+
+def test_peers_that_go_on_sending_get_nothing_interrupted(stack: Stack) -> None:
+    seed.group(stack, 9, [1, 2, 3, 4])
+    conversations = [(user_id, 9, True) for user_id in (1, 2, 3, 4)]
+    with ProxyProcess(stack, {"StopGrace": 2}) as proxy:
+        with Traffic(lambda number: proxy.client(timeout=10), conversations) as traffic:
+            traffic.wait_for(60)
+            proxy.terminate()
+            assert proxy.wait(10) == 0
+        assert "nothing more is read" in proxy.log()
+        assert "stay unanswered" not in proxy.log()
+    assert audit(stack, traffic) == []
+    with stack.redis() as redis:
+        assert redis.hget("9_im_group_msg", "count") == str(stack.rows("select count(*) as n from IMGroupMessage_1")[0]["n"])
