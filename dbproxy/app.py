@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import resource
 import time
+from collections.abc import Sequence
 
 from dbproxy import __version__
 from dbproxy.config import Config
@@ -35,6 +36,7 @@ from dbproxy.net.proxy_server import ProxyServer
 from dbproxy.net.reactor import Reactor
 from dbproxy.stores import schema
 from dbproxy.stores.cache import CacheManager
+from dbproxy.stores.db_conn import Row
 from dbproxy.stores.file_server import FileServer
 from dbproxy.stores.mysql import DBManager, DBPool
 from dbproxy.sync_center import SyncCenter
@@ -184,6 +186,9 @@ class Application:
             missing = [problem for problem in schema.missing(rows) if "IMTransmitFile" not in problem]
             if missing:
                 raise StartupError(f"{pool}: {'; '.join(missing)} (see conf/schema.sql)")
+            lacking = schema.missing_indexes(_indexes(pool))
+            if lacking:
+                raise StartupError(f"{pool}: indexes of a stock database are missing; these statements make them: {'; '.join(lacking)}")
             if limits is None or pool is self._databases.master:
                 limits = schema.content_limits(rows)
         assert limits is not None
@@ -286,11 +291,19 @@ class Application:
 
 
 def _columns(pool: DBPool) -> list[schema.Row]:
-    try:
-        rows = pool.select(schema.COLUMNS_QUERY)
-    except StoreError as error:
-        raise StartupError(f"the columns of the database cannot be read: {error}") from error
+    rows = _described(pool, schema.COLUMNS_QUERY)
     return [(table.decode(), column.decode(), None if length is None else int(length)) for table, column, length in rows]
+
+
+def _indexes(pool: DBPool) -> list[tuple[str, str]]:
+    return [(table.decode(), index.decode()) for table, index in _described(pool, schema.INDEXES_QUERY)]
+
+
+def _described(pool: DBPool, query: str) -> Sequence[Row]:
+    try:
+        return pool.select(query)
+    except StoreError as error:
+        raise StartupError(f"the description of the tables cannot be read: {error}") from error
 
 
 def _raise_descriptor_limit() -> None:

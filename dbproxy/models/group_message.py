@@ -22,6 +22,7 @@ from dbproxy.models.last_ids import LastIds
 from dbproxy.models.lost_counters import LostCounters, looks_lost
 from dbproxy.models.message_store import MessageStore, Opened
 from dbproxy.models.session import GROUP, SessionModel
+from dbproxy.stores import schema
 from dbproxy.stores.cache import LARGEST, BrokenKey, CacheCommand, CachePool, number
 from dbproxy.stores.db_conn import DBConn
 from dbproxy.stores.mysql import DBPool
@@ -49,7 +50,7 @@ class GroupMessageModel(MessageStore):
         lock_timeout: float,
         look_timeout: float,
     ) -> None:
-        last_ids = LastIds("groupId", names.group_message_table, "idx_groupId_msgId_status_created", by_status=False)
+        last_ids = LastIds("groupId", names.group_message_table, schema.GROUP_MESSAGE_BY_ID, by_status=False)
         super().__init__(master, unread, sessions, last_ids, content_limit, lock_timeout, look_timeout)
         self._slave = slave
         self._members = members
@@ -67,7 +68,7 @@ class GroupMessageModel(MessageStore):
             if since is not None:
                 below = f" and msgId<={begin}" if begin else ""
                 queries[index] = (
-                    f"force index (idx_groupId_status_created) where groupId={group_id} and status=0{below} and created>={since} "
+                    f"force index ({schema.GROUP_MESSAGE_BY_TIME}) where groupId={group_id} and status=0{below} and created>={since} "
                     f"order by created desc,id desc limit {min(count, MAX_LIST)}"
                 )
         return self._history([group_id for _, group_id, _, _ in wanted], queries)

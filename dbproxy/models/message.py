@@ -18,6 +18,7 @@ from dbproxy.models.last_ids import LastIds
 from dbproxy.models.message_store import BeginAgainError, MessageStore, Opened
 from dbproxy.models.relation import Pair, RelationModel, pair_of
 from dbproxy.models.session import SINGLE, SessionKey, SessionModel
+from dbproxy.stores import schema
 from dbproxy.stores.cache import CacheCommand, CachePool
 from dbproxy.stores.db_conn import DBConn, Row
 from dbproxy.stores.mysql import DBPool
@@ -39,7 +40,7 @@ class MessageModel(MessageStore):
         lock_timeout: float,
         look_timeout: float,
     ) -> None:
-        last_ids = LastIds("relateId", names.message_table, "idx_relateId_status_msgId_created", by_status=True)
+        last_ids = LastIds("relateId", names.message_table, schema.MESSAGE_BY_ID, by_status=True)
         super().__init__(master, unread, sessions, last_ids, content_limit, lock_timeout, look_timeout)
         self._slave = slave
         self._relations = relations
@@ -57,7 +58,7 @@ class MessageModel(MessageStore):
             _, _, begin, count = wanted[index]
             below = f" and msgId<={begin}" if begin else ""
             return (
-                f"from {names.message_table(relate_id)} force index (idx_relateId_status_created) "
+                f"from {names.message_table(relate_id)} force index ({schema.MESSAGE_BY_TIME}) "
                 f"where relateId={relate_id} and status=0{below} order by created desc,id desc limit {min(count, MAX_LIST)}"
             )
 

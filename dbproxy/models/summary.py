@@ -10,6 +10,7 @@ from dbproxy.models import names
 from dbproxy.models.history import MSG_TYPES, SOUNDS
 from dbproxy.models.relation import Pair, RelationModel, pair_of
 from dbproxy.models.session import SINGLE
+from dbproxy.stores import schema
 from dbproxy.stores.db_conn import Row
 from dbproxy.stores.mysql import DBPool
 
@@ -95,7 +96,7 @@ class Summaries:
 def _of_people(relate_ids: Iterable[int]) -> str:
     """Rows of "relate_id|small|big|last message" of the visible relations; they confirm the relations as well."""
     ids = sorted(set(relate_ids))
-    last = names.by_shard(ids, lambda shard: _last(names.message_table(shard), "relateId", "fromId", "idx_relateId_status_created"))
+    last = names.by_shard(ids, lambda shard: _last(names.message_table(shard), "relateId", "fromId", schema.MESSAGE_BY_TIME))
     return (
         f"select concat_ws('|',c.id,c.smallId,c.bigId,{last}) from IMRelationShip c force index (primary) "
         f"where c.id in ({','.join(map(str, ids))}) and c.status=0"
@@ -105,7 +106,7 @@ def _of_people(relate_ids: Iterable[int]) -> str:
 def _of_groups(group_ids: Sequence[int]) -> str:
     """Rows of (group id, last message)."""
     return names.each_in_its_table(
-        group_ids, lambda shard: _last(names.group_message_table(shard), "groupId", "userId", "idx_groupId_status_created")
+        group_ids, lambda shard: _last(names.group_message_table(shard), "groupId", "userId", schema.GROUP_MESSAGE_BY_TIME)
     )
 
 

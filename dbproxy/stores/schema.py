@@ -21,6 +21,21 @@ COLUMNS_QUERY = (
 
 Row = tuple[str, str, int | None]
 
+INDEXES_QUERY = (
+    "select distinct table_name as table_name, index_name as index_name from information_schema.statistics where table_schema = database()"
+)
+"""Its rows are what ``missing_indexes`` takes: table, index."""
+
+MESSAGE_BY_TIME, MESSAGE_BY_ID = "idx_relateId_status_created", "idx_relateId_status_msgId_created"
+GROUP_MESSAGE_BY_TIME, GROUP_MESSAGE_BY_ID = "idx_groupId_status_created", "idx_groupId_msgId_status_created"
+"""The stock indexes of the message tables that queries name, because the server would not always choose them by itself, and would read
+whole histories then."""
+
+_INDEX_COLUMNS = {
+    "IMMessage": {MESSAGE_BY_TIME: "relateId,status,created", MESSAGE_BY_ID: "relateId,status,msgId,created"},
+    "IMGroupMessage": {GROUP_MESSAGE_BY_TIME: "groupId,status,created", GROUP_MESSAGE_BY_ID: "groupId,msgId,status,created"},
+}
+
 TRANSMIT_FILE_DDL = """\
 CREATE TABLE IF NOT EXISTS `IMTransmitFile` (
   `id` int(11) NOT NULL AUTO_INCREMENT,
@@ -87,6 +102,18 @@ def missing(rows: Iterable[Row]) -> list[str]:
         if lacking:
             sentences.append(f"table {table} lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}")
     return sentences
+
+
+def missing_indexes(rows: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the statement that makes it for each index that the proxy names and that is not in ``rows``."""
+    present = {(table.lower(), index.lower()) for table, index in rows}
+    return [
+        f"ALTER TABLE {kind}_{shard} ADD INDEX {index} ({columns})"
+        for kind, indexes in _INDEX_COLUMNS.items()
+        for shard in range(SHARDS)
+        for index, columns in indexes.items()
+        if (f"{kind}_{shard}".lower(), index.lower()) not in present
+    ]
 
 
 def content_limits(rows: Iterable[Row]) -> ContentLimits:

@@ -71,6 +71,19 @@ def test_missing_tables_and_columns_are_named(stack: Stack, tmp_path: Path) -> N
     assert "lastChated" in failed.stderr
 
 
+def test_a_missing_index_is_named_with_the_statement_that_makes_it(stack: Stack, tmp_path: Path) -> None:
+    makes_it = "ALTER TABLE IMMessage_3 ADD INDEX idx_relateId_status_msgId_created (relateId,status,msgId,created)"
+    stack.rows("alter table IMMessage_3 drop index idx_relateId_status_msgId_created")
+    try:
+        failed = start_and_fail(stack, tmp_path, {})
+    finally:
+        stack.rows(makes_it)
+    assert failed.returncode == 3
+    assert makes_it in failed.stderr
+    with ProxyProcess(stack) as proxy, proxy.client() as client:
+        assert client.send_message(1, 2).msg_id == 1
+
+
 def test_the_table_that_stock_installations_lack_is_made(stack: Stack) -> None:
     stack.rows("drop table IMTransmitFile")
     with ProxyProcess(stack) as proxy, proxy.client() as client:

@@ -17,6 +17,7 @@ from dbproxy.stores.schema import (
     Row,
     content_limits,
     missing,
+    missing_indexes,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -130,3 +131,20 @@ def test_content_limits_need_every_shard() -> None:
 def test_the_query_asks_for_the_values_of_a_row_in_this_database_only() -> None:
     assert re.findall(r" as (\w+)", COLUMNS_QUERY) == ["table_name", "column_name", "length"]
     assert COLUMNS_QUERY.endswith("where table_schema = database()")
+
+
+def stock_indexes() -> list[tuple[str, str]]:
+    return [(name, index) for name, table in described().items() for index, _ in table["indexes"]]
+
+
+def test_a_stock_database_has_the_indexes_that_queries_name() -> None:
+    assert missing_indexes(stock_indexes()) == []
+    assert missing_indexes([(table.lower(), index.upper()) for table, index in stock_indexes()]) == []
+
+
+def test_a_missing_index_is_named_by_the_statement_that_makes_the_stock_one() -> None:
+    without = [entry for entry in stock_indexes() if not entry[0].startswith("IMGroupMessage_3") or entry[1] == "PRIMARY"]
+    statements = missing_indexes(without)
+    stock = {f"ALTER TABLE IMGroupMessage_3 ADD INDEX {name} ({columns})" for name, columns in described()["IMGroupMessage_3"]["indexes"]}
+    assert len(statements) == 2
+    assert set(statements) <= stock
