@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dbproxy.errors import DeadlockError, OutcomeUnknownError, StatementError, StoreError
 from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.group_message import GroupMessageModel
-from dbproxy.models.message_store import LOOK_PAUSE
 from dbproxy.models.session import SessionModel
 from dbproxy.stores.cache import CachePool, number
 from dbproxy.stores.db_conn import DBConn
@@ -143,7 +142,8 @@ class GroupModel:
             return None
         except OutcomeUnknownError as error:
             logger.warning("%s; looking for the group", error)
-            if not self._find_out(lambda connection: bool(connection.select(f"select 1 from IMGroup where id={made[-1]} for update"))):
+            exists = f"select 1 from IMGroup where id={made[-1]} for update"
+            if not self._master.find_out(lambda connection: bool(connection.select(exists)), LOOK_TIMEOUT):
                 raise
         group_id = made[-1]
         try:
@@ -182,7 +182,9 @@ class GroupModel:
                 return None
         except OutcomeUnknownError as error:
             logger.warning("%s; looking for the members", error)
-            if not affected or not self._find_out(lambda connection: self._has_changed(connection, group_id, change_type, affected)):
+            if not affected or not self._master.find_out(
+                lambda connection: self._has_changed(connection, group_id, change_type, affected), LOOK_TIMEOUT
+            ):
                 raise
             self._clear_unread(group_id, affected)
         if not affected:
@@ -249,18 +251,6 @@ class GroupModel:
                 f"select distinct userId from IMGroupMember where groupId={group_id} and userId in ({among}) and status=0"
             )
         return len(rows) == (len(affected) if change_type == ADD else 0)
-
-    def _find_out(self, look: Callable[[DBConn], bool]) -> bool:
-        """Ask whether a transaction whose commit was lost has happened, until the server answers or it takes too long."""
-        deadline = time.monotonic() + LOOK_TIMEOUT
-        while True:
-            try:
-                with self._master.connection() as connection:
-                    return look(connection)
-            except StoreError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(LOOK_PAUSE)
 
     @staticmethod
     def _may_change(connection: DBConn, user_id: int, group_id: int, change_type: int) -> bool:

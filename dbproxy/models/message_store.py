@@ -19,6 +19,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from dbproxy.errors import (
     DbproxyError,
@@ -40,9 +41,6 @@ logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 """How often a transaction is begun before its messages are refused (deadlocks, rows made by others, lost connections)."""
-
-LOOK_PAUSE = 0.25
-"""Seconds between two attempts to find out what became of a commit."""
 
 
 class BeginAgainError(DbproxyError):
@@ -211,7 +209,7 @@ class MessageStore(ABC):
                 time.sleep(random.uniform(0, 0.02 * attempt))
             except OutcomeUnknownError as error:
                 logger.warning("%s; looking for the messages", error)
-                if self._find_out(drafts, tries):
+                if self._master.find_out(partial(self._has_committed, drafts=drafts, tries=tries), self._look_timeout):
                     remember = _nothing
                     break
                 if is_last(attempt, deadline):
@@ -319,31 +317,14 @@ class MessageStore(ABC):
             draft.msg_id = next_ids[draft.conversation_id]
             next_ids[draft.conversation_id] += 1
 
-    def _find_out(self, drafts: Sequence[Draft], tries: Sequence[SessionOfServer]) -> bool:
-        """Whether the transaction that carried these drafts was committed; waits until the question can be answered.
-
-        Raises:
-            StoreError: the server did not come back in time.
-
-        """
-        deadline = time.monotonic() + self._look_timeout
-        while True:
-            try:
-                return self._look(drafts, tries)
-            except StoreError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(LOOK_PAUSE)
-
-    def _look(self, drafts: Sequence[Draft], tries: Sequence[SessionOfServer]) -> bool:
-        with self._master.connection() as connection:
-            for server_session in tries:
-                connection.end_session(server_session)  # so that its transaction ends now, one way or the other
-        with self._master.connection() as connection:
-            connection.execute("begin")
-            connection.select(self._lock_query({draft.conversation_id for draft in drafts}))
-            rows: Sequence[Row] = connection.select(self._stored_query(drafts[0]))
-            connection.execute("rollback")
+    def _has_committed(self, connection: DBConn, drafts: Sequence[Draft], tries: Sequence[SessionOfServer]) -> bool:
+        """Whether the transaction that carried these drafts was committed; ``tries`` are the connections that carried it."""
+        for server_session in tries:
+            connection.end_session(server_session)  # so that its transaction ends now, one way or the other
+        connection.execute("begin")
+        connection.select(self._lock_query({draft.conversation_id for draft in drafts}))
+        rows: Sequence[Row] = connection.select(self._stored_query(drafts[0]))
+        connection.execute("rollback")
         stored = any(row[0] == drafts[0].content for row in rows)
         logger.warning("the commit of %d messages had %s", len(drafts), "happened" if stored else "not happened")
         return stored

@@ -36,6 +36,7 @@ from dbproxy.errors import (
     OutcomeUnknownError,
     StartupError,
     StatementError,
+    StoreError,
     StoreUnavailableError,
 )
 from dbproxy.stores.db_conn import CannotConnectError, DBConn, Row, SessionOfServer, error_text
@@ -50,6 +51,9 @@ _SERVER_GOES_AWAY = {ER.SERVER_SHUTDOWN, ER.CON_COUNT_ERROR, 1927, 3024, 1969}  
 _MINIMUM_IDLE = 2
 
 _MOST_ABANDONED = 1000
+
+_LOOK_PAUSE = 0.25
+"""Seconds between two attempts to find out what became of a commit."""
 
 WRITE_ATTEMPTS = 4
 """How often a statement or a transaction is begun before the deadlocks are somebody else's problem."""
@@ -179,6 +183,24 @@ class DBPool:
                 raise
         with self.connection() as connection:
             return work(connection)
+
+    def find_out(self, look: Callable[[DBConn], Result], timeout: float) -> Result:
+        """Run ``look``, which finds out what became of a lost commit, with a connection; again and again until the server answers, or
+        ``timeout`` seconds have passed.
+
+        Raises:
+            As ``connection`` does.
+
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                with self.connection() as connection:
+                    return look(connection)
+            except StoreError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOOK_PAUSE)
 
     def select(self, statement: str, arguments: Sequence[Any] = ()) -> Sequence[Row]:
         """Execute one query with a connection of its own; see ``read``."""
