@@ -14,7 +14,7 @@ from dbproxy.handlers.buddy import BuddyHandlers
 from dbproxy.handlers.file import FileHandlers
 from dbproxy.handlers.group import GroupHandlers
 from dbproxy.handlers.login import LoginHandlers
-from dbproxy.handlers.message import AUDIO_LANE, GROUP_MESSAGE_LANE, MESSAGE_LANE, MessageHandlers
+from dbproxy.handlers.message import AUDIO_LANE, GROUP_MESSAGE_LANES, MESSAGE_LANES, MessageHandlers
 from dbproxy.handlers.session import SessionHandlers
 from dbproxy.models.audio import AudioModel
 from dbproxy.models.depart import DepartModel
@@ -215,6 +215,7 @@ class Application:
                 messages,
                 group_messages,
                 members,
+                relations,
                 AudioModel(slave, self._file_server, config.file_server_timeout),
                 unread_counts,
                 summaries,
@@ -231,7 +232,11 @@ class Application:
         lanes = Lanes(
             {
                 AUDIO_LANE: LaneSettings(run_limit=1, parallel=audio_threads, slow=True),
-                **{lane: LaneSettings(run_limit=config.run_limit, parallel=1) for lane in (MESSAGE_LANE, GROUP_MESSAGE_LANE)},
+                **{
+                    lane: LaneSettings(run_limit=config.run_limit, parallel=1, twin=twin)
+                    for lanes in (MESSAGE_LANES, GROUP_MESSAGE_LANES)
+                    for lane, twin in (lanes, reversed(lanes))
+                },
             },
             LaneSettings(run_limit=config.run_limit, parallel=config.active_runs),
             config.active_runs,

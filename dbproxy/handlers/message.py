@@ -15,7 +15,7 @@ from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.group_message import GroupMessageModel
 from dbproxy.models.history import GROUP_SOUND, GROUP_TEXT, SINGLE_SOUND, SOUNDS, StoredMessage
 from dbproxy.models.message import MessageModel
-from dbproxy.models.relation import pair_of
+from dbproxy.models.relation import RelationModel, pair_of
 from dbproxy.models.session import GROUP, SINGLE
 from dbproxy.models.summary import Summaries
 from dbproxy.models.unread import UnreadModel
@@ -28,9 +28,10 @@ logger = logging.getLogger(__name__)
 AUDIO_LANE = "audio"
 """Lane of everything that waits for the file server."""
 
-MESSAGE_LANE, GROUP_MESSAGE_LANE = "messages", "group messages"
-"""Lanes of the messages to be stored, a transaction at a time each. Two for a kind were no faster: the messages that share a commit were
-half as many."""
+MESSAGE_LANES = ("messages 0", "messages 1")
+GROUP_MESSAGE_LANES = ("group messages 0", "group messages 1")
+"""Lanes of the messages to be stored, a transaction at a time each. Two of a kind, one for the even tables and one for the odd, so that two
+transactions never insert into the same table: their row ids would be mixed, and nothing would be known of the largest msg_ids."""
 
 UINT32_MAX = 2**32 - 1
 """The largest total that a reply can name; somebody may have written nonsense into the counters."""
@@ -38,16 +39,6 @@ UINT32_MAX = 2**32 - 1
 HistoryRequest = TypeVar("HistoryRequest", message_pb2.IMGetMsgListReq, message_pb2.IMGetMsgByIdReq)
 
 _GROUP_TYPES = (GROUP_TEXT, GROUP_SOUND)
-
-
-def place_message(request: message_pb2.IMMsgData) -> Place:
-    """Where a message waits: the messages of a conversation keep their order, and those with sounds do not hold up others."""
-    key: tuple[int, ...]
-    if request.msg_type in _GROUP_TYPES:
-        lane, key = GROUP_MESSAGE_LANE, (request.to_session_id,)
-    else:
-        lane, key = MESSAGE_LANE, pair_of(request.from_user_id, request.to_session_id)
-    return Place(AUDIO_LANE if request.msg_type in SOUNDS else lane, key)
 
 
 class MessageHandlers:
@@ -58,6 +49,7 @@ class MessageHandlers:
         messages: MessageModel,
         group_messages: GroupMessageModel,
         members: GroupMembers,
+        relations: RelationModel,
         audio: AudioModel,
         unread: UnreadModel,
         summaries: Summaries,
@@ -65,6 +57,7 @@ class MessageHandlers:
         self._messages = messages
         self._group_messages = group_messages
         self._members = members
+        self._relations = relations
         self._audio = audio
         self._unread = unread
         self._summaries = summaries
@@ -72,7 +65,7 @@ class MessageHandlers:
     def handlers(self) -> list[Handler]:
         """The handlers of this file."""
         return [
-            Handler(commands.MSG_DATA, self.send, refuse=_not_stored, place=place_message, copies_attach_data=False),
+            Handler(commands.MSG_DATA, self.send, refuse=_not_stored, place=self.place, copies_attach_data=False),
             Handler(commands.MSG_READ_ACK, self.read_ack, copies_attach_data=False),
             Handler(commands.UNREAD_COUNT, self.unread, only_reads=True),
             Handler(commands.MSG_LIST, self.history, only_reads=True),
@@ -81,6 +74,21 @@ class MessageHandlers:
         ]
 
     # sending
+
+    def place(self, request: message_pb2.IMMsgData) -> Place:
+        """Where a message waits: the messages of a conversation keep their order, and those with sounds do not hold up others. Reactor
+        thread.
+        """
+        key: tuple[int, ...]
+        if request.msg_type in _GROUP_TYPES:
+            lanes, key = GROUP_MESSAGE_LANES, (request.to_session_id,)
+            conversation_id: int | None = request.to_session_id
+        else:
+            lanes, key = MESSAGE_LANES, pair_of(request.from_user_id, request.to_session_id)
+            conversation_id = self._relations.known(key)
+        if request.msg_type in SOUNDS:
+            return Place(AUDIO_LANE, key)
+        return Place(lanes[(conversation_id or 0) % len(lanes)], key)
 
     def send(self, requests: Sequence[message_pb2.IMMsgData]) -> list[Answer]:
         """Store messages; each reply is the request with its msg_id, 0 when it was not stored. No reply to an empty message, nor to a

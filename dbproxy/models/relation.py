@@ -31,6 +31,10 @@ class RelationModel:
     def __init__(self) -> None:
         self._ids: BoundedCache[Pair, int] = BoundedCache(CACHED_RELATIONS)
 
+    def known(self, pair: Pair) -> int | None:
+        """The relate_id of a pair if it is remembered; it may be out of date. Never blocks."""
+        return self._ids.get(pair)
+
     def find(self, database: DBPool | DBConn, pairs: Iterable[Pair]) -> dict[Pair, int]:
         """Return the relate_ids of those pairs that have a visible relation; asks only for those it does not remember."""
         found: dict[Pair, int] = {}

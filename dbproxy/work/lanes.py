@@ -31,12 +31,15 @@ class LaneSettings:
     """How one lane is worked off.
 
     ``parallel`` bounds its fresh runs. In a ``slow`` lane (requests to the file server) it bounds all of its runs, and in exchange
-    they do not count against the bound of all lanes together.
+    they do not count against the bound of all lanes together. ``twin`` names a lane whose requests are answered by the same handler:
+    while other lanes wait too, a run takes from both, because one long run costs less; while nothing else waits, each has runs of its
+    own, side by side.
     """
 
     run_limit: int
     parallel: int
     slow: bool = False
+    twin: str = ""
 
 
 class OrderedTasks:
@@ -62,12 +65,17 @@ class Lane:
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """Tasks that one worker answers in one go; all of the same lane, in the order of their arrival."""
+    """Tasks that one worker answers in one go; all of the same lane (or of twins), in the order of their arrival."""
 
-    lane: Lane
+    lanes: list[Lane]
     started_at: float
     tasks: list[ProxyTask] = field(default_factory=list)
     ordered: list[OrderedTasks] = field(default_factory=list)
+
+    @property
+    def slow(self) -> bool:
+        """Whether it waits for the file server."""
+        return self.lanes[0].settings.slow
 
 
 class Lanes:
@@ -98,7 +106,7 @@ class Lanes:
         """Whether ``take`` is likely to return a run: something is ready and not too much is being worked on."""
         if not self._ready:
             return False
-        fresh = sum(now - run.started_at < STALE_AFTER and not run.lane.settings.slow for run in self._active)
+        fresh = sum(now - run.started_at < STALE_AFTER and not run.slow for run in self._active)
         return fresh < self._active_limit or any(lane.settings.slow for lane in self._ready)
 
     def oldest_waiting(self) -> float | None:
@@ -128,25 +136,26 @@ class Lanes:
     def take(self, now: float) -> Run | None:
         """Cut the next run, or return None when nothing waits or enough is being worked on; see ``next_look``."""
         fresh = [run for run in self._active if now - run.started_at < STALE_AFTER]
-        full = sum(not run.lane.settings.slow for run in fresh) >= self._active_limit
+        full = sum(not run.slow for run in fresh) >= self._active_limit
         for _ in range(len(self._ready)):
             lane = self._ready[0]
             settings = lane.settings
-            if settings.slow:
-                blocked = sum(run.lane is lane for run in self._active) >= settings.parallel
-            else:
-                blocked = full or sum(run.lane is lane for run in fresh) >= settings.parallel
-            if blocked:
+            at_work = self._active if settings.slow else fresh
+            if (full and not settings.slow) or self._is_busy(lane, at_work):
                 self._ready.rotate(-1)
                 continue
-            self._ready.popleft()
-            lane.is_ready = False
-            run = self._cut(lane, now)
-            if lane.entries:
-                self._make_ready(lane)
+            run = Run([], now)
+            self._cut(lane, run)
+            twin = self._lanes.get(settings.twin)
+            if twin is not None and twin.is_ready and len(self._ready) > 1 + lane.is_ready and not self._is_busy(twin, fresh):
+                self._cut(twin, run)
             self._active.add(run)
             return run
         return None
+
+    @staticmethod
+    def _is_busy(lane: Lane, at_work: Iterable[Run]) -> bool:
+        return sum(lane in run.lanes for run in at_work) >= lane.settings.parallel
 
     def next_look(self, now: float) -> float | None:
         """Seconds until a run goes stale and ``take`` may succeed though nothing else happens; None when there is no such time."""
@@ -176,9 +185,12 @@ class Lanes:
             lane.is_ready = True
             self._ready.append(lane)
 
-    def _cut(self, lane: Lane, now: float) -> Run:
-        run = Run(lane, now)
-        limit = lane.settings.run_limit
+    def _cut(self, lane: Lane, run: Run) -> None:
+        """Let a run take what waits in a ready lane, as far as it has room."""
+        self._ready.remove(lane)
+        lane.is_ready = False
+        run.lanes.append(lane)
+        limit, before = lane.settings.run_limit, len(run.tasks)
         while lane.entries and len(run.tasks) < limit:
             entry = lane.entries.popleft()
             if not isinstance(entry, OrderedTasks):
@@ -188,6 +200,7 @@ class Lanes:
             while entry.tasks and entry.tasks[0].lane == name and len(run.tasks) < limit:
                 run.tasks.append(entry.tasks.popleft())
             run.ordered.append(entry)
-        self.waiting -= len(run.tasks)
-        self.waiting_bytes -= sum(len(task.body) for task in run.tasks)
-        return run
+        if lane.entries:
+            self._make_ready(lane)
+        self.waiting -= len(run.tasks) - before
+        self.waiting_bytes -= sum(len(task.body) for task in run.tasks[before:])

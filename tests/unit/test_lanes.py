@@ -156,3 +156,45 @@ def test_the_oldest_is_found_wherever_it_waits() -> None:
     assert waiting.oldest_waiting() == 2.0  # it waits behind the first of its conversation, and in no lane
     waiting.put([aged(4, "a", None, 0.5)])  # behind the other conversation: work that took a second round
     assert waiting.oldest_waiting() == 0.5
+
+
+def twins(active: int = 2, limit: int = 4) -> Lanes:
+    return lanes(active, even=LaneSettings(limit, 1, twin="odd"), odd=LaneSettings(limit, 1, twin="even"))
+
+
+def test_twins_are_worked_off_side_by_side_while_nothing_else_waits() -> None:
+    waiting = twins()
+    waiting.put([task(0, "even"), task(1, "odd"), task(2, "even"), task(3, "odd")])
+    assert numbers(waiting.take(0)) == [0, 2]
+    assert numbers(waiting.take(0)) == [1, 3]
+
+
+def test_twins_share_a_run_while_others_wait_too() -> None:
+    waiting = twins()
+    waiting.put([task(0, "even"), task(1, "odd"), task(2, "even"), task(100, "other")])
+    run = waiting.take(0)
+    assert numbers(run) == [0, 2, 1]
+    assert numbers(waiting.take(0)) == [100]
+    waiting.put([task(3, "even"), task(4, "odd")])
+    assert waiting.take(0) is None  # both lanes are busy with that one run
+    assert run is not None
+    waiting.finish(run)
+    assert numbers(waiting.take(0)) == [3]
+
+
+def test_a_run_takes_no_more_from_its_twin_than_there_is_room_for() -> None:
+    waiting = twins(limit=3)
+    waiting.put([task(n, "even") for n in range(2)] + [task(10 + n, "odd") for n in range(4)] + [task(100, "other")])
+    assert numbers(waiting.take(0)) == [0, 1, 10]
+    assert waiting.waiting == 4
+
+
+def test_a_twin_that_is_at_work_is_left_alone() -> None:
+    waiting = twins(active=9)
+    waiting.put([task(0, "odd")])
+    assert numbers(waiting.take(0)) == [0]
+    waiting.put([task(1, "even"), task(2, "odd"), task(100, "other")])
+    assert numbers(waiting.take(0)) == [1]
+    assert numbers(waiting.take(0)) == [100]
+    assert waiting.take(0) is None
+    assert waiting.waiting == 1
