@@ -15,9 +15,9 @@
 -- Away again: ALTER TABLE IMUser DROP INDEX idx_updated;
 ALTER TABLE `IMUser` ADD INDEX `idx_updated` (`updated`), ALGORITHM=INPLACE, LOCK=NONE;
 
--- Recent sessions (0x0201): "where userId = U and status = 0 and updated > T order by updated desc limit 100". The stock index has peerId
--- before updated, so the server reads all sessions that the user has ever had, removed ones included, and sorts them, to return 100 at
--- most: 5,003 index entries for somebody with 5,000; with the index, 122. It matters only for users with thousands of sessions.
+-- Recent sessions (0x0201): "where userId in (U, ...) and status = 0 and updated > T". The stock index has peerId before updated, so the server
+-- reads all sessions that the users have ever had, removed ones included. With the index it reads only visible ones that changed after T,
+-- which is what a client asks that has been there before. It matters only for users with thousands of sessions.
 -- Costs: every message moves two entries of this index (and of idx_userId_peerId_status_updated already), so it makes storing a little
 -- dearer. Measure before you keep it.
 -- Away again: ALTER TABLE IMRecentSession DROP INDEX idx_userId_status_updated;
