@@ -1,14 +1,12 @@
-"""Every table shard and every Redis key: the one place where their names are made. Pure functions, any thread."""
+"""Every table shard and every Redis key: the one place where their names are made, and where one question is put to all shards. Pure
+functions, any thread.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
 
 from dbproxy.stores.schema import SHARDS
-
-Conversation = TypeVar("Conversation")
-"""What stands for a conversation: a pair of users, a relate_id, a group id."""
 
 
 def message_table(relate_id: int) -> str:

@@ -113,7 +113,7 @@ class RelationModel:
             removed = [int(relate_id) for relate_id, status in rows if status != b"0"]
             if removed:
                 ids = ",".join(map(str, removed))
-                connection.script((f"update IMRelationShip set status=0,updated={now} where id in ({ids})", "commit"))
+                connection.script((f"update IMRelationShip force index (primary) set status=0,updated={now} where id in ({ids})", "commit"))
             return None
         created: dict[Pair, int] = {}
         for small, big in pairs:

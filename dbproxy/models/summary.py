@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from dbproxy.models import names
 from dbproxy.models.history import MSG_TYPES, SOUNDS
@@ -13,6 +13,9 @@ from dbproxy.models.session import SINGLE
 from dbproxy.stores import schema
 from dbproxy.stores.db_conn import Row
 from dbproxy.stores.mysql import DBPool
+
+Conversation = TypeVar("Conversation", Pair, int)
+"""What a conversation is known by here: a pair of users, or the id of a group."""
 
 IDS_PER_QUERY = 200
 """Groups in one statement, each of which is a small query in it."""
@@ -83,7 +86,7 @@ class Summaries:
                     self._add(found, int(group_id), last)
         return found
 
-    def _add(self, found: dict[names.Conversation, LastMessage], conversation: names.Conversation, text: bytes) -> None:
+    def _add(self, found: dict[Conversation, LastMessage], conversation: Conversation, text: bytes) -> None:
         """Keep what ``_last`` has found; a type of message that the protocol does not know is left out."""
         msg_id, type_, from_id, *content = text.split(b"|", 3)
         msg_type = int(type_)

@@ -22,11 +22,9 @@ pytestmark = pytest.mark.watchdog(180)
 
 
 @pytest.fixture
-def stack(dbproxy_stack: Stack) -> Iterator[Stack]:
-    dbproxy_stack.reset()
-    seed.group(dbproxy_stack, 9, [1, 2, 3])
-    yield dbproxy_stack
-    dbproxy_stack.reset()
+def stack(stack: Stack) -> Stack:
+    seed.group(stack, 9, [1, 2, 3])
+    return stack
 
 
 @pytest.fixture

@@ -21,13 +21,6 @@ pytestmark = pytest.mark.watchdog(60)
 
 
 @pytest.fixture
-def stack(dbproxy_stack: Stack) -> Iterator[Stack]:
-    dbproxy_stack.reset()
-    yield dbproxy_stack
-    dbproxy_stack.reset()
-
-
-@pytest.fixture
 def proxies(stack: Stack) -> Iterator[list[ProxyProcess]]:
     """Two proxies on the same databases."""
     with ExitStack() as exits:

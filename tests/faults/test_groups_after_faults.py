@@ -19,13 +19,11 @@ pytestmark = pytest.mark.watchdog(60)
 
 
 @pytest.fixture
-def stack(dbproxy_stack: Stack) -> Iterator[Stack]:
+def stack(stack: Stack) -> Iterator[Stack]:
     """Group 9 with its creator and writer 1, writer 2, and 3, who has read nothing."""
-    dbproxy_stack.reset()
-    seed.group(dbproxy_stack, 9, [1, 2, 3])
-    yield dbproxy_stack
-    (dbproxy_stack.redis_server.directory / "dump.rdb").unlink(missing_ok=True)
-    dbproxy_stack.reset()
+    seed.group(stack, 9, [1, 2, 3])
+    yield stack
+    (stack.redis_server.directory / "dump.rdb").unlink(missing_ok=True)
 
 
 def redis_comes_back_empty(stack: Stack) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -22,13 +21,6 @@ MOMENT = 1.8
 """Seconds that the end of the process may take on a busy machine, after the grace."""
 
 pytestmark = pytest.mark.watchdog(90)
-
-
-@pytest.fixture
-def stack(dbproxy_stack: Stack) -> Iterator[Stack]:
-    dbproxy_stack.reset()
-    yield dbproxy_stack
-    dbproxy_stack.reset()
 
 
 def everything(client: Client) -> list[Pdu]:

@@ -33,12 +33,10 @@ pytestmark = pytest.mark.watchdog(90)
 
 
 @pytest.fixture
-def stack(dbproxy_stack: Stack) -> Iterator[Stack]:
-    dbproxy_stack.reset()
-    seed.users(dbproxy_stack, "alice", "bob", "carol", "dave")
-    seed.group(dbproxy_stack, 9, [1, 2, 3])
-    yield dbproxy_stack
-    dbproxy_stack.reset()
+def stack(stack: Stack) -> Stack:
+    seed.users(stack, "alice", "bob", "carol", "dave")
+    seed.group(stack, 9, [1, 2, 3])
+    return stack
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import pytest
@@ -71,11 +71,9 @@ class Flood:
 
 
 @pytest.fixture
-def stack(dbproxy_stack: Stack) -> Iterator[Stack]:
-    dbproxy_stack.reset()
-    seed.users(dbproxy_stack, "alice", "bob")
-    yield dbproxy_stack
-    dbproxy_stack.reset()
+def stack(stack: Stack) -> Stack:
+    seed.users(stack, "alice", "bob")
+    return stack
 
 
 def waits(log: str) -> list[tuple[int, float]]:
