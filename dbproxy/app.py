@@ -254,7 +254,6 @@ class Application:
         """Loop callback: begin to leave when asked to."""
         if self._stop_requested and self._leaving_since is None:
             self._leaving_since = time.monotonic()
-            logger.info("leaving: %d connections are told to go elsewhere", len(self._started_server))
             self._started_server.stop_receiving()
             self._reactor.call_every(LEAVING_LOOK, self._leave_when_done)
 

@@ -58,8 +58,13 @@ class Listener:
             self._reactor.register(self._socket, selectors.EVENT_READ, self._accept)
             self._registered = True
 
+    def accept_the_rest(self) -> None:
+        """Accept all that the kernel holds as connected: to their peers they are connections like any other, perhaps with requests sent."""
+        if self._registered:
+            self._accept_at_most(BACKLOG)
+
     def close(self) -> None:
-        """Stop accepting for good."""
+        """Stop accepting for good; the kernel resets connections that have not been accepted."""
         self._stop()
         self._closed = True
         self._socket.close()
@@ -70,7 +75,10 @@ class Listener:
             self._registered = False
 
     def _accept(self, _mask: int) -> None:
-        for _ in range(ACCEPTS_PER_TURN):
+        self._accept_at_most(ACCEPTS_PER_TURN)
+
+    def _accept_at_most(self, limit: int) -> None:
+        for _ in range(limit):
             try:
                 sock, address = self._socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):

@@ -128,7 +128,9 @@ class ProxyServer:
     def stop_receiving(self) -> None:
         """Accept nobody any more and tell every peer to take new work elsewhere; what they send is still answered."""
         for listener in self._listeners:
+            listener.accept_the_rest()
             listener.close()
+        logger.info("leaving: %d connections are told to go elsewhere", len(self._connections))
         for connection in tuple(self._connections.values()):
             connection.send((STOP_RECEIVE_PDU,))
 

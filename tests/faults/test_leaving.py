@@ -56,6 +56,21 @@ def test_all_that_was_sent_before_is_answered_on_every_connection(stack: Stack, 
     assert sum(int(str(row["n"])) for row in stack.rows(tables)) == CONNECTIONS * MESSAGES
 
 
+def test_connections_that_the_proxy_had_no_time_to_accept_are_answered_and_told_to_go(stack: Stack) -> None:
+    with ProxyProcess(stack, {"StopGrace": 30}) as proxy, ExitStack() as exits:
+        proxy.freeze()
+        clients = [exits.enter_context(proxy.client(notices=True)) for _ in range(CONNECTIONS)]
+        for number, client in enumerate(clients, start=1):
+            client.send(message(number, 1000 + number))
+        proxy.terminate()
+        proxy.thaw()
+        for client in clients:
+            received = [pdu for pdu in everything(client) if not pdu.is_heartbeat]
+            assert sum(pdu.is_stop_notice for pdu in received) == 1
+            assert [pdu.message.msg_id for pdu in received if not pdu.is_stop_notice] == [1]  # type: ignore[attr-defined]
+        assert proxy.wait(30) == 0
+
+
 @pytest.mark.parametrize("backend", ["mysql", "redis"])
 def test_a_backend_that_hangs_does_not_keep_the_proxy_longer_than_its_grace(stack: Stack, backend: str) -> None:
     server = {"mysql": stack.mariadb, "redis": stack.redis_server}[backend]
