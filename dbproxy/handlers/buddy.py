@@ -83,27 +83,28 @@ class BuddyHandlers:
 
 def fill_user_info(info: base_define_pb2.UserInfo, user: User) -> base_define_pb2.UserInfo:
     """Fill a UserInfo with a user and return it."""
-    info.user_id = user.user_id
-    info.user_gender = user.sex
-    info.department_id = user.depart_id
-    info.status = user.status
+    user_id, sex, nick, avatar, depart_id, email, name, phone, domain, status, sign_info = user
+    info.user_id = user_id
+    info.user_gender = sex
+    info.department_id = depart_id
+    info.status = status
     try:
-        info.user_nick_name = user.nick  # type: ignore[assignment]  # protobuf takes UTF-8 bytes for a string
-        info.avatar_url = user.avatar  # type: ignore[assignment]
-        info.email = user.email  # type: ignore[assignment]
-        info.user_real_name = user.name  # type: ignore[assignment]
-        info.user_tel = user.phone  # type: ignore[assignment]
-        info.user_domain = user.domain  # type: ignore[assignment]
-        info.sign_info = user.sign_info  # type: ignore[assignment]
+        info.user_nick_name = nick  # type: ignore[assignment]  # protobuf takes UTF-8 bytes for a string
+        info.avatar_url = avatar  # type: ignore[assignment]
+        info.email = email  # type: ignore[assignment]
+        info.user_real_name = name  # type: ignore[assignment]
+        info.user_tel = phone  # type: ignore[assignment]
+        info.user_domain = domain  # type: ignore[assignment]
+        info.sign_info = sign_info  # type: ignore[assignment]
     except ValueError:  # MariaDB takes surrogates for UTF-8 and protobuf does not; one user must not silence a whole list
         for field, text in (
-            ("user_nick_name", user.nick),
-            ("avatar_url", user.avatar),
-            ("email", user.email),
-            ("user_real_name", user.name),
-            ("user_tel", user.phone),
-            ("user_domain", user.domain),
-            ("sign_info", user.sign_info),
+            ("user_nick_name", nick),
+            ("avatar_url", avatar),
+            ("email", email),
+            ("user_real_name", name),
+            ("user_tel", phone),
+            ("user_domain", domain),
+            ("sign_info", sign_info),
         ):
             echo_text(info, field, text)
     return info

@@ -258,12 +258,11 @@ def _not_stored(request: message_pb2.IMMsgData) -> message_pb2.IMMsgData:
 
 def _fill(reply: Message, stored: Sequence[StoredMessage], sounds: dict[int, bytes]) -> Message:
     add = reply.msg_list.add  # type: ignore[attr-defined]
-    for message in stored:
+    for msg_id, from_id, created, msg_type, content in stored:
         info = add()
-        info.msg_id = message.msg_id
-        info.from_session_id = message.from_id
-        info.create_time = message.created
-        info.msg_type = message.msg_type
-        content = message.content
-        info.msg_data = sounds.get(int(content), content) if sounds and message.msg_type in SOUNDS and content.isdigit() else content
+        info.msg_id = msg_id
+        info.from_session_id = from_id
+        info.create_time = created
+        info.msg_type = msg_type
+        info.msg_data = sounds.get(int(content), content) if sounds and msg_type in SOUNDS and content.isdigit() else content
     return reply

@@ -93,7 +93,7 @@ class SessionModel:
         )
         of_user: dict[int, list[Session]] = {}
         for (text,) in rows:
-            session = Session(*map(int, text.split(b"|")))
+            session = tuple.__new__(Session, map(int, text.split(b"|")))
             of_user.setdefault(session.user_id, []).append(session)
         for sessions in of_user.values():
             sessions.sort(key=lambda session: -session.updated)

@@ -22,7 +22,7 @@ IDS_PER_QUERY = 200
 
 
 class LastMessage(NamedTuple):
-    """The last visible message of a conversation."""
+    """The last visible message of a conversation. Made by ``tuple.__new__``: lists have many, and LastMessage(...) costs half as much again."""
 
     msg_id: int
     msg_type: int
@@ -42,7 +42,10 @@ class FoundSummaries:
         if session_type != SINGLE:
             return self.groups.get(peer_id)
         last = self.people.get(pair_of(user_id, peer_id))
-        return None if last is None else LastMessage(last.msg_id, last.msg_type, peer_id, last.content)
+        if last is None:
+            return None
+        msg_id, msg_type, _, content = last
+        return tuple.__new__(LastMessage, (msg_id, msg_type, peer_id, content))
 
 
 class Summaries:
@@ -88,12 +91,11 @@ class Summaries:
 
     def _add(self, found: dict[Conversation, LastMessage], conversation: Conversation, text: bytes) -> None:
         """Keep what ``_last`` has found; a type of message that the protocol does not know is left out."""
-        msg_id, type_, from_id, *content = text.split(b"|", 3)
-        msg_type = int(type_)
-        if msg_type in SOUNDS:
-            found[conversation] = LastMessage(int(msg_id), msg_type, int(from_id), self._sound_label)
-        elif msg_type in MSG_TYPES:
-            found[conversation] = LastMessage(int(msg_id), msg_type, int(from_id), content[0] if content else b"")
+        msg_id, type_, from_id, content = text.split(b"|", 3)
+        msg_type = MSG_TYPES.get(type_)
+        if msg_type is not None:
+            shown = self._sound_label if msg_type in SOUNDS else content
+            found[conversation] = tuple.__new__(LastMessage, (int(msg_id), msg_type, int(from_id), shown))
 
 
 def _of_people(relate_ids: Iterable[int]) -> str:
@@ -115,9 +117,9 @@ def _of_groups(group_ids: Sequence[int]) -> str:
 
 def _last(table: str, column: str, sender: str, index: str) -> str:
     """The subquery for the last visible message of conversation ``c.id``: one step in the index, however long the history is. One field,
-    because reading a field costs about as much as all else about a row; the content, which may hold anything or be NULL, comes last.
+    because reading a field costs about as much as all else about a row; the content, which may hold anything, comes last.
     """
     return (
-        f"select concat_ws('|',m.msgId,m.type,m.{sender},m.content) from {table} m force index ({index}) "
+        f"select concat_ws('|',m.msgId,m.type,m.{sender},ifnull(m.content,'')) from {table} m force index ({index}) "
         f"where m.{column}=c.id and m.status=0 order by m.created desc,m.id desc limit 1"
     )

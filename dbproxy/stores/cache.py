@@ -16,10 +16,10 @@ import socket
 import ssl
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
@@ -70,16 +70,29 @@ class BrokenKey:
 
 
 def pack(commands: Sequence[CacheCommand]) -> bytes:
-    """Return the bytes of a pipeline. redis-py would pack each command and each argument through several calls of its own; this is
-    most of what a pipeline of small commands costs.
+    """Return the bytes of a pipeline; hiredis packs a command at less than half the price, if it is installed. redis-py would send each
+    command and each argument through several calls of its own, which is most of what a pipeline of small commands costs.
     """
-    parts = []
-    for command in commands:
-        parts.append(b"*%d\r\n" % len(command))
-        for argument in command:
-            data = argument if isinstance(argument, bytes) else str(argument).encode()
-            parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(map(_pack_command, commands))
+
+
+def _pack_plainly(command: CacheCommand) -> bytes:
+    parts = [b"*%d\r\n" % len(command)]
+    for argument in command:
+        data = argument if isinstance(argument, bytes) else str(argument).encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
     return b"".join(parts)
+
+
+def _packer() -> Callable[[CacheCommand], bytes]:
+    try:
+        from hiredis import pack_command
+    except ImportError:
+        return _pack_plainly
+    return cast("Callable[[CacheCommand], bytes]", pack_command)
+
+
+_pack_command = _packer()
 
 
 class TlsConnection(Connection):

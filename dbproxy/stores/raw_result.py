@@ -7,6 +7,7 @@ a fifth, which matters because long lists are mostly rows.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,9 @@ _SIZES = {_TWO_BYTES: 2, _THREE_BYTES: 3, _EIGHT_BYTES: 8}
 _LONGEST_EOF = 9
 _HEADER = 4
 _LONGEST_PACKET = 0xFFFFFF
+
+_ROW_START = struct.Struct("<IB")
+"""A packet's length (three bytes) and its number (the fourth), and what a row begins with."""
 
 
 class RawInput:
@@ -124,36 +128,43 @@ class RawResult:
             self.message = packet[_number(packet, position + 4)[1] :]
 
     def _read_rows(self, source: RawInput, encoding: str) -> None:
-        """Cut rows out of the input where they lie; only one that is longer than a packet is put together first."""
         rows: list[tuple[Any, ...]] = []
         while True:
-            data, start = source.data, source.position + _HEADER
-            if len(data) < start or len(data) < start + (length := data[start - 4] | data[start - 3] << 8 | data[start - 2] << 16):
-                source.need(_HEADER)
-                header = source.data
-                source.need(_HEADER + (header[0] | header[1] << 8 | header[2] << 16))
-                continue
-            first, end = data[start] if length else _NULL, start + length
-            if first == _EOF and length < _LONGEST_EOF:
+            _cut_rows(source, rows)
+            packet = source.packet()
+            if packet[0] == _ERROR:
+                MysqlPacket(packet, encoding).raise_for_error()
+            if packet[0] == _EOF and len(packet) < _LONGEST_EOF:
                 break
-            if first == _ERROR or length == _LONGEST_PACKET:
-                packet = source.packet()
-                if first == _ERROR:
-                    MysqlPacket(packet, encoding).raise_for_error()
-                rows.append(_fields(packet, 0, len(packet)))
-                continue
-            source.count(data[start - 1])
-            source.position = end
-            if first < _NULL and start + 1 + first == end:
-                rows.append((data[start + 1 : end],))
-            else:
-                rows.append(_fields(data, start, end))
-        packet = source.packet()
+            rows.append(_fields(packet, 0, len(packet)))
         self.warning_count = int.from_bytes(packet[1:3], "little")
         self.server_status = int.from_bytes(packet[3:5], "little")
         self.has_next = bool(self.server_status & MORE_RESULTS)
         self.affected_rows = len(rows)
         self.rows = rows
+
+
+def _cut_rows(source: RawInput, rows: list[tuple[Any, ...]]) -> None:
+    """Append the rows that have arrived, cut out of the input where they lie. It stops at whatever is something else: the end of the rows
+    or of the input, an error, a row of 16 MB, a packet out of order.
+    """
+    data, position, sequence = source.data, source.position, source.sequence << 24
+    size, append = len(data), rows.append
+    last = size - _ROW_START.size
+    while position <= last:
+        header, first = _ROW_START.unpack_from(data, position)
+        length = header - sequence
+        start = position + _HEADER
+        end = start + length
+        if not 0 < length < _LONGEST_PACKET or end > size or first >= _EOF:
+            break
+        sequence = (sequence + 0x1000000) & 0xFF000000
+        position = end
+        if length == first + 1 and first < _NULL:
+            append((data[start + 1 : end],))
+        else:
+            append(_fields(data, start, end))
+    source.position, source.sequence = position, sequence >> 24
 
 
 def _number(data: bytes, position: int) -> tuple[int, int]:

@@ -116,9 +116,7 @@ def test_a_slow_network_costs_only_time(stack: Stack, mysql: FaultyLink, redis: 
 
 
 @pytest.mark.parametrize("pass_on", [True, False], ids=["after the server got it", "before the server got it"])
-def test_a_lost_commit_of_a_change_of_members_is_looked_up(
-    pass_on: bool, stack: Stack, mysql: FaultyLink, proxy: ProxyProcess
-) -> None:
+def test_a_lost_commit_of_a_change_of_members_is_looked_up(pass_on: bool, stack: Stack, mysql: FaultyLink, proxy: ProxyProcess) -> None:
     """What has happened is reported as done; what has not is reported as failed; Redis and MySQL agree in both cases."""
     with proxy.client() as client:
         mysql.cut_at(b"update IMGroup set version", pass_on=pass_on)

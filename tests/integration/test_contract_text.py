@@ -182,3 +182,28 @@ def test_what_only_mariadb_takes_for_utf8_silences_nobody_s_list(stack: Stack, d
     assert [info.file_name for info in dbproxy_client.offline_files(2).offline_file_list] == [odd]  # type: ignore[comparison-overlap]
     (refused,) = dbproxy_client.requests([message(1, 2, SURROGATE)])
     assert refused.msg_id == 0  # type: ignore[attr-defined]
+
+
+def test_users_with_zero_bytes_in_their_names_are_told_about_like_all_others(stack: Stack, dbproxy_client: Client) -> None:
+    stack.rows("update IMUser set nick='al\\0ice', sign_info='\\0\\0' where name='alice'")
+    infos = dbproxy_client.request(buddy_pb2.IMUsersInfoReq(user_id=1, user_id_list=[1, 2])).user_info_list  # type: ignore[attr-defined]
+    assert [(info.user_nick_name, info.sign_info, info.user_domain) for info in infos] == [
+        ("al\0ice", "\0\0", infos[0].user_domain),
+        ("Bob", "", infos[1].user_domain),
+    ]
+    assert len(dbproxy_client.request(buddy_pb2.IMAllUserReq(user_id=1, latest_update_time=0)).user_list) == 3  # type: ignore[attr-defined]
+    assert dbproxy_client.login("alice").user_info.user_nick_name == "al\0ice"
+
+
+def test_columns_of_different_character_sets_are_all_told_as_utf8(stack: Stack, dbproxy_client: Client) -> None:
+    definitions = stack.rows("select column_name as name, column_type as type from information_schema.columns where table_name='IMUser'")
+    types = {str(row["name"]): str(row["type"]) for row in definitions}
+    try:
+        for column, charset in (("nick", "gbk"), ("email", "latin1"), ("sign_info", "utf8mb3")):
+            stack.rows(f"alter table IMUser modify {column} {types[column]} character set {charset} not null default ''")
+        stack.rows("update IMUser set nick='爱丽丝', email='é@example.com', sign_info='你好' where name='alice'")
+        info = dbproxy_client.login("alice").user_info
+        assert (info.user_nick_name, info.email, info.sign_info) == ("爱丽丝", "é@example.com", "你好")
+    finally:
+        for column in ("nick", "email", "sign_info"):
+            stack.rows(f"alter table IMUser modify {column} {types[column]} character set utf8mb4 collate utf8mb4_bin not null default ''")
