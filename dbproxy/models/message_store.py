@@ -283,7 +283,7 @@ class MessageStore(ABC):
             if needed:
                 raise BeginAgainError(needed)
             self._sessions.remember(sessions, self.session_type)
-        elif connection.matched[at] == len(keys):
+        elif connection.results[at].matched_rows == len(keys):
             sessions = NOTHING_TO_TOUCH
         else:
             self._sessions.forget(keys, self.session_type)

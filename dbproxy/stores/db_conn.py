@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pymysql
 from pymysql.constants import CLIENT, CR, ER, SERVER_STATUS
@@ -32,7 +32,6 @@ _CODECS: dict[Any, Any] = dict(encoders)
 ER_NET_PACKET_TOO_LARGE = 1153
 _LONGEST_PACKET = 0xFFFFFF
 _RECEIVE_SIZE = 64 * 1024
-_FIRST_NUMBER = re.compile(rb"\d+")
 
 _QUOTED = re.compile(r"(: |near |entry )'.*'( for | at |$)", re.DOTALL)
 """Where MySQL's error messages quote values or statements, and with them what people have written."""
@@ -81,8 +80,8 @@ class DBConn(_Connection):
             defer_connect=True,
         )
         self.committing = False
-        self.matched: list[int] = []
-        self.inserted: list[int] = []
+        self.results: Sequence[RawResult] = ()
+        """Of the last script."""
         self.server_session: SessionOfServer = (0, "")
         """What ``end_session`` needs to find this connection on the server."""
         self._input = RawInput(self._receive)
@@ -93,7 +92,7 @@ class DBConn(_Connection):
 
     if TYPE_CHECKING:  # what the stubs of the driver leave out
         _sock: socket.socket
-        _result: Any
+        _result: RawResult
         server_status: int
         server_capabilities: int
         ssl: bool
@@ -178,7 +177,7 @@ class DBConn(_Connection):
         self.committing = True
         self.script((*statements, "commit"))
         self.committing = False
-        return self.inserted[:-1]
+        return [result.insert_id for result in self.results[:-1]]
 
     def end_session(self, session: SessionOfServer) -> None:
         """End another connection of ours on the server, if it is still there. Where it comes from is compared as well: a server that was
@@ -225,25 +224,21 @@ class DBConn(_Connection):
     def select(self, statement: str, arguments: Sequence[Any] = ()) -> Sequence[Row]:
         """Execute one query and return its rows."""
         self.execute(statement, arguments)
-        return self._rows()
+        return self._result.rows
 
     def script(self, statements: Sequence[str]) -> list[Sequence[Row]]:
         """Execute several statements with one round trip; the rows of each, in order (empty for those that have none).
 
-        ``matched`` then holds for each how many rows an UPDATE has found, whether it changed them or not, and ``inserted`` the id of the
-        first row that an INSERT has made.
-        When one fails, those behind it are not executed and its error is raised.
+        ``results`` then has what else the server has said to each. When one fails, those behind it are not executed, and its error is
+        raised.
         """
         self._send(";".join(statements))
-        results = [self._rows()]
-        self.matched = [self._matched_rows()]
-        self.inserted = [self._inserted_id()]
-        while self._result is not None and self._result.has_next:
-            self.next_result()
-            results.append(self._rows())
-            self.matched.append(self._matched_rows())
-            self.inserted.append(self._inserted_id())
-        return results
+        results = [self._result]
+        while self._result.has_next:
+            self._read_query_result()
+            results.append(self._result)
+        self.results = results
+        return [result.rows for result in results]
 
     def _send(self, statement: str) -> int:
         """Send a statement, unless the server would close the connection on account of its length."""
@@ -253,17 +248,8 @@ class DBConn(_Connection):
                 raise pymysql.err.DataError(ER_NET_PACKET_TOO_LARGE, f"{length} bytes are more than max_allowed_packet")
         return int(self.query(statement))
 
-    def _matched_rows(self) -> int:
-        """The first number of the server's message to an UPDATE ("Rows matched: 2  Changed: 1 ..." in whatever language)."""
-        message = None if self._result is None else self._result.message
-        found = _FIRST_NUMBER.search(message) if message else None
-        return int(found[0]) if found else 0
-
-    def _inserted_id(self) -> int:
-        return 0 if self._result is None else int(self._result.insert_id or 0)
-
     def _read_query_result(self, unbuffered: bool = False) -> int:
-        self._result = None
+        self._result = None  # type: ignore[assignment]  # the former one, should this fail
         self._input.sequence = self._next_seq_id
         result = self._result = RawResult(self._input, self.encoding)
         self._next_seq_id = self._input.sequence
@@ -300,9 +286,6 @@ class DBConn(_Connection):
         except OSError as error:
             self._force_close()
             raise pymysql.err.OperationalError(CR.CR_SERVER_GONE_ERROR, f"MySQL server has gone away ({error!r})") from error
-
-    def _rows(self) -> Sequence[Row]:
-        return cast("Sequence[Row]", (self._result.rows if self._result is not None else None) or ())
 
 
 class CannotConnectError(pymysql.err.OperationalError):

@@ -7,6 +7,7 @@ a fifth, which matters because long lists are mostly rows.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,8 +23,10 @@ _OK, _NULL, _TWO_BYTES, _THREE_BYTES, _EIGHT_BYTES, _EOF, _ERROR = 0x00, 0xFB, 0
 _SIZES = {_TWO_BYTES: 2, _THREE_BYTES: 3, _EIGHT_BYTES: 8}
 _LONGEST_EOF = 9
 _HEADER = 4
+_FIRST_NUMBER = re.compile(rb"\d+")
 _LONGEST_PACKET = 0xFFFFFF
 
+_PACKET_START = struct.Struct("<I")
 _ROW_START = struct.Struct("<IB")
 """A packet's length (three bytes) and its number (the fourth), and what a row begins with."""
 
@@ -70,21 +73,31 @@ class RawInput:
             pymysql.err.OperationalError: the two sides have counted differently, or the connection is lost.
 
         """
-        data = b""
-        while True:
-            header = self.take(_HEADER)
-            self.count(header[3])
-            length = int.from_bytes(header[:3], "little")
-            part = self.take(length)
-            data = data + part if data else part
-            if length < _LONGEST_PACKET:
-                return data
+        part = self._part()
+        if len(part) < _LONGEST_PACKET:
+            return part
+        parts = [part]
+        while len(part) == _LONGEST_PACKET:
+            part = self._part()
+            parts.append(part)
+        return b"".join(parts)
 
-    def count(self, sequence: int) -> None:
-        """Compare the number of a packet with the one that is due."""
-        if sequence != self.sequence:
+    def _part(self) -> bytes:
+        """Return the next packet as the protocol understands it: up to 16 MB."""
+        start = self.position + _HEADER
+        if len(self.data) < start:
+            self.need(_HEADER)
+            start = _HEADER
+        header: int = _PACKET_START.unpack_from(self.data, self.position)[0]
+        if header >> 24 != self.sequence:
             raise OperationalError(CR.CR_SERVER_LOST, "packets out of order")
-        self.sequence = (sequence + 1) & 0xFF
+        length = header & _LONGEST_PACKET
+        if len(self.data) < start + length:
+            self.need(_HEADER + length)
+            start = _HEADER
+        self.sequence = (self.sequence + 1) & 0xFF
+        self.position = start + length
+        return self.data[start : start + length]
 
 
 class RawResult:
@@ -118,6 +131,14 @@ class RawResult:
             for _ in range(_number(packet, 0)[0] + 1):  # the descriptions of the columns, and the end of them
                 source.packet()
             self._read_rows(source, encoding)
+
+    @property
+    def matched_rows(self) -> int:
+        """How many rows an UPDATE has found, whether it changed them or not: the first number of the server's message ("Rows matched: 2
+        Changed: 1 ..." in whatever language).
+        """
+        found = _FIRST_NUMBER.search(self.message)
+        return int(found[0]) if found else 0
 
     def _read_ok(self, packet: bytes) -> None:
         self.affected_rows, position = _number(packet, 1)
