@@ -6,6 +6,7 @@ import logging
 import resource
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dbproxy import __version__
 from dbproxy.config import Config
@@ -132,7 +133,7 @@ class Application:
         self._databases.open()
         limits = self._check_schema()
         handlers, members = self._build_handlers(limits)
-        pool = self._pool = self._build_pool()
+        pool = self._pool = self._build_pool(handlers)
         dispatcher = Dispatcher(handlers, pool.submit)
         self._server = ProxyServer(
             self._reactor,
@@ -225,12 +226,14 @@ class Application:
         )
         return HandlerMap(handler for topic in topics for handler in topic.handlers()), members
 
-    def _build_pool(self) -> ThreadPool:
+    def _build_pool(self, handlers: HandlerMap) -> ThreadPool:
         config = self._config
+        default = LaneSettings(run_limit=config.run_limit, parallel=config.active_runs)
         # A file server that hangs must not take all threads with it.
         audio_threads = max(1, min(config.audio_threads, config.thread_num - config.active_runs))
         lanes = Lanes(
             {
+                **{handler.lane: replace(default, long_answers=True) for handler in handlers if handler.long_answers},
                 AUDIO_LANE: LaneSettings(run_limit=1, parallel=audio_threads, slow=True),
                 **{
                     lane: LaneSettings(run_limit=config.run_limit, parallel=1, twin=twin)
@@ -238,7 +241,7 @@ class Application:
                     for lane, twin in (lanes, reversed(lanes))
                 },
             },
-            LaneSettings(run_limit=config.run_limit, parallel=config.active_runs),
+            default,
             config.active_runs,
         )
         return ThreadPool(

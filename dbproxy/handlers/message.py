@@ -68,9 +68,9 @@ class MessageHandlers:
             Handler(commands.MSG_DATA, self.send, refuse=_not_stored, place=self.place, copies_attach_data=False),
             Handler(commands.MSG_READ_ACK, self.read_ack, copies_attach_data=False),
             Handler(commands.UNREAD_COUNT, self.unread, only_reads=True),
-            Handler(commands.MSG_LIST, self.history, only_reads=True),
+            Handler(commands.MSG_LIST, self.history, only_reads=True, long_answers=True),
             Handler(commands.LATEST_MSG_ID, self.latest_msg_id, only_reads=True),
-            Handler(commands.MSG_BY_ID, self.by_id, only_reads=True),
+            Handler(commands.MSG_BY_ID, self.by_id, only_reads=True, long_answers=True),
         ]
 
     # sending

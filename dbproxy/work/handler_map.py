@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -45,6 +45,7 @@ class Handler:
         place: where a request waits when that depends on what is in it.
         one_by_one: the requests of a run are given to ``answer`` one at a time, so that each succeeds or fails for itself.
         only_reads: after a failure, a run may be answered again request by request.
+        long_answers: its answers are long lists, see LaneSettings.
         copies_attach_data: the reply gets the request's attach_data, even an empty one.
 
     """
@@ -56,6 +57,7 @@ class Handler:
     place: Callable[[Any], Place] | None = None
     one_by_one: bool = False
     only_reads: bool = False
+    long_answers: bool = False
     copies_attach_data: bool = True
     lane: str = field(default="")
 
@@ -77,6 +79,9 @@ class HandlerMap:
 
     def __len__(self) -> int:
         return len(self._handlers)
+
+    def __iter__(self) -> Iterator[Handler]:
+        return iter(self._handlers.values())
 
     def get(self, command_id: int) -> Handler | None:
         """Return the handler of a command id, or None."""

@@ -25,6 +25,9 @@ from dbproxy.work.proxy_task import ProxyTask
 STALE_AFTER = 0.05
 """Seconds after which a run is taken to be waiting for a backend rather than computing."""
 
+PORTION, SMALLEST_PORTION = 3, 16
+"""A run of a lane with long answers takes the third part of what waits in it, or 16 requests if that is more."""
+
 
 @dataclass(frozen=True, slots=True)
 class LaneSettings:
@@ -33,13 +36,21 @@ class LaneSettings:
     ``parallel`` bounds its fresh runs. In a ``slow`` lane (requests to the file server) it bounds all of its runs, and in exchange
     they do not count against the bound of all lanes together. ``twin`` names a lane whose requests are answered by the same handler:
     while other lanes wait too, a run takes from both, because one long run costs less; while nothing else waits, each has runs of its
-    own, side by side.
+    own, side by side. ``long_answers``: most of the work is making the answers, so runs take only a portion of what waits, and the
+    database reads for one while another makes answers.
     """
 
     run_limit: int
     parallel: int
     slow: bool = False
     twin: str = ""
+    long_answers: bool = False
+
+    def limit(self, waiting: int) -> int:
+        """How many of so many waiting requests a run takes."""
+        if not self.long_answers:
+            return self.run_limit
+        return min(self.run_limit, max(SMALLEST_PORTION, waiting // PORTION))
 
 
 class OrderedTasks:
@@ -190,7 +201,7 @@ class Lanes:
         self._ready.remove(lane)
         lane.is_ready = False
         run.lanes.append(lane)
-        limit, before = lane.settings.run_limit, len(run.tasks)
+        limit, before = lane.settings.limit(len(lane.entries)), len(run.tasks)
         while lane.entries and len(run.tasks) < limit:
             entry = lane.entries.popleft()
             if not isinstance(entry, OrderedTasks):

@@ -41,6 +41,18 @@ def test_a_run_is_whatever_waits_up_to_the_limit() -> None:
     assert waiting.waiting == 0
 
 
+def test_of_requests_with_long_answers_a_run_leaves_most_to_others_if_many_wait() -> None:
+    waiting = lanes(active=9, limit=64, parallel=9, long=LaneSettings(64, 9, long_answers=True))
+    waiting.put(task(n, "long") for n in range(120))
+    assert [len(numbers(waiting.take(0))) for _ in range(6)] == [40, 26, 18, 16, 16, 4]
+    assert waiting.take(0) is None
+    waiting.put(task(n, "long") for n in range(300))
+    assert len(numbers(waiting.take(0))) == 64
+    waiting.put([task(0, "alone")])
+    waiting.take(0)
+    assert numbers(waiting.take(0)) == [0]
+
+
 def test_lanes_take_turns_whatever_waits_in_them() -> None:
     waiting = lanes(active=9, limit=2)
     waiting.put([task(n, "busy") for n in range(6)] + [task(100, "rare")])
