@@ -20,7 +20,7 @@ from dbproxy.models.history import (
 )
 from dbproxy.models.last_ids import LastIds
 from dbproxy.models.lost_counters import LostCounters, looks_lost
-from dbproxy.models.message_store import MessageStore, Opened
+from dbproxy.models.message_store import Attempt, MessageStore, Opened
 from dbproxy.models.session import GROUP, SessionModel
 from dbproxy.stores import schema
 from dbproxy.stores.cache import LARGEST, BrokenKey, CacheCommand, CachePool, number
@@ -131,12 +131,13 @@ class GroupMessageModel(MessageStore):
 
     # storing
 
-    def _open(self, connection: DBConn, drafts: Sequence[Draft], lock_names: frozenset[str], now: int) -> Opened:
+    def _open(self, connection: DBConn, attempt: Attempt) -> Opened:
+        drafts = attempt.drafts
         for draft in drafts:
             draft.conversation_id = draft.to_id
         group_ids = {draft.to_id for draft in drafts}
         keys = list(dict.fromkeys((draft.from_id, draft.to_id) for draft in drafts))
-        _, sessions, last_ids = self._begin(connection, keys, group_ids, lambda key: GroupMembers.lock_name(key[1]), lock_names, now)
+        sessions, last_ids = self._begin(connection, attempt, keys, group_ids, lambda key: GroupMembers.lock_name(key[1]))
         return Opened(last_ids, frozenset(), sessions, lambda: None)
 
     def _conversation_of(self, draft: Draft) -> int:

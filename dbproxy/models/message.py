@@ -15,7 +15,7 @@ from dbproxy.models.history import (
     union,
 )
 from dbproxy.models.last_ids import LastIds
-from dbproxy.models.message_store import BeginAgainError, MessageStore, Opened
+from dbproxy.models.message_store import Attempt, BeginAgainError, MessageStore, Opened
 from dbproxy.models.relation import Pair, RelationModel, pair_of
 from dbproxy.models.session import SINGLE, SessionKey, SessionModel
 from dbproxy.stores import schema
@@ -105,25 +105,30 @@ class MessageModel(MessageStore):
 
     # storing
 
-    def _open(self, connection: DBConn, drafts: Sequence[Draft], lock_names: frozenset[str], now: int) -> Opened:
+    def _open(self, connection: DBConn, attempt: Attempt) -> Opened:
+        drafts = attempt.drafts
         conversation_pairs = dict.fromkeys(pair_of(draft.from_id, draft.to_id) for draft in drafts)
         relations = self._relations.find(connection, conversation_pairs)
         new_pairs = [pair for pair in conversation_pairs if pair not in relations]
-        needed = frozenset(RelationModel.lock_name(pair) for pair in new_pairs) - lock_names
+        needed = frozenset(RelationModel.lock_name(pair) for pair in new_pairs) - attempt.lock_names
         if needed:
             raise BeginAgainError(needed)
+        for draft in drafts:
+            draft.conversation_id = relations.get(pair_of(draft.from_id, draft.to_id), 0)
         keys = list(dict.fromkeys(key for draft in drafts for key in ((draft.from_id, draft.to_id), (draft.to_id, draft.from_id))))
-        locked, sessions, last_ids = self._begin(
-            connection, keys, relations.values(), lambda key: RelationModel.lock_name(pair_of(*key)), lock_names, now
+        sessions, last_ids = self._begin(
+            connection,
+            attempt,
+            keys,
+            relations.values(),
+            lambda key: RelationModel.lock_name(pair_of(*key)),
+            lambda locked: self._relations.confirm(relations, locked),
         )
-        if not self._relations.confirm(relations, locked):
-            raise BeginAgainError
-        created = self._relations.create(connection, new_pairs, now) if new_pairs else {}
+        created = self._relations.create(connection, new_pairs, attempt.now) if new_pairs else {}
         if created is None:
             raise BeginAgainError
-        relations |= created
         for draft in drafts:
-            draft.conversation_id = relations[pair_of(draft.from_id, draft.to_id)]
+            draft.conversation_id = draft.conversation_id or created[pair_of(draft.from_id, draft.to_id)]
         return Opened(last_ids, frozenset(created.values()), sessions, lambda: self._relations.remember(created))
 
     def _conversation_of(self, draft: Draft) -> Pair:

@@ -6,7 +6,7 @@ conversation. How:
 - the transaction begins by locking one row per conversation (the relation, the group), so nobody else gives out ids for it, on this
   proxy or another, before ours are committed or gone;
 - the ids come from the counters in Redis, as the original's do, but are checked against the largest stored one under that lock. A
-  counter that Redis lost, or brought back from an old snapshot, is set right;
+  counter that Redis lost, or brought back from an old snapshot, is set right (``msg_ids.py``);
 - when the connection is lost during the commit, the same lock is taken on a new one (so the old transaction is over) and the rows
   are looked for. Only when they are not there may the transaction run again.
 """
@@ -32,8 +32,9 @@ from dbproxy.errors import (
 )
 from dbproxy.models.draft import Draft
 from dbproxy.models.last_ids import LastIds
+from dbproxy.models.msg_ids import MsgIds
 from dbproxy.models.session import NOTHING_TO_TOUCH, SessionKey, SessionModel, SessionRows
-from dbproxy.stores.cache import LARGEST, BrokenKey, CacheCommand, CachePool
+from dbproxy.stores.cache import CachePool
 from dbproxy.stores.db_conn import DBConn, Row, SessionOfServer
 from dbproxy.stores.mysql import DBPool, died_at_once
 
@@ -49,6 +50,18 @@ class BeginAgainError(DbproxyError):
     def __init__(self, lock_names: Iterable[str] = ()) -> None:
         super().__init__()
         self.lock_names = frozenset(lock_names)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What a transaction is begun with."""
+
+    drafts: Sequence[Draft]
+    msg_ids: MsgIds
+    lock_names: frozenset[str]
+    """The named locks that are held."""
+    now: int
+    """Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +142,7 @@ class MessageStore(ABC):
                 self._refuse(part, refused)
 
     @abstractmethod
-    def _open(self, connection: DBConn, drafts: Sequence[Draft], lock_names: frozenset[str], now: int) -> Opened:
+    def _open(self, connection: DBConn, attempt: Attempt) -> Opened:
         """Begin the transaction, lock the conversations and set ``conversation_id`` of the drafts.
 
         Raises:
@@ -191,13 +204,14 @@ class MessageStore(ABC):
 
     def _store_run(self, drafts: Sequence[Draft]) -> None:
         lock_names: frozenset[str] = frozenset()
+        msg_ids = MsgIds(self._unread, self._counter_key, drafts)
         deadline = 0.0
         for attempt in range(1, ATTEMPTS + 1):
-            now, began = int(time.time()), time.monotonic()
+            began = time.monotonic()
             deadline = deadline or began + self._look_timeout
             tries: list[SessionOfServer] = []
             try:
-                remember = self._run_transaction(drafts, lock_names, now, tries)
+                remember = self._run_transaction(Attempt(drafts, msg_ids, lock_names, int(time.time())), tries)
                 break
             except BeginAgainError as again:
                 lock_names |= again.lock_names
@@ -225,13 +239,12 @@ class MessageStore(ABC):
         except Exception:  # whatever it is: they are stored, and to refuse them now would make their senders write them again
             logger.exception("%d messages are stored, but their unread counters could not be raised", len(drafts))
 
-    def _run_transaction(
-        self, drafts: Sequence[Draft], lock_names: frozenset[str], now: int, tries: list[SessionOfServer]
-    ) -> Callable[[], None]:
-        with self._master.connection() as connection, connection.named_locks(tuple(lock_names), self._lock_timeout):
+    def _run_transaction(self, attempt: Attempt, tries: list[SessionOfServer]) -> Callable[[], None]:
+        drafts, now = attempt.drafts, attempt.now
+        with self._master.connection() as connection, connection.named_locks(tuple(attempt.lock_names), self._lock_timeout):
             tries.append(connection.server_session)
-            opened = self._open(connection, drafts, lock_names, now)
-            self._number(drafts, opened)
+            opened = self._open(connection, attempt)
+            attempt.msg_ids.give_out(opened.last_ids, opened.new_ids)
             statements = SessionModel.touch_statements(opened.sessions, self.session_type, now)
             for draft in drafts:
                 if draft.sound is not None:
@@ -255,67 +268,44 @@ class MessageStore(ABC):
     def _begin(
         self,
         connection: DBConn,
+        attempt: Attempt,
         keys: Sequence[SessionKey],
         conversation_ids: Collection[int],
         lock_name_of: Callable[[SessionKey], str],
-        lock_names: frozenset[str],
-        now: int,
-    ) -> tuple[Sequence[Row], SessionRows, dict[int, int]]:
+        confirm: Callable[[Sequence[Row]], bool] = lambda _: True,
+    ) -> tuple[SessionRows, dict[int, int]]:
         """Begin the transaction with one round trip: lock the conversations (there may be none yet), touch the sessions or find them, and
-        read the largest msg_ids; with a second one if other proxies are busy. Returns the locked rows, what is left to do about the
-        sessions, and conversation → largest msg_id.
+        read the largest msg_ids; with a second one if other proxies are busy. As soon as ``confirm`` has seen the locked rows, Redis is
+        asked for ids, while MySQL goes on. Returns what is left to do about the sessions, and conversation → largest msg_id.
 
         Raises:
-            BeginAgainError: a session has to be added and the named lock for that is not held, or a remembered session has gone.
+            BeginAgainError: ``confirm`` says no, or a session has to be added and the named lock for that is not held, or a remembered
+                session has gone.
 
         """
-        touch = self._sessions.touch_known(keys, self.session_type, now)
-        script = ["begin", touch or SessionModel.find_query(keys, self.session_type)]
+        touch = self._sessions.touch_known(keys, self.session_type, attempt.now)
         query = self._last_ids.query(conversation_ids)
-        if conversation_ids:
-            script[1:1] = [self._lock_query(conversation_ids)]
-            script += query.statements
-        results = connection.script(script)
-        at = 2 if conversation_ids else 1
+        lock = [self._lock_query(conversation_ids)] if conversation_ids else []
+        find = SessionModel.find_query(keys, self.session_type)
+        results = connection.results_of(["begin", *lock, touch or find, *query.statements])
+        next(results)
+        if lock:
+            if not confirm(next(results).rows):
+                raise BeginAgainError
+            attempt.msg_ids.take()
+        of_sessions = next(results)
         if touch is None:
-            sessions = SessionModel.rows_of(keys, results[at])
-            needed = frozenset(lock_name_of(key) for key in sessions.missing) - lock_names
+            sessions = SessionModel.rows_of(keys, of_sessions.rows)
+            needed = frozenset(lock_name_of(key) for key in sessions.missing) - attempt.lock_names
             if needed:
                 raise BeginAgainError(needed)
             self._sessions.remember(sessions, self.session_type)
-        elif connection.results[at].matched_rows == len(keys):
+        elif of_sessions.matched_rows == len(keys):
             sessions = NOTHING_TO_TOUCH
         else:
             self._sessions.forget(keys, self.session_type)
             raise BeginAgainError
-        if not conversation_ids:
-            return (), sessions, {}
-        last_ids = self._last_ids.read(connection, query, results[3:])
-        return results[1], sessions, last_ids
-
-    def _number(self, drafts: Sequence[Draft], opened: Opened) -> None:
-        """Give the drafts their ids. We hold the locks of the conversations, so nobody else gives out ids for them now."""
-        counts: dict[int, int] = {}
-        for draft in drafts:
-            counts[draft.conversation_id] = counts.get(draft.conversation_id, 0) + 1
-        commands: list[CacheCommand] = [("SET", self._counter_key(new), 0) for new in opened.new_ids]
-        commands += [("INCRBY", self._counter_key(conversation_id), count) for conversation_id, count in counts.items()]
-        replies = self._unread.attempt(commands)[len(opened.new_ids) :]
-        next_ids: dict[int, int] = {}
-        repairs: list[CacheCommand] = []
-        for (conversation_id, count), last in zip(counts.items(), replies, strict=True):
-            stored = opened.last_ids.get(conversation_id, 0)
-            before = last if isinstance(last, BrokenKey) else last - count
-            if isinstance(before, BrokenKey) or not stored <= before <= LARGEST - count:
-                key = self._counter_key(conversation_id)
-                logger.warning("counter %s was not right, it goes on from the stored messages: %s, %d", key, before, stored)
-                before = stored
-                repairs.append(("SET", key, stored + count))
-            next_ids[conversation_id] = before + 1
-        self._unread.run(repairs)
-        for draft in drafts:
-            draft.msg_id = next_ids[draft.conversation_id]
-            next_ids[draft.conversation_id] += 1
+        return sessions, self._last_ids.read(connection, query, [result.rows for result in results])
 
     def _has_committed(self, connection: DBConn, drafts: Sequence[Draft], tries: Sequence[SessionOfServer]) -> bool:
         """Whether the transaction that carried these drafts was committed; ``tries`` are the connections that carried it."""

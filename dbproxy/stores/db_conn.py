@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pymysql
-from pymysql.constants import CLIENT, CR, ER, SERVER_STATUS
+from pymysql.constants import CLIENT, COMMAND, CR, ER, SERVER_STATUS
 from pymysql.converters import encoders
 
 from dbproxy.config import Config, DBInstance
@@ -80,8 +80,6 @@ class DBConn(_Connection):
             defer_connect=True,
         )
         self.committing = False
-        self.results: Sequence[RawResult] = ()
-        """Of the last script."""
         self.server_session: SessionOfServer = (0, "")
         """What ``end_session`` needs to find this connection on the server."""
         self._input = RawInput(self._receive)
@@ -103,6 +101,7 @@ class DBConn(_Connection):
 
         def insert_id(self) -> int: ...  # noqa: D102
         def thread_id(self) -> int: ...  # noqa: D102
+        def _execute_command(self, command: int, statement: bytes) -> None: ...
         def _force_close(self) -> None: ...
 
     def revive(self) -> None:
@@ -175,9 +174,9 @@ class DBConn(_Connection):
         Returns for each statement the id of the first row that it has inserted, 0 for one that inserts nothing.
         """
         self.committing = True
-        self.script((*statements, "commit"))
+        results = list(self.results_of((*statements, "commit")))
         self.committing = False
-        return [result.insert_id for result in self.results[:-1]]
+        return [result.insert_id for result in results[:-1]]
 
     def end_session(self, session: SessionOfServer) -> None:
         """End another connection of ours on the server, if it is still there. Where it comes from is compared as well: a server that was
@@ -219,7 +218,8 @@ class DBConn(_Connection):
 
     def execute(self, statement: str, arguments: Sequence[Any] = ()) -> int:
         """Execute one statement; the number of rows that it changed (0 when they already had these values)."""
-        return self._send(statement % tuple(map(self.escape, arguments)) if arguments else statement)
+        self._send(statement % tuple(map(self.escape, arguments)) if arguments else statement)
+        return self._read_query_result()
 
     def select(self, statement: str, arguments: Sequence[Any] = ()) -> Sequence[Row]:
         """Execute one query and return its rows."""
@@ -229,24 +229,28 @@ class DBConn(_Connection):
     def script(self, statements: Sequence[str]) -> list[Sequence[Row]]:
         """Execute several statements with one round trip; the rows of each, in order (empty for those that have none).
 
-        ``results`` then has what else the server has said to each. When one fails, those behind it are not executed, and its error is
-        raised.
+        When one fails, those behind it are not executed, and its error is raised.
+        """
+        return [result.rows for result in self.results_of(statements)]
+
+    def results_of(self, statements: Sequence[str]) -> Iterator[RawResult]:
+        """As ``script``, but everything that the server says to each statement, as soon as it is there. What is not taken before the next
+        statement is lost.
         """
         self._send(";".join(statements))
-        results = [self._result]
-        while self._result.has_next:
+        more = True
+        while more:
             self._read_query_result()
-            results.append(self._result)
-        self.results = results
-        return [result.rows for result in results]
+            result = self._result
+            more = result.has_next
+            yield result
 
-    def _send(self, statement: str) -> int:
-        """Send a statement, unless the server would close the connection on account of its length."""
-        if len(statement) * 4 > self._longest_statement:
-            length = len(statement.encode("utf-8", "surrogateescape"))
-            if length + 1024 > self._longest_statement:
-                raise pymysql.err.DataError(ER_NET_PACKET_TOO_LARGE, f"{length} bytes are more than max_allowed_packet")
-        return int(self.query(statement))
+    def _send(self, statement: str) -> None:
+        """Send a statement, unless the server would close the connection on account of its length. Its result must be read then."""
+        data = statement.encode("utf-8", "surrogateescape")
+        if len(data) + 1024 > self._longest_statement:
+            raise pymysql.err.DataError(ER_NET_PACKET_TOO_LARGE, f"{len(data)} bytes are more than max_allowed_packet")
+        self._execute_command(COMMAND.COM_QUERY, data)
 
     def _read_query_result(self, unbuffered: bool = False) -> int:
         self._result = None  # type: ignore[assignment]  # the former one, should this fail
