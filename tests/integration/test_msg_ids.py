@@ -1,0 +1,81 @@
+"""What becomes of ids that have been taken from Redis, and of counters that are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from dbproxy.config import load_config
+from dbproxy.models.draft import Draft
+from dbproxy.models.msg_ids import MsgIds
+from dbproxy.models.names import msg_id_key
+from dbproxy.stores.cache import CacheManager, CachePool
+from dbproxy.testing import Stack
+
+CONVERSATIONS = (5, 6, 5)
+
+
+@pytest.fixture
+def unread(dbproxy_stack: Stack) -> Iterator[CachePool]:
+    dbproxy_stack.reset()
+    caches = CacheManager(load_config(dbproxy_stack.write_config()))
+    yield caches.unread
+    caches.close()
+
+
+def drafts(*conversation_ids: int) -> list[Draft]:
+    return [Draft(1, 2, 1, 0, b"text", conversation_id=conversation_id) for conversation_id in conversation_ids]
+
+
+def counters(unread: CachePool) -> tuple[bytes | None, ...]:
+    return tuple(unread.run([("GET", msg_id_key(conversation_id)) for conversation_id in (5, 6)]))
+
+
+def test_ids_that_were_taken_stay_taken_when_the_transaction_begins_anew(unread: CachePool) -> None:
+    sent = drafts(*CONVERSATIONS)
+    msg_ids = MsgIds(unread, msg_id_key, sent)
+    msg_ids.take()
+    msg_ids.take()
+    msg_ids.give_out({}, ())
+    assert [draft.msg_id for draft in sent] == [1, 1, 2]
+    assert counters(unread) == (b"2", b"1")
+
+
+def test_others_are_taken_when_somebody_else_has_stored_meanwhile(unread: CachePool) -> None:
+    sent = drafts(*CONVERSATIONS)
+    msg_ids = MsgIds(unread, msg_id_key, sent)
+    msg_ids.take()
+    faster = drafts(5, 5, 5)
+    others = MsgIds(unread, msg_id_key, faster)
+    others.give_out({}, ())
+    assert [draft.msg_id for draft in faster] == [3, 4, 5]
+    msg_ids.take()
+    msg_ids.give_out({5: 5}, ())
+    assert [draft.msg_id for draft in sent] == [6, 1, 7]
+    assert counters(unread) == (b"7", b"1")
+
+
+@pytest.mark.parametrize("counter", [None, b"3", b"no number", b"4294967295"], ids=["lost", "old", "broken", "at its end"])
+def test_a_wrong_counter_goes_on_from_what_is_stored(unread: CachePool, counter: bytes | None) -> None:
+    if counter is not None:
+        unread.run([("SET", msg_id_key(5), counter)])
+    sent = drafts(*CONVERSATIONS)
+    msg_ids = MsgIds(unread, msg_id_key, sent)
+    msg_ids.take()
+    msg_ids.give_out({5: 40}, ())
+    assert [draft.msg_id for draft in sent] == [41, 1, 42]
+    assert counters(unread) == (b"42", b"1")
+
+
+def test_a_new_conversation_begins_at_1_whatever_was_left_of_a_former_one(unread: CachePool) -> None:
+    unread.run([("SET", msg_id_key(5), 77)])
+    sent = drafts(0, 6, 0)
+    msg_ids = MsgIds(unread, msg_id_key, sent)
+    msg_ids.take()
+    assert counters(unread) == (b"77", b"1")
+    for draft, conversation_id in zip(sent, CONVERSATIONS, strict=True):
+        draft.conversation_id = conversation_id
+    msg_ids.give_out({}, {5})
+    assert [draft.msg_id for draft in sent] == [1, 1, 2]
+    assert counters(unread) == (b"2", b"1")
