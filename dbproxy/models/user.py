@@ -31,7 +31,6 @@ _IN_ONE_FIELD = f"concat_ws('\\0' collate utf8mb4_bin,{_COLUMNS})"
 together.
 """
 
-
 _SECRETS = ",password,salt"
 
 
