@@ -286,8 +286,8 @@ class MessageStore(ABC):
         touch = self._sessions.touch_known(keys, self.session_type, attempt.now)
         query = self._last_ids.query(conversation_ids)
         lock = [self._lock_query(conversation_ids)] if conversation_ids else []
-        find = SessionModel.find_query(keys, self.session_type)
-        results = connection.results_of(["begin", *lock, touch or find, *query.statements])
+        of_sessions_query = touch or SessionModel.find_query(keys, self.session_type)
+        results = connection.results_of(["begin", *lock, of_sessions_query, *query.statements])
         next(results)
         if lock:
             if not confirm(next(results).rows):
