@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from dbproxy.bench.site import Stores
 from dbproxy.models import names
-from dbproxy.stores.cache import CacheCommand
 from dbproxy.stores.db_conn import DBConn
+from dbproxy.stores.pipeline import CacheCommand
 from dbproxy.stores.schema import SHARDS
 from dbproxy.testing.seed import T0, password_hash
 

@@ -9,7 +9,8 @@ from datetime import datetime
 from dbproxy.models import names
 from dbproxy.models.unread import UnreadModel
 from dbproxy.models.user import UserModel
-from dbproxy.stores.cache import CacheCommand, CachePool
+from dbproxy.stores.cache import CachePool
+from dbproxy.stores.pipeline import CacheCommand
 
 IOS, ANDROID = 17, 18
 """ClientType of the protocol, as far as it has pushes."""

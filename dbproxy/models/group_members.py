@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from dbproxy.models import names
 from dbproxy.models.bounded_cache import BoundedCache
-from dbproxy.stores.cache import CacheCommand, CachePool, number, pairs
+from dbproxy.stores.cache import CachePool, number, pairs
 from dbproxy.stores.db_conn import DBConn
 from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.pipeline import CacheCommand
 
 logger = logging.getLogger(__name__)
 

@@ -23,9 +23,10 @@ from dbproxy.models.lost_counters import LostCounters, looks_lost
 from dbproxy.models.message_store import Attempt, MessageStore, Opened
 from dbproxy.models.session import GROUP, SessionModel
 from dbproxy.stores import schema
-from dbproxy.stores.cache import LARGEST, BrokenKey, CacheCommand, CachePool, number
+from dbproxy.stores.cache import LARGEST, BrokenKey, CachePool, number
 from dbproxy.stores.db_conn import DBConn
 from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.pipeline import CacheCommand
 
 logger = logging.getLogger(__name__)
 

@@ -19,9 +19,10 @@ from dbproxy.models.message_store import Attempt, BeginAgainError, MessageStore,
 from dbproxy.models.relation import Pair, RelationModel, pair_of
 from dbproxy.models.session import SINGLE, SessionKey, SessionModel
 from dbproxy.stores import schema
-from dbproxy.stores.cache import CacheCommand, CachePool
+from dbproxy.stores.cache import CachePool
 from dbproxy.stores.db_conn import DBConn, Row
 from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.pipeline import CacheCommand
 
 
 class MessageModel(MessageStore):

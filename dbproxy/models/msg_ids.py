@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeGuard
 
 from dbproxy.models.draft import Draft
-from dbproxy.stores.cache import LARGEST, BrokenKey, CacheCommand, CachePool
+from dbproxy.stores.cache import LARGEST, BrokenKey, CachePool
+from dbproxy.stores.pipeline import CacheCommand
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +35,7 @@ class MsgIds:
             StoreUnavailableError: Redis cannot be asked.
 
         """
-        counts = self._counts()
-        counts.pop(0, None)
-        self._take({conversation_id: count for conversation_id, count in counts.items() if conversation_id not in self._taken})
+        self._take({c: count for c, count in self._counts().items() if c and c not in self._taken})
 
     def give_out(self, last_ids: Mapping[int, int], new_ids: Collection[int]) -> None:
         """Give the drafts their ids. The locks of the conversations are held, so nobody else gives out ids for them now. ``last_ids``: the
@@ -48,8 +47,7 @@ class MsgIds:
         """
         counts = self._counts()
         begin = {conversation_id: last_ids.get(conversation_id, 0) for conversation_id in counts}
-        usable = {c for c, count in counts.items() if c not in new_ids and _usable(self._taken.get(c), count, begin[c])}
-        self._take({conversation_id: count for conversation_id, count in counts.items() if conversation_id not in usable}, new_ids)
+        self._take({c: count for c, count in counts.items() if c in new_ids or not _usable(self._taken.get(c), count, begin[c])}, new_ids)
         repairs: list[CacheCommand] = []
         for conversation_id, count in counts.items():
             last, stored = self._taken[conversation_id], begin[conversation_id]

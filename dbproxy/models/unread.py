@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from dbproxy.models import names
 from dbproxy.models.group import GroupModel
-from dbproxy.stores.cache import LARGEST, CacheCommand, CachePool, number, pairs
+from dbproxy.stores.cache import LARGEST, CachePool, number, pairs
+from dbproxy.stores.pipeline import CacheCommand
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,12 @@ import socket
 import ssl
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import redis
-from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.backoff import NoBackoff
 from redis.connection import Connection
 from redis.retry import Retry
@@ -30,12 +29,10 @@ from redis.retry import Retry
 from dbproxy.config import CacheInstance, Config
 from dbproxy.errors import StartupError, StoreUnavailableError
 from dbproxy.stores.kernel_timeouts import set_kernel_timeouts
+from dbproxy.stores.pipeline import CacheCommand, pack, take_arrived
 from dbproxy.stores.tls import tls_context, tls_keys
 
 logger = logging.getLogger(__name__)
-
-Argument = bytes | str | int
-CacheCommand = tuple[Argument, ...]
 
 _RUN_ID = re.compile(rb"run_id:(\w+)")
 
@@ -67,32 +64,6 @@ class BrokenKey:
 
     def __str__(self) -> str:
         return f"{self.key} is broken ({self.why})"
-
-
-def pack(commands: Sequence[CacheCommand]) -> bytes:
-    """Return the bytes of a pipeline; hiredis packs a command at less than half the price, if it is installed. redis-py would send each
-    command and each argument through several calls of its own, which is most of what a pipeline of small commands costs.
-    """
-    return b"".join(map(_pack_command, commands))
-
-
-def _pack_plainly(command: CacheCommand) -> bytes:
-    parts = [b"*%d\r\n" % len(command)]
-    for argument in command:
-        data = argument if isinstance(argument, bytes) else str(argument).encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
-    return b"".join(parts)
-
-
-def _packer() -> Callable[[CacheCommand], bytes]:
-    try:
-        from hiredis import pack_command
-    except ImportError:
-        return _pack_plainly
-    return cast("Callable[[CacheCommand], bytes]", pack_command)
-
-
-_pack_command = _packer()
 
 
 class TlsConnection(Connection):
@@ -227,7 +198,7 @@ class CachePool:
                 except redis.ResponseError as error:
                     refused = error
                     replies.append(error)
-                refused = _take_arrived(connection, replies, len(commands)) or refused
+                refused = take_arrived(connection, replies, len(commands)) or refused
         return replies, refused
 
     def close(self) -> None:
@@ -322,24 +293,6 @@ class CacheManager:
         """Close all pools."""
         for pool in self.pools.values():
             pool.close()
-
-
-def _take_arrived(connection: Connection, replies: list[Any], wanted: int) -> redis.ResponseError | None:
-    """Append the replies that have arrived with the first one, straight from hiredis if it is installed: redis-py takes several calls
-    of its own for each. Returns the last refusal among them.
-    """
-    take = getattr(getattr(connection._parser, "_reader", None), "gets", None)
-    refused = None
-    while take is not None and len(replies) < wanted:
-        reply = take()
-        if reply is NOT_ENOUGH_DATA:
-            break
-        if isinstance(reply, redis.ResponseError):
-            refused = reply
-        elif isinstance(reply, Exception):  # the server is loading its data, or does not know us any more
-            raise reply
-        replies.append(reply)
-    return refused
 
 
 def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dbproxy.stores import cache
-from dbproxy.stores.cache import CacheCommand
+from dbproxy.stores import pipeline
+from dbproxy.stores.pipeline import CacheCommand
 
 COMMANDS: list[CacheCommand] = [
     ("PING",),
@@ -27,5 +27,5 @@ BYTES = (
 @pytest.mark.parametrize("plainly", [False, True], ids=["as installed", "without hiredis"])
 def test_a_pipeline_is_these_bytes(plainly: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if plainly:
-        monkeypatch.setattr(cache, "_pack_command", cache._pack_plainly)
-    assert cache.pack(COMMANDS) == BYTES
+        monkeypatch.setattr(pipeline, "_pack_command", pipeline._pack_plainly)
+    assert pipeline.pack(COMMANDS) == BYTES
