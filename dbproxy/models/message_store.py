@@ -275,8 +275,9 @@ class MessageStore(ABC):
         confirm: Callable[[Sequence[Row]], bool] = lambda _: True,
     ) -> tuple[SessionRows, dict[int, int]]:
         """Begin the transaction with one round trip: lock the conversations (there may be none yet), touch the sessions or find them, and
-        read the largest msg_ids; with a second one if other proxies are busy. As soon as ``confirm`` has seen the locked rows, Redis is
-        asked for ids, while MySQL goes on. Returns what is left to do about the sessions, and conversation → largest msg_id.
+        read the largest msg_ids; with a second one if other proxies are busy. If all sessions are known, Redis is asked for ids as soon
+        as ``confirm`` has seen the locked rows, while MySQL goes on. Returns what is left to do about the sessions, and conversation →
+        largest msg_id.
 
         Raises:
             BeginAgainError: ``confirm`` says no, or a session has to be added and the named lock for that is not held, or a remembered
@@ -292,7 +293,8 @@ class MessageStore(ABC):
         if lock:
             if not confirm(next(results).rows):
                 raise BeginAgainError
-            attempt.msg_ids.take()
+            if touch is not None:  # otherwise it may have to begin again, and leave out ids if others are faster
+                attempt.msg_ids.take()
         of_sessions = next(results)
         if touch is None:
             sessions = SessionModel.rows_of(keys, of_sessions.rows)
