@@ -28,7 +28,7 @@ from redis.retry import Retry
 
 from dbproxy.config import CacheInstance, Config
 from dbproxy.errors import StartupError, StoreUnavailableError
-from dbproxy.stores.kernel_timeouts import set_kernel_timeouts
+from dbproxy.stores.kernel_timeouts import set_kernel_timeouts, still_connected
 from dbproxy.stores.pipeline import CacheCommand, pack, take_arrived
 from dbproxy.stores.tls import tls_context, tls_keys
 
@@ -240,12 +240,9 @@ class CachePool:
     def _revive(self, connection: Connection) -> None:
         """Connect, or connect anew if the server has closed the connection meanwhile: an idle one has nothing to say."""
         if connection._sock is not None:
-            try:
-                if not connection.can_read():
-                    return
-            except (redis.RedisError, OSError) as error:
-                logger.debug("an idle connection had died: %s", error)
-            connection.disconnect()
+            if still_connected(connection._sock):
+                return
+            connection.disconnect()  # type: ignore[no-untyped-call]
         connection.connect()  # type: ignore[no-untyped-call]
         if connection._sock is not None and not isinstance(connection, TlsConnection):
             set_kernel_timeouts(connection._sock, connection.socket_timeout)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import re
-import select
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from pymysql.converters import encoders
 
 from dbproxy.config import Config, DBInstance
 from dbproxy.errors import LockWaitError
-from dbproxy.stores.kernel_timeouts import set_kernel_timeouts
+from dbproxy.stores.kernel_timeouts import set_kernel_timeouts, still_connected
 from dbproxy.stores.raw_result import RawInput, RawResult
 
 logger = logging.getLogger(__name__)
@@ -113,9 +112,7 @@ class DBConn(_Connection):
         """
         self.committing = False
         if self.open:
-            poll = select.poll()
-            poll.register(self._sock, select.POLLIN)
-            if not poll.poll(0):
+            if still_connected(self._sock):
                 return
             self.discard()
         self._input.clear()

@@ -1,4 +1,4 @@
-"""Time limits of a blocking socket that the kernel keeps. They belong to whoever owns the socket."""
+"""What the kernel does and knows about a blocking socket, for whoever owns it."""
 
 from __future__ import annotations
 
@@ -17,3 +17,16 @@ def set_kernel_timeouts(sock: socket.socket, seconds: float) -> None:
     sock.settimeout(None)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+
+
+_ESTABLISHED = 1
+"""The TCP state (the first byte of ``struct tcp_info``) in which neither side has closed."""
+
+
+def still_connected(sock: socket.socket) -> bool:
+    """Whether the peer has neither closed nor reset a connection, as far as the kernel has heard.
+
+    For a connection on which nothing is under way a ``poll`` would do, but Python lets go of the interpreter for that, and a busy worker
+    that only wants to know this would wait for it again.
+    """
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED
