@@ -50,10 +50,10 @@ class RelationModel:
             rows = database.select(
                 f"select id,smallId,bigId from IMRelationShip where (smallId,bigId) in ({among}) and status=0 order by id desc"
             )
-            for relate_id, small, big in rows:  # the oldest of several comes last and wins
-                pair = (int(small), int(big))
-                found[pair] = int(relate_id)
-                self._ids.put(pair, int(relate_id))
+            for row in rows:  # the oldest of several comes last and wins
+                relate_id, small, big = map(int, row)
+                found[small, big] = relate_id
+                self._ids.put((small, big), relate_id)
         return found
 
     def confirmed(

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -82,6 +82,11 @@ class TlsConnection(Connection):
         except OSError:
             sock.close()
             raise
+
+
+def _socket_of(connection: Connection) -> socket.socket | None:
+    """The socket of a connection, None while it has none; for the type checker redis-py's attribute would always be None."""
+    return cast("socket.socket | None", vars(connection)["_sock"])
 
 
 class CachePool:
@@ -239,13 +244,15 @@ class CachePool:
 
     def _revive(self, connection: Connection) -> None:
         """Connect, or connect anew if the server has closed the connection meanwhile: an idle one has nothing to say."""
-        if connection._sock is not None:
-            if still_connected(connection._sock):
+        sock = _socket_of(connection)
+        if sock is not None:
+            if still_connected(sock):
                 return
             connection.disconnect()  # type: ignore[no-untyped-call]
         connection.connect()  # type: ignore[no-untyped-call]
-        if connection._sock is not None and not isinstance(connection, TlsConnection):
-            set_kernel_timeouts(connection._sock, connection.socket_timeout)
+        sock = _socket_of(connection)
+        if sock is not None and not isinstance(connection, TlsConnection):
+            set_kernel_timeouts(sock, self._options["socket_timeout"])
         self._notice_restart(connection)
 
     def _notice_restart(self, connection: Connection) -> None:
