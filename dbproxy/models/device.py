@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from dbproxy.models import names
 from dbproxy.models.unread import UnreadModel
@@ -22,8 +22,7 @@ NIGHT_FROM, NIGHT_TO = 22, 7
 """Local hours from which and up to which an iOS user with a push shield is left in peace, both included."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceToken:
+class DeviceToken(NamedTuple):
     """A phone: whose, which type, its token, and the number for its badge (all that the user has not read)."""
 
     user_id: int
@@ -76,10 +75,8 @@ class DeviceModel:
             del phones[user_id]
         if not phones:
             return {}
-        unread = self._unread.of(phones)
-        return {
-            user_id: DeviceToken(user_id, client_type, token, unread[user_id].total) for user_id, (client_type, token) in phones.items()
-        }
+        unread = self._unread.totals(phones)
+        return {user_id: DeviceToken(user_id, client_type, token, unread[user_id]) for user_id, (client_type, token) in phones.items()}
 
     def _shielded(self, user_ids: list[int]) -> list[int]:
         """Those of the users that are not to be disturbed at this hour."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dbproxy.models import names
@@ -20,11 +20,6 @@ class Unread:
     groups: Mapping[int, int]
     """Group → count, the group whose membership changed last first."""
 
-    @property
-    def total(self) -> int:
-        """All of it, as far as the protocol can say it."""
-        return min(sum(self.people.values()) + sum(self.groups.values()), LARGEST)
-
 
 class UnreadModel:
     """Reads the hash ``unread_{user}`` and the two counters whose difference is unread in a group."""
@@ -40,9 +35,27 @@ class UnreadModel:
             StoreError: a backend cannot be asked.
 
         """
+        unread: dict[int, Unread] = {}
+        for user_id, flat, in_groups in self._read("HGETALL", user_ids):
+            people = {number(peer): count for peer, text in pairs(flat).items() if (count := number(text))}
+            unread[user_id] = Unread(people, in_groups)
+        return unread
+
+    def totals(self, user_ids: Iterable[int]) -> dict[int, int]:
+        """How much each of these users has not read, as far as the protocol can say it; for the same price as ``of``.
+
+        Raises:
+            StoreError: a backend cannot be asked.
+
+        """
+        counts = self._read("HVALS", user_ids)
+        return {user_id: min(sum(map(number, of_people)) + sum(in_groups.values()), LARGEST) for user_id, of_people, in_groups in counts}
+
+    def _read(self, hash_command: str, user_ids: Iterable[int]) -> Iterator[tuple[int, Sequence[bytes], dict[int, int]]]:
+        """Yield for each user the reply to ``hash_command`` about their unread counters, and what they have not read in their groups."""
         groups_of = self._groups.groups_of(dict.fromkeys(user_ids))
         group_ids = list(dict.fromkeys(group_id for groups in groups_of.values() for group_id in groups))
-        commands: list[CacheCommand] = [("HGETALL", names.unread_key(user_id)) for user_id in groups_of]
+        commands: list[CacheCommand] = [(hash_command, names.unread_key(user_id)) for user_id in groups_of]
         fields = (names.COUNT_FIELD, names.READ_BY_ALL_FIELD)
         commands += [("HMGET", names.group_count_key(group_id), *fields) for group_id in group_ids]
         commands += [
@@ -50,19 +63,17 @@ class UnreadModel:
             for user_id, groups in groups_of.items()
             for group_id in groups
         ]
-        replies = iter(self._unread.look(commands))
-        people = {
-            user_id: {number(peer): count for peer, text in pairs(next(replies) or ()).items() if (count := number(text))}
-            for user_id in groups_of
-        }
-        counters = {group_id: tuple(map(number, next(replies) or (None, None))) for group_id in group_ids}
-        unread: dict[int, Unread] = {}
-        for user_id, groups in groups_of.items():
+        replies = self._unread.look(commands)
+        copies = iter(replies[len(groups_of) + len(group_ids) :])
+        counters: dict[int, tuple[int, int]] = {}
+        for group_id, reply in zip(group_ids, replies[len(groups_of) :], strict=False):
+            count, read_by_all = reply or (None, None)
+            counters[group_id] = number(count), number(read_by_all)
+        for (user_id, groups), of_people in zip(groups_of.items(), replies, strict=False):
             in_groups: dict[int, int] = {}
             for group_id in groups:
                 count, read_by_all = counters[group_id]
-                difference = count - max(number(next(replies)), read_by_all)  # why: lost_counters.py
+                difference = count - max(number(next(copies)), read_by_all)  # why: lost_counters.py
                 if difference > 0:
                     in_groups[group_id] = difference
-            unread[user_id] = Unread(people[user_id], in_groups)
-        return unread
+            yield user_id, of_people or (), in_groups

@@ -51,9 +51,9 @@ def take_arrived(connection: Connection, replies: list[Any], wanted: int) -> red
         reply = take()
         if reply is NOT_ENOUGH_DATA:
             break
-        if isinstance(reply, redis.ResponseError):
+        if isinstance(reply, Exception):
+            if not isinstance(reply, redis.ResponseError):  # the server is loading its data, or does not know us any more
+                raise reply
             refused = reply
-        elif isinstance(reply, Exception):  # the server is loading its data, or does not know us any more
-            raise reply
         replies.append(reply)
     return refused

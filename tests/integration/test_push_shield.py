@@ -8,7 +8,7 @@ import pytest
 
 from dbproxy.config import load_config
 from dbproxy.models.device import ANDROID, IOS, DeviceModel
-from dbproxy.models.unread import Unread, UnreadModel
+from dbproxy.models.unread import UnreadModel
 from dbproxy.models.user import UserModel
 from dbproxy.stores.cache import CacheManager
 from dbproxy.stores.mysql import DBManager
@@ -21,8 +21,8 @@ DAY = list(range(8, 22))
 class NothingUnread:
     """Stands in for the counters: what is unread is not what is tested here."""
 
-    def of(self, user_ids: Iterable[int]) -> dict[int, Unread]:
-        return {user_id: Unread({}, {}) for user_id in user_ids}
+    def totals(self, user_ids: Iterable[int]) -> dict[int, int]:
+        return dict.fromkeys(user_ids, 0)
 
 
 @pytest.fixture
