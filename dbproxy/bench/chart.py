@@ -59,9 +59,8 @@ def draw(path: Path, cells: Sequence[Cell], alone: MariaDBAlone, title: str) -> 
         latencies.plot(places, low, "o", color=colour, markersize=5)
         latencies.plot(places, high, "_", color=colour, markersize=9)
     if alone.transactions_per_second is not None and "single" in workloads:
-        rates.axhline(alone.transactions_per_second, color="#d94801", linewidth=1, linestyle="--")
         note = "MariaDB alone, one message per transaction"
-        rates.text(-0.45, alone.transactions_per_second, note, color="#d94801", fontsize=8, verticalalignment="bottom")
+        rates.axhline(alone.transactions_per_second, color="#d94801", linewidth=1, linestyle="--", label=note)
     rates.set_ylabel("requests per second")
     rates.set_title(title)
     rates.legend(frameon=False)
