@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import resource
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 
 from dbproxy import __version__
 from dbproxy.config import Config
-from dbproxy.errors import StartupError, StoreError
 from dbproxy.handlers.buddy import BuddyHandlers
 from dbproxy.handlers.file import FileHandlers
 from dbproxy.handlers.group import GroupHandlers
@@ -35,11 +33,11 @@ from dbproxy.models.user import UserModel
 from dbproxy.net.proxy_conn import ConnLimits
 from dbproxy.net.proxy_server import ProxyServer
 from dbproxy.net.reactor import Reactor
-from dbproxy.stores import schema
 from dbproxy.stores.cache import CacheManager
-from dbproxy.stores.db_conn import Row
 from dbproxy.stores.file_server import FileServer
-from dbproxy.stores.mysql import DBManager, DBPool
+from dbproxy.stores.mysql import DBManager
+from dbproxy.stores.schema import ContentLimits
+from dbproxy.stores.schema_check import check_schema
 from dbproxy.sync_center import SyncCenter
 from dbproxy.work.answering import Answering
 from dbproxy.work.dispatcher import Dispatcher
@@ -131,7 +129,7 @@ class Application:
         _raise_descriptor_limit()
         self._caches.open()
         self._databases.open()
-        limits = self._check_schema()
+        limits = check_schema(self._databases)
         handlers, members = self._build_handlers(limits)
         pool = self._pool = self._build_pool(handlers)
         dispatcher = Dispatcher(handlers, pool.submit)
@@ -171,31 +169,7 @@ class Application:
             logger.warning("only %d file descriptors: at most %d connections instead of MaxConnections", limit, spare)
         return spare
 
-    def _check_schema(self) -> schema.ContentLimits:
-        """Look whether the tables and columns are there, in every instance; make the one table that stock installations lack."""
-        limits = None
-        for pool in self._databases.pools.values():
-            rows = _columns(pool)
-            if not any(table.lower() == "imtransmitfile" for table, _, _ in rows):
-                try:
-                    with pool.connection() as connection:
-                        connection.execute(schema.TRANSMIT_FILE_DDL)
-                    logger.info("%s: made the table IMTransmitFile, which was missing", pool)
-                except StoreError as error:
-                    logger.error("%s: IMTransmitFile is missing and could not be made, offline files will fail: %s", pool, error)
-                rows = _columns(pool)
-            missing = [problem for problem in schema.missing(rows) if "IMTransmitFile" not in problem]
-            if missing:
-                raise StartupError(f"{pool}: {'; '.join(missing)} (see conf/schema.sql)")
-            lacking = schema.missing_indexes(_indexes(pool))
-            if lacking:
-                raise StartupError(f"{pool}: indexes of a stock database are missing; these statements make them: {'; '.join(lacking)}")
-            if limits is None or pool is self._databases.master:
-                limits = schema.content_limits(rows)
-        assert limits is not None
-        return limits
-
-    def _build_handlers(self, limits: schema.ContentLimits) -> tuple[HandlerMap, GroupMembers]:
+    def _build_handlers(self, limits: ContentLimits) -> tuple[HandlerMap, GroupMembers]:
         config = self._config
         master, slave, unread = self._databases.master, self._databases.slave, self._caches.unread
         waits = (config.db_lock_timeout, config.request_timeout)
@@ -295,22 +269,6 @@ class Application:
         self._databases.close()
         self._caches.close()
         self._file_server.close()
-
-
-def _columns(pool: DBPool) -> list[schema.Row]:
-    rows = _described(pool, schema.COLUMNS_QUERY)
-    return [(table.decode(), column.decode(), None if length is None else int(length)) for table, column, length in rows]
-
-
-def _indexes(pool: DBPool) -> list[tuple[str, str]]:
-    return [(table.decode(), index.decode()) for table, index in _described(pool, schema.INDEXES_QUERY)]
-
-
-def _described(pool: DBPool, query: str) -> Sequence[Row]:
-    try:
-        return pool.select(query)
-    except StoreError as error:
-        raise StartupError(f"the description of the tables cannot be read: {error}") from error
 
 
 def _raise_descriptor_limit() -> None:

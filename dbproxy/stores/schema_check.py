@@ -1,0 +1,62 @@
+"""A look at the databases before the proxy serves: what it needs must be there. Done once, by the thread that starts the proxy."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from dbproxy.errors import StartupError, StoreError
+from dbproxy.stores import schema
+from dbproxy.stores.db_conn import Row
+from dbproxy.stores.mysql import DBManager, DBPool
+
+logger = logging.getLogger(__name__)
+
+_MADE_IF_MISSING = "IMTransmitFile"
+
+
+def check_schema(databases: DBManager) -> schema.ContentLimits:
+    """Look whether the tables, columns and indexes are there, in every instance; make the one table that stock installations lack.
+    Returns what the columns of the master take.
+
+    Raises:
+        StartupError: naming the instance, and what is missing.
+
+    """
+    for pool in databases.pools.values():
+        rows = _columns(pool)
+        if not any(table.lower() == _MADE_IF_MISSING.lower() for table, _, _ in rows):
+            _make_transmit_file(pool)
+            rows = _columns(pool)
+        missing = [problem for problem in schema.missing(rows) if _MADE_IF_MISSING not in problem]
+        if missing:
+            raise StartupError(f"{pool}: {'; '.join(missing)} (see conf/schema.sql)")
+        lacking = schema.missing_indexes(_indexes(pool))
+        if lacking:
+            raise StartupError(f"{pool}: indexes of a stock database are missing; these statements make them: {'; '.join(lacking)}")
+    return schema.content_limits(_columns(databases.master))
+
+
+def _make_transmit_file(pool: DBPool) -> None:
+    try:
+        with pool.connection() as connection:
+            connection.execute(schema.TRANSMIT_FILE_DDL)
+        logger.info("%s: made the table IMTransmitFile, which was missing", pool)
+    except StoreError as error:
+        logger.error("%s: IMTransmitFile is missing and could not be made, offline files will fail: %s", pool, error)
+
+
+def _columns(pool: DBPool) -> list[schema.Row]:
+    rows = _described(pool, schema.COLUMNS_QUERY)
+    return [(table.decode(), column.decode(), None if length is None else int(length)) for table, column, length in rows]
+
+
+def _indexes(pool: DBPool) -> list[tuple[str, str]]:
+    return [(table.decode(), index.decode()) for table, index in _described(pool, schema.INDEXES_QUERY)]
+
+
+def _described(pool: DBPool, query: str) -> Sequence[Row]:
+    try:
+        return pool.select(query)
+    except StoreError as error:
+        raise StartupError(f"the description of the tables cannot be read: {error}") from error
