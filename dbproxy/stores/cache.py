@@ -28,7 +28,7 @@ from redis.retry import Retry
 
 from dbproxy.config import CacheInstance, Config
 from dbproxy.errors import StartupError, StoreUnavailableError
-from dbproxy.stores.kernel_timeouts import set_kernel_timeouts, still_connected
+from dbproxy.stores.kernel_socket import set_kernel_timeouts, still_connected
 from dbproxy.stores.pipeline import CacheCommand, pack, take_arrived
 from dbproxy.stores.tls import tls_context, tls_keys
 

@@ -17,7 +17,7 @@ from pymysql.converters import encoders
 
 from dbproxy.config import Config, DBInstance
 from dbproxy.errors import LockWaitError
-from dbproxy.stores.kernel_timeouts import set_kernel_timeouts, still_connected
+from dbproxy.stores.kernel_socket import set_kernel_timeouts, still_connected
 from dbproxy.stores.raw_result import RawInput, RawResult
 
 logger = logging.getLogger(__name__)
