@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import resource
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from dbproxy import __version__
@@ -43,6 +44,7 @@ from dbproxy.work.answering import Answering
 from dbproxy.work.dispatcher import Dispatcher
 from dbproxy.work.handler_map import HandlerMap
 from dbproxy.work.lanes import Lanes, LaneSettings
+from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.response_deque import ResponseDeque
 from dbproxy.work.thread_pool import ThreadPool
 from dbproxy.work.waiting_report import WaitingReport
@@ -132,7 +134,7 @@ class Application:
         limits = check_schema(self._databases)
         handlers, members = self._build_handlers(limits)
         pool = self._pool = self._build_pool(handlers)
-        dispatcher = Dispatcher(handlers, pool.submit)
+        dispatcher = Dispatcher(handlers, pool.put)
         self._server = ProxyServer(
             self._reactor,
             ConnLimits(
@@ -152,6 +154,7 @@ class Application:
             waiting=pool.waiting,
         )
         self._reactor.call_every(WAITING_LOOK, WaitingReport(pool.waiting).look)
+        self._reactor.add_loop_callback(pool.call_worker)
         self._reactor.add_loop_callback(self._leave_if_asked)
         pool.start()
         self._sync_center = SyncCenter(self._databases.master, self._caches.unread, members, config.sync_interval, config.db_lock_timeout)
@@ -221,11 +224,17 @@ class Application:
         return ThreadPool(
             config.thread_num,
             lanes,
-            Answering(self._responses, lambda tasks: self._pool.submit(tasks) if self._pool else None, config.request_timeout),
+            Answering(self._responses, self._put_again, config.request_timeout),
             max_waiting=config.max_waiting_requests,
             max_waiting_bytes=config.max_waiting_bytes,
             on_room=self._reactor.wake,
         )
+
+    def _put_again(self, tasks: Sequence[ProxyTask]) -> None:
+        """Let the second round of these tasks wait for a worker. Worker threads."""
+        if self._pool is not None:
+            self._pool.put(tasks)
+            self._pool.call_worker()
 
     def _leave_if_asked(self) -> None:
         """Loop callback: begin to leave when asked to."""

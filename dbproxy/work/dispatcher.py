@@ -16,14 +16,14 @@ logger = logging.getLogger(__name__)
 
 
 class Dispatcher:
-    """Turns the PDUs of one read into tasks and submits them together."""
+    """Turns the PDUs of one read into tasks and has them wait together."""
 
-    def __init__(self, handlers: HandlerMap, submit: Callable[[Sequence[ProxyTask]], None]) -> None:
+    def __init__(self, handlers: HandlerMap, put: Callable[[Sequence[ProxyTask]], None]) -> None:
         self._handlers = handlers
-        self._submit = submit
+        self._put = put
 
     def dispatch(self, conn_uuid: int, peer: str, pdus: Sequence[ImPdu]) -> None:
-        """Hand the requests among these PDUs to the workers. Heartbeats are not answered; what nobody handles is logged, with one line
+        """Have the requests among these PDUs wait for a worker. Heartbeats are not answered; what nobody handles is logged, with one line
         for all of it.
         """
         now = time.monotonic()
@@ -48,4 +48,4 @@ class Dispatcher:
             more = len(unknown) - 1
             logger.warning("unknown command 0x%04x ignored (and %d more) [peer=%s uuid=%d]", unknown[0], more, peer, conn_uuid)
         if tasks:
-            self._submit(tasks)
+            self._put(tasks)

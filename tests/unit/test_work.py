@@ -200,6 +200,11 @@ def pool_of(work: Callable[[Sequence[ProxyTask]], None], threads: int = 4, max_w
     return pool, room
 
 
+def submit(pool: ThreadPool, tasks: Sequence[ProxyTask]) -> None:
+    pool.put(tasks)
+    pool.call_worker()
+
+
 def plain_task(number: int, command: Command = USER_INFO) -> ProxyTask:
     return ProxyTask(Handler(command, echo), number, "peer", 0, b"", time.monotonic())
 
@@ -220,7 +225,7 @@ def test_every_task_is_worked_on_once_also_when_a_run_raises() -> None:
     pool, _ = pool_of(work)
     pool.start()
     for start in range(0, 500, 50):
-        pool.submit([plain_task(n) for n in range(start, start + 50)])
+        submit(pool, [plain_task(n) for n in range(start, start + 50)])
     assert finished.wait(10)
     assert sorted(done) == list(range(500))
     assert pool.stop(5)
@@ -239,9 +244,9 @@ def test_stuck_runs_do_not_block_the_others() -> None:
     pool, _ = pool_of(work)
     pool.start()
     for number in range(2):
-        pool.submit([plain_task(number, MSG_DATA)])
+        submit(pool, [plain_task(number, MSG_DATA)])
         time.sleep(0.01)  # each a run of its own
-    pool.submit([plain_task(9)])
+    submit(pool, [plain_task(9)])
     assert quick.wait(5)
     release.set()
     assert pool.stop(5)
@@ -255,7 +260,7 @@ def test_a_crowded_pool_says_so_and_tells_when_there_is_room_again() -> None:
 
     pool, room = pool_of(work, threads=1, max_waiting=20)
     pool.start()
-    pool.submit([plain_task(n) for n in range(40)])
+    submit(pool, [plain_task(n) for n in range(40)])
     assert pool.crowded
     release.set()
     assert room.wait(5)
