@@ -1,8 +1,7 @@
-"""Answering runs, the worker threads and the response deque."""
+"""Dispatching requests and answering runs."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,16 +10,14 @@ import pytest
 from google.protobuf.message import Message
 
 from dbproxy.errors import StatementError, StoreUnavailableError
-from dbproxy.wire.commands import HEARTBEAT_COMMAND_ID, MSG_DATA, USER_INFO, VALIDATE, Command
+from dbproxy.wire.commands import HEARTBEAT_COMMAND_ID, MSG_DATA, USER_INFO, VALIDATE
 from dbproxy.wire.pb import base_define_pb2, buddy_pb2, message_pb2, server_pb2
 from dbproxy.wire.pdu import HEADER_LENGTH, ImPdu
 from dbproxy.work.answering import Answering
 from dbproxy.work.dispatcher import Dispatcher
 from dbproxy.work.handler_map import Answer, FollowUp, Handler, HandlerMap
-from dbproxy.work.lanes import Lanes, LaneSettings
 from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.response_deque import ResponseDeque
-from dbproxy.work.thread_pool import ThreadPool
 
 
 class Desk:
@@ -191,78 +188,3 @@ def test_one_by_one_handlers_succeed_and_fail_each_for_itself() -> None:
     handler = Handler(USER_INFO, refusing(StoreUnavailableError("gone"), calls), one_by_one=True)
     assert set(desk.run([user_task(n, handler) for n in (1, 2, 3)])) == {1, 3}
     assert calls == [1, 1, 1]
-
-
-def pool_of(work: Callable[[Sequence[ProxyTask]], None], threads: int = 4, max_waiting: int = 1000) -> tuple[ThreadPool, threading.Event]:
-    room = threading.Event()
-    lanes = Lanes({}, LaneSettings(8, 2), 2)
-    pool = ThreadPool(threads, lanes, work, max_waiting=max_waiting, max_waiting_bytes=1 << 20, on_room=room.set)
-    return pool, room
-
-
-def submit(pool: ThreadPool, tasks: Sequence[ProxyTask]) -> None:
-    pool.put(tasks)
-    pool.call_worker()
-
-
-def plain_task(number: int, command: Command = USER_INFO) -> ProxyTask:
-    return ProxyTask(Handler(command, echo), number, "peer", 0, b"", time.monotonic())
-
-
-def test_every_task_is_worked_on_once_also_when_a_run_raises() -> None:
-    done: list[int] = []
-    lock = threading.Lock()
-    finished = threading.Event()
-
-    def work(tasks: Sequence[ProxyTask]) -> None:
-        with lock:
-            done.extend(task.conn_uuid for task in tasks)
-            if len(done) == 500:
-                finished.set()
-        if tasks[0].conn_uuid % 3 == 0:
-            raise RuntimeError("a run fails")
-
-    pool, _ = pool_of(work)
-    pool.start()
-    for start in range(0, 500, 50):
-        submit(pool, [plain_task(n) for n in range(start, start + 50)])
-    assert finished.wait(10)
-    assert sorted(done) == list(range(500))
-    assert pool.stop(5)
-    assert pool.outstanding == 0
-
-
-def test_stuck_runs_do_not_block_the_others() -> None:
-    release, quick = threading.Event(), threading.Event()
-
-    def work(tasks: Sequence[ProxyTask]) -> None:
-        if tasks[0].handler.command is MSG_DATA:
-            release.wait(10)
-        else:
-            quick.set()
-
-    pool, _ = pool_of(work)
-    pool.start()
-    for number in range(2):
-        submit(pool, [plain_task(number, MSG_DATA)])
-        time.sleep(0.01)  # each a run of its own
-    submit(pool, [plain_task(9)])
-    assert quick.wait(5)
-    release.set()
-    assert pool.stop(5)
-
-
-def test_a_crowded_pool_says_so_and_tells_when_there_is_room_again() -> None:
-    release = threading.Event()
-
-    def work(tasks: Sequence[ProxyTask]) -> None:
-        release.wait(10)
-
-    pool, room = pool_of(work, threads=1, max_waiting=20)
-    pool.start()
-    submit(pool, [plain_task(n) for n in range(40)])
-    assert pool.crowded
-    release.set()
-    assert room.wait(5)
-    assert not pool.crowded
-    assert pool.stop(5)
