@@ -13,7 +13,7 @@ from dbproxy.wire.commands import MSG_DATA, USER_INFO, Command
 from dbproxy.work.handler_map import Handler
 from dbproxy.work.lanes import Lanes, LaneSettings
 from dbproxy.work.proxy_task import ProxyTask
-from dbproxy.work.thread_pool import ThreadPool
+from dbproxy.work.thread_pool import ThreadPool, WorkerThread
 
 
 def pool_of(work: Callable[[Sequence[ProxyTask]], None], threads: int = 4, max_waiting: int = 1000) -> tuple[ThreadPool, threading.Event]:
@@ -98,6 +98,16 @@ def test_the_worker_that_fell_asleep_last_is_called_first() -> None:
 def test_no_call_is_missed_while_workers_wake_up_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dbproxy.work.lanes.STALE_AFTER", 0.0005)  # so they mind the clock all the time
     chance = random.Random(5)
+    sleep = WorkerThread.sleep
+
+    def sleep_and_be_called_too_late(worker: WorkerThread, timeout: float | None) -> bool:
+        called = sleep(worker, timeout)
+        if called and timeout:
+            worker.call()
+            return False
+        return called
+
+    monkeypatch.setattr(WorkerThread, "sleep", sleep_and_be_called_too_late)
     done: set[int] = set()
 
     def work(tasks: Sequence[ProxyTask]) -> None:
