@@ -82,7 +82,7 @@ def draw_growth(path: Path, points: Sequence[Point], title: str) -> None:
 
     """
     axes_names = list(dict.fromkeys(point.axis for point in points))
-    figure = _figure((5.2 * len(axes_names), 9.0))
+    figure = _figure((6.4 * len(axes_names), 9.0))
     grid = figure.subplots(2, len(axes_names), squeeze=False)
     for column, name in enumerate(axes_names):
         of_axis = [point for point in points if point.axis == name]
@@ -92,17 +92,27 @@ def draw_growth(path: Path, points: Sequence[Point], title: str) -> None:
             sizes = [point.size for point in line]
             style = {"color": f"C{number % 10}", "linestyle": ("-", "--", ":")[number // 10 % 3], "marker": "o", "markersize": 3}
             upper.plot(sizes, [point.p50_ms for point in line], label=command, **style)
-            lower.plot(sizes, [max(point.rows_read or 0.0, 0.5) for point in line], **style)
+            if line[0].rows_read is not None:
+                lower.plot(sizes, [max(point.rows_read or 0.0, 0.5) for point in line], **style)
         upper.set_title(name)
         upper.set_ylabel("p50 in ms")
+        upper.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
         lower.set_ylabel("index entries and rows that the database read")
         for axes in (upper, lower):
-            axes.set_xscale("log")
-            axes.set_yscale("log")
-            axes.grid(color="#dddddd", linewidth=0.6)
-        upper.legend(frameon=False, fontsize=7)
+            _make_logarithmic(axes)
+        lower.set_visible(bool(lower.lines))
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
+
+
+def _make_logarithmic(axes: Any) -> None:  # noqa: ANN401 - as below
+    """Both scales logarithmic, with plain numbers; between them, too, where less than a power of ten is shown."""
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    lowest, highest = axes.get_ylim()
+    axes.yaxis.set_minor_formatter("{x:g}" if highest < 10 * lowest else "")
+    axes.grid(color="#dddddd", linewidth=0.6)
 
 
 def _figure(size: tuple[float, float]) -> Any:  # noqa: ANN401 - the library is not there when types are checked
