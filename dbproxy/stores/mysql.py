@@ -9,8 +9,8 @@ What is different from the defaults of the libraries, and why:
   when it is first used), ``ping=0`` and ``reset=False``;
 - nothing is executed again behind our back: DBUtils repeats a statement after the errors named in ``failures``, so it is given only
   the one that PyMySQL raises before it sends anything;
-- a connection that died while it was idle is noticed for the price of one ``poll``: an idle MySQL connection has nothing to say, so
-  one that is readable has been closed by the server (wait_timeout, KILL, a restart).
+- a connection that the server has closed while it was idle (wait_timeout, KILL, a restart) is noticed when it is taken, for the price of
+  one system call and no round trip.
 """
 
 from __future__ import annotations
