@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import cast
 
+from field_kinds import is_repeated, is_required
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from hypothesis import strategies as st
 
@@ -57,9 +58,9 @@ def bodies_of(draw: st.DrawFn, descriptor: Descriptor) -> bytes:
 
 
 def _times(field: FieldDescriptor) -> st.SearchStrategy[int]:
-    if field.is_repeated:
+    if is_repeated(field):
         return st.integers(0, 4)
-    if field.is_required:
+    if is_required(field):
         return st.sampled_from((1,) * 30 + (0, 2))
     return st.sampled_from((0, 1))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pymysql
 import pytest
+from field_kinds import is_repeated
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
@@ -68,7 +69,7 @@ def fill(request: Message) -> Message:
     for field in request.DESCRIPTOR.fields:
         if field.message_type is not None:
             inner = getattr(request, field.name)
-            fill(inner.add() if field.is_repeated else inner)
+            fill(inner.add() if is_repeated(field) else inner)
             continue
         if field.type == FieldDescriptor.TYPE_STRING:
             value: object = TEXT
@@ -76,7 +77,7 @@ def fill(request: Message) -> Message:
             value = TEXT.encode()
         else:
             value = field.enum_type.values[0].number if field.enum_type is not None else 1
-        if field.is_repeated:
+        if is_repeated(field):
             getattr(request, field.name).append(value)
         else:
             setattr(request, field.name, value)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from field_kinds import is_repeated, is_required
 from google.protobuf.descriptor import FieldDescriptor
 
 from dbproxy.wire.commands import COMMANDS, HEARTBEAT_PDU, STOP_RECEIVE_PDU
@@ -43,11 +44,10 @@ def descriptor_of(kind: str, full_name: str) -> Any:
     return (descriptor.message_types_by_name if kind == "message" else descriptor.enum_types_by_name)[name]
 
 
-def label_of(field: Any) -> str:
-    if getattr(field, "is_repeated", None) or (not hasattr(field, "is_repeated") and field.label == FieldDescriptor.LABEL_REPEATED):
+def label_of(field: FieldDescriptor) -> str:
+    if is_repeated(field):
         return "repeated"
-    required = field.is_required if hasattr(field, "is_required") else field.label == FieldDescriptor.LABEL_REQUIRED
-    return "required" if required else "optional"
+    return "required" if is_required(field) else "optional"
 
 
 def type_of(field: Any) -> str:
