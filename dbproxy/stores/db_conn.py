@@ -53,8 +53,8 @@ class DBConn(_Connection):
     """One MySQL connection. It connects when it is first used, and again after it was lost outside of a transaction."""
 
     def __init__(self, instance: DBInstance, config: Config, tls: ssl.SSLContext | None) -> None:
-        # For MariaDB only. A transaction of ours waits for Redis at most; one that waits for longer has lost its proxy, and holds locks. And
-        # no subquery of ours is asked twice for the same row, so a table that keeps their answers is made in vain.
+        # For MariaDB only. A transaction of ours waits for Redis at most; one that waits for longer has lost its proxy, and holds locks.
+        # And no subquery of ours is asked twice about the same row, so a table that keeps their answers is made in vain.
         idle = math.ceil(config.cache_pool_timeout + config.cache_connect_timeout + 2 * config.cache_timeout) + 5
         session = (
             f"set sql_mode='STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout={max(1, round(config.db_lock_timeout))}"
