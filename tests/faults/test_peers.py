@@ -149,6 +149,7 @@ def test_a_peer_that_vanished_without_a_word_is_forgotten(stack: Stack) -> None:
     """Its machine lost power, or a firewall its memory: the connection is half open, and nothing ever comes."""
     keys = {"PeerTimeout": 2, "HeartbeatInterval": 1, "SendTimeout": 2}
     with ProxyProcess(stack, keys) as proxy, FaultyLink((proxy.host, proxy.port)) as link, proxy.client() as witness:
+        assert witness.login("user1").result_code == 0  # it has been accepted, then
         before = descriptors(stack, proxy)
         with Client("127.0.0.1", link.port) as idle, Client("127.0.0.1", link.port) as half:
             assert idle.login("user1").result_code == 0
