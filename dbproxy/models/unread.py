@@ -63,17 +63,14 @@ class UnreadModel:
             for user_id, groups in groups_of.items()
             for group_id in groups
         ]
-        replies = self._unread.look(commands)
-        copies = iter(replies[len(groups_of) + len(group_ids) :])
-        counters: dict[int, tuple[int, int]] = {}
-        for group_id, reply in zip(group_ids, replies[len(groups_of) :], strict=False):
-            count, read_by_all = reply or (None, None)
-            counters[group_id] = number(count), number(read_by_all)
-        for (user_id, groups), of_people in zip(groups_of.items(), replies, strict=False):
+        replies = iter(self._unread.look(commands))
+        hashes = [next(replies) or () for _ in groups_of]
+        counters = {group_id: tuple(map(number, next(replies) or (None, None))) for group_id in group_ids}
+        for (user_id, groups), of_people in zip(groups_of.items(), hashes, strict=True):
             in_groups: dict[int, int] = {}
             for group_id in groups:
                 count, read_by_all = counters[group_id]
-                difference = count - max(number(next(copies)), read_by_all)  # why: lost_counters.py
+                difference = count - max(number(next(replies)), read_by_all)  # why: lost_counters.py
                 if difference > 0:
                     in_groups[group_id] = difference
-            yield user_id, of_people or (), in_groups
+            yield user_id, of_people, in_groups
