@@ -23,18 +23,23 @@ def check_schema(databases: DBManager) -> schema.ContentLimits:
         StartupError: naming the instance, and what is missing.
 
     """
-    for pool in databases.pools.values():
+    columns = {pool: _check(pool) for pool in databases.pools.values()}
+    return schema.content_limits(columns[databases.master])
+
+
+def _check(pool: DBPool) -> list[schema.Row]:
+    """Check one instance and return its columns."""
+    rows = _columns(pool)
+    if not any(table.lower() == _MADE_IF_MISSING.lower() for table, _, _ in rows):
+        _make_transmit_file(pool)
         rows = _columns(pool)
-        if not any(table.lower() == _MADE_IF_MISSING.lower() for table, _, _ in rows):
-            _make_transmit_file(pool)
-            rows = _columns(pool)
-        missing = [problem for problem in schema.missing(rows) if _MADE_IF_MISSING not in problem]
-        if missing:
-            raise StartupError(f"{pool}: {'; '.join(missing)} (see conf/schema.sql)")
-        lacking = schema.missing_indexes(_indexes(pool))
-        if lacking:
-            raise StartupError(f"{pool}: indexes of a stock database are missing; these statements make them: {'; '.join(lacking)}")
-    return schema.content_limits(_columns(databases.master))
+    missing = [problem for problem in schema.missing(rows) if _MADE_IF_MISSING not in problem]
+    if missing:
+        raise StartupError(f"{pool}: {'; '.join(missing)} (see conf/schema.sql)")
+    lacking = schema.missing_indexes(_indexes(pool))
+    if lacking:
+        raise StartupError(f"{pool}: indexes of a stock database are missing; these statements make them: {'; '.join(lacking)}")
+    return rows
 
 
 def _make_transmit_file(pool: DBPool) -> None:
