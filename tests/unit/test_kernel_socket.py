@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 import struct
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from dbproxy.stores.kernel_socket import set_kernel_timeouts, still_connected
+from dbproxy.testing.waiting import eventually
 
 
 @pytest.fixture
@@ -20,16 +20,6 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
         peer, _ = listener.accept()
     with ours, peer:
         yield ours, peer
-
-
-def seen_within(seconds: float, ours: socket.socket) -> bool:
-    """Whether it is noticed in this time that the peer is gone; a packet takes its time even here."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if not still_connected(ours):
-            return True
-        time.sleep(0.001)
-    return False
 
 
 def test_an_open_connection_is_connected_whatever_has_arrived(ends: tuple[socket.socket, socket.socket]) -> None:
@@ -43,14 +33,14 @@ def test_a_peer_that_closed_is_noticed_though_it_said_something_before(ends: tup
     ours, peer = ends
     peer.sendall(b"your time is over")
     peer.close()
-    assert seen_within(5, ours)
+    assert eventually(lambda: still_connected(ours), False) is False
 
 
 def test_a_peer_that_reset_the_connection_is_noticed(ends: tuple[socket.socket, socket.socket]) -> None:
     ours, peer = ends
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.close()
-    assert seen_within(5, ours)
+    assert eventually(lambda: still_connected(ours), False) is False
 
 
 def test_the_kernel_ends_a_receive_that_takes_too_long(ends: tuple[socket.socket, socket.socket]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from dbproxy.testing.waiting import eventually
 from dbproxy.wire.commands import MSG_DATA, USER_INFO, Command
 from dbproxy.work.handler_map import Handler
 from dbproxy.work.lanes import Lanes, LaneSettings
@@ -55,11 +56,9 @@ def test_every_task_is_worked_on_once_also_when_a_run_raises() -> None:
     assert pool.outstanding == 0
 
 
-def all_asleep(pool: ThreadPool, threads: int) -> None:
-    deadline = time.monotonic() + 5
-    while len(pool._asleep) < threads:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+def all_asleep(pool: ThreadPool) -> bool:
+    """Whether all workers sleep, at last."""
+    return eventually(lambda: len(pool._asleep) == len(pool._threads), True)
 
 
 def test_nobody_is_called_before_everything_has_been_put_so_that_it_is_one_run() -> None:
@@ -72,7 +71,7 @@ def test_nobody_is_called_before_everything_has_been_put_so_that_it_is_one_run()
 
     pool, _ = pool_of(work)
     pool.start()
-    all_asleep(pool, 4)
+    assert all_asleep(pool)
     for number in range(3):
         pool.put([plain_task(number)])
     assert not finished.wait(0.05)
@@ -87,9 +86,9 @@ def test_the_worker_that_fell_asleep_last_is_called_first() -> None:
     pool, _ = pool_of(lambda _: names.append(threading.current_thread().name))
     pool.start()
     for number in range(20):
-        all_asleep(pool, 4)
+        assert all_asleep(pool)
         submit(pool, [plain_task(number)])
-        all_asleep(pool, 4)
+        assert all_asleep(pool)
     assert pool.stop(5)
     assert len(names) == 20
     assert len(set(names)) == 1
@@ -120,10 +119,7 @@ def test_no_call_is_missed_while_workers_wake_up_by_themselves(monkeypatch: pyte
         submit(pool, [plain_task(number, chance.choice((USER_INFO, MSG_DATA)))])
         if chance.random() < 0.3:
             time.sleep(chance.random() / 1000)
-    deadline = time.monotonic() + 10
-    while pool.outstanding:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    assert eventually(lambda: pool.outstanding, 0, timeout=10) == 0
     assert pool.stop(5)
     assert done == set(range(1500))
 
