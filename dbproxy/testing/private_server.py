@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +33,7 @@ def find_program(names: Sequence[str], package: str) -> str:
     raise StartupError(f"{' or '.join(names)} is not installed; on Debian and Ubuntu: apt-get install {package}")
 
 
-class PrivateServer(ChildProcess):
+class PrivateServer(ChildProcess, ABC):
     """What both servers share: a directory, a port that stays the same over restarts, start, stop and restart.
 
     ``directory`` None means a new temporary one, removed by :meth:`close`; a directory that is given is kept, and one that already
@@ -160,10 +161,10 @@ class PrivateServer(ChildProcess):
     def _install(self, directory: Path) -> None:
         """Make the data directory if there is none."""
 
+    @abstractmethod
     def _command(self, directory: Path) -> list[str]:
         """Return the command line that serves ``directory``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _answers(self) -> bool:
         """Tell whether the server can be used now."""
-        raise NotImplementedError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
@@ -49,19 +50,19 @@ def message(
     )
 
 
-class Requests:
+class Requests(ABC):
     """One method per command; each sends the request and returns the parsed reply, with the errors and the thread rule of the client.
 
     The three commands that are never answered return as soon as they are sent.
     """
 
+    @abstractmethod
     def ask(self, message: Message, kind: type[M]) -> M:
         """Send ``message`` and return its reply, which must be of ``kind``; implemented by the client."""
-        raise NotImplementedError
 
+    @abstractmethod
     def send(self, message: Message, *, seq_num: int | None = None) -> int:
         """Send ``message``; implemented by the client."""
-        raise NotImplementedError
 
     # login and device
 
