@@ -14,7 +14,7 @@ from dbproxy.handlers.buddy import BuddyHandlers
 from dbproxy.handlers.file import FileHandlers
 from dbproxy.handlers.group import GroupHandlers
 from dbproxy.handlers.login import LoginHandlers
-from dbproxy.handlers.message import AUDIO_LANE, GROUP_MESSAGE_LANES, MESSAGE_LANES, MessageHandlers
+from dbproxy.handlers.message import AUDIO_QUEUE, GROUP_MESSAGE_QUEUES, MESSAGE_QUEUES, MessageHandlers
 from dbproxy.handlers.session import SessionHandlers
 from dbproxy.models.audio import AudioModel
 from dbproxy.models.depart import DepartModel
@@ -40,14 +40,15 @@ from dbproxy.stores.mysql import DBManager
 from dbproxy.stores.schema import ContentLimits
 from dbproxy.stores.schema_check import check_schema
 from dbproxy.sync_center import SyncCenter
-from dbproxy.work.answering import Answering
+from dbproxy.work.batch_executor import BatchExecutor
 from dbproxy.work.dispatcher import Dispatcher
 from dbproxy.work.handler_map import HandlerMap
-from dbproxy.work.lanes import Lanes, LaneSettings
 from dbproxy.work.proxy_task import ProxyTask
+from dbproxy.work.request_queues import QueueSettings, RequestQueues
 from dbproxy.work.response_deque import ResponseDeque
 from dbproxy.work.thread_pool import ThreadPool
 from dbproxy.work.waiting_report import WaitingReport
+from dbproxy.work.worker_calls import WorkerCalls
 
 logger = logging.getLogger(__name__)
 
@@ -77,11 +78,14 @@ class Application:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._databases = DBManager(config)
-        self._caches = CacheManager(config)
-        self._file_server = FileServer(config.msfs_site, config.file_server_timeout, config.audio_threads, config.max_audio_length)
         self._reactor = Reactor()
-        self._responses = ResponseDeque(self._reactor.wake)
+        self._responses = ResponseDeque(self._reactor.wake, config.max_send_buffer, config.max_send_buffer_total)
+        self._calls = WorkerCalls(self._responses)
+        self._databases = DBManager(config, self._calls)
+        self._caches = CacheManager(config, self._calls)
+        self._file_server = FileServer(
+            config.msfs_site, config.file_server_timeout, config.audio_threads, config.max_audio_length, self._calls
+        )
         self._pool: ThreadPool | None = None
         self._server: ProxyServer | None = None
         self._sync_center: SyncCenter | None = None
@@ -140,21 +144,21 @@ class Application:
             ConnLimits(
                 max_pdu_length=config.max_pdu_length,
                 max_send_buffer=config.max_send_buffer,
-                max_send_buffer_hard=config.max_send_buffer_hard,
                 send_timeout=config.send_timeout,
                 heartbeat_interval=config.heartbeat_interval,
                 peer_timeout=config.peer_timeout,
             ),
+            self._responses,
+            pool,
             max_connections=min(config.max_connections, self._spare_descriptors()),
-            max_memory=max(4 * config.max_waiting_bytes, 4 * config.max_send_buffer_hard, 4 * config.max_pdu_length),
+            max_pending=max(4 * config.max_waiting_bytes, 4 * config.max_pdu_length),
+            max_backlog=2 * config.max_send_buffer_total,
             allowed_peers=config.allowed_peers,
             on_pdus=lambda connection, pdus: dispatcher.dispatch(connection.uuid, connection.peer, pdus),
-            drain=self._responses.drain,
-            is_crowded=lambda: pool.crowded,
-            waiting=pool.waiting,
         )
         self._reactor.call_every(WAITING_LOOK, WaitingReport(pool.waiting).look)
-        self._reactor.add_loop_callback(pool.call_worker)
+        self._reactor.add_loop_callback(pool.release_drained)
+        self._reactor.add_loop_callback(pool.wake_worker)
         self._reactor.add_loop_callback(self._leave_if_asked)
         pool.start()
         self._sync_center = SyncCenter(self._databases.master, self._caches.unread, members, config.sync_interval, config.db_lock_timeout)
@@ -194,7 +198,7 @@ class Application:
                 group_messages,
                 members,
                 relations,
-                AudioModel(slave, self._file_server, config.file_server_timeout),
+                AudioModel(slave, self._file_server, config.file_server_timeout, self._calls),
                 unread_counts,
                 summaries,
             ),
@@ -205,36 +209,45 @@ class Application:
 
     def _build_pool(self, handlers: HandlerMap) -> ThreadPool:
         config = self._config
-        default = LaneSettings(run_limit=config.run_limit, parallel=config.active_runs)
+        default = QueueSettings(max_batch=config.run_limit, parallel=config.active_runs)
         # A file server that hangs must not take all threads with it.
         audio_threads = max(1, min(config.audio_threads, config.thread_num - config.active_runs))
-        lanes = Lanes(
+        queues = RequestQueues(
             {
-                **{handler.lane: replace(default, long_answers=True) for handler in handlers if handler.long_answers},
-                AUDIO_LANE: LaneSettings(run_limit=1, parallel=audio_threads, slow=True),
+                **{handler.queue: replace(default, long_replies=True) for handler in handlers if handler.long_replies},
+                AUDIO_QUEUE: QueueSettings(max_batch=1, parallel=audio_threads, external=True),
                 **{
-                    lane: LaneSettings(run_limit=config.run_limit, parallel=1, twin=twin)
-                    for lanes in (MESSAGE_LANES, GROUP_MESSAGE_LANES)
-                    for lane, twin in (lanes, reversed(lanes))
+                    queue: QueueSettings(max_batch=config.run_limit, parallel=1, sibling=sibling)
+                    for queues in (MESSAGE_QUEUES, GROUP_MESSAGE_QUEUES)
+                    for queue, sibling in (queues, reversed(queues))
                 },
             },
             default,
             config.active_runs,
+            is_blocked=self._responses.is_blocked,
+            under_pressure=self._responses.under_pressure,
         )
         return ThreadPool(
             config.thread_num,
-            lanes,
-            Answering(self._responses, self._put_again, config.request_timeout),
+            queues,
+            BatchExecutor(self._responses, self._calls, config.request_timeout, resubmit=self._put_again, hold=self._hold),
+            self._calls,
             max_waiting=config.max_waiting_requests,
             max_waiting_bytes=config.max_waiting_bytes,
-            on_room=self._reactor.wake,
+            wake_reactor=self._reactor.wake,
+            is_drained=self._responses.is_drained,
         )
 
     def _put_again(self, tasks: Sequence[ProxyTask]) -> None:
         """Let the second round of these tasks wait for a worker. Worker threads."""
         if self._pool is not None:
             self._pool.put(tasks)
-            self._pool.call_worker()
+            self._pool.wake_worker()
+
+    def _hold(self, tasks: Sequence[ProxyTask]) -> None:
+        """Hold these tasks until their connections have taken their replies. Worker threads."""
+        if self._pool is not None:
+            self._pool.hold(tasks)
 
     def _leave_if_asked(self) -> None:
         """Loop callback: begin to leave when asked to."""

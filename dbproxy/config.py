@@ -20,6 +20,7 @@ from dbproxy.config_keys import (
     DB_INSTANCE_KEYS,
     DB_INSTANCES,
     OPTIONAL_KEYS,
+    REMOVED_KEYS,
     REQUIRED_KEYS,
     TLS_KEYS,
     Key,
@@ -32,7 +33,7 @@ REQUIRED_DB_INSTANCES = ("teamtalk_master", "teamtalk_slave")
 REQUIRED_CACHE_INSTANCES = ("unread", "group_set", "token", "sync", "group_member")
 
 # A lower bound above its upper bound, or a lock wait that outlasts the wait for its statement, makes no sense.
-_NOT_ABOVE = (("MaxSendBuffer", "MaxSendBufferHard"),)
+_NOT_ABOVE = (("MaxSendBuffer", "MaxSendBufferTotal"),)
 _BELOW = (("DBLockTimeout", "DBTimeout"),)
 
 
@@ -105,9 +106,9 @@ class Config:
     """Above it reading from sockets pauses; likewise ``max_waiting_bytes``."""
     max_waiting_bytes: int
     max_send_buffer: int
-    """Per connection: above it reading from that connection pauses."""
-    max_send_buffer_hard: int
-    """Per connection: above it the connection is closed; likewise when nothing could be sent for ``send_timeout``."""
+    """Per connection: above it nothing more is read from that connection, and no replies are made for it."""
+    max_send_buffer_total: int
+    """All connections together: above it no replies are made for connections that have not taken all of theirs."""
     send_timeout: float
     max_connections: int
     allowed_peers: tuple[Network, ...]
@@ -161,13 +162,16 @@ def parse_config(text: str, source: str = "dbproxyserver.conf") -> Config:
 
 
 def unknown_key_warnings(config: Config) -> list[str]:
-    """Return one sentence for each unknown key of the file, with the known key it looks like, if any."""
+    """Return one sentence for each key of the file that nobody reads: why, or which known key it looks like."""
     known = [key.name for key in (*REQUIRED_KEYS, *OPTIONAL_KEYS, DB_INSTANCES, CACHE_INSTANCES)]
     known += [name + key.name for name in config.db_instances for key in DB_INSTANCE_KEYS + TLS_KEYS]
     known += [name + key.name for name in config.cache_instances for key in CACHE_INSTANCE_KEYS + TLS_KEYS]
     by_lower = {name.lower(): name for name in known}
     warnings = []
     for key in config.unknown_keys:
+        if key in REMOVED_KEYS:
+            warnings.append(f"key {key} has no effect any more: {REMOVED_KEYS[key]}")
+            continue
         near = difflib.get_close_matches(key.lower(), by_lower, n=1, cutoff=0.75)
         warnings.append(f"unknown key {key} is ignored" + (f"; did you mean {by_lower[near[0]]}?" if near else ""))
     return warnings

@@ -202,7 +202,7 @@ OPTIONAL_KEYS: tuple[Key, ...] = (
     Key("MaxWaitingRequests", "max_waiting_requests", _whole(1, 10_000_000, "requests"), "20000"),
     Key("MaxWaitingBytes", "max_waiting_bytes", _whole(1024, 64 * _GIB, "bytes"), "67108864"),
     Key("MaxSendBuffer", "max_send_buffer", _whole(1024, 64 * _GIB, "bytes"), "8388608"),
-    Key("MaxSendBufferHard", "max_send_buffer_hard", _whole(1024, 64 * _GIB, "bytes"), "67108864"),
+    Key("MaxSendBufferTotal", "max_send_buffer_total", _whole(1024, 64 * _GIB, "bytes"), "67108864"),
     Key("SendTimeout", "send_timeout", TIMEOUT, "30"),
     Key("MaxConnections", "max_connections", _whole(1, 1_000_000, "connections"), "10000"),
     Key("AllowedPeers", "allowed_peers", Rule("IP addresses and networks, ',' between them", _parse_networks), ""),
@@ -224,6 +224,11 @@ OPTIONAL_KEYS: tuple[Key, ...] = (
     Key("LogLevel", "log_level", Rule("debug, info, warning or error", _parse_level), "info"),
 )
 """Keys that a file may have; ``conf/dbproxyserver.conf`` explains each."""
+
+REMOVED_KEYS: Mapping[str, str] = {
+    "MaxSendBufferHard": "a peer that reads is not closed any more, whatever waits for it; see MaxSendBuffer and MaxSendBufferTotal",
+}
+"""Keys that former versions had, and why they have no effect; a file that still has one works, with a warning."""
 
 NAMES = Rule("names, ',' between them", _parse_names)
 

@@ -33,6 +33,10 @@ class StoreUnavailableError(StoreError):
     """A backend cannot be reached, timed out, or its pool gave no connection in time; nothing was changed by the failed step."""
 
 
+class DeadlineError(StoreUnavailableError):
+    """A lookup was given up, because its requests have waited for their replies for longer than RequestTimeout."""
+
+
 class OutcomeUnknownError(StoreError):
     """The connection was lost while a transaction was being committed: it may or may not have happened."""
 

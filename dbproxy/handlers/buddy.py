@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
+from dbproxy.handlers.shared_lists import SharedList, SharedLists
 from dbproxy.handlers.text import echo_text
 from dbproxy.models.depart import DepartModel
 from dbproxy.models.user import User, UserModel
 from dbproxy.wire import commands
 from dbproxy.wire.pb import base_define_pb2, buddy_pb2
-from dbproxy.work.handler_map import Handler
+from dbproxy.work.handler_map import Handler, LazyAnswer
 
 
 class BuddyHandlers:
@@ -22,53 +24,66 @@ class BuddyHandlers:
     def handlers(self) -> list[Handler]:
         """The handlers of this file."""
         return [
-            Handler(commands.USER_INFO, self.user_infos, only_reads=True),
-            Handler(commands.ALL_USERS, self.all_users, only_reads=True),
-            Handler(commands.DEPARTMENTS, self.departments, only_reads=True),
-            Handler(commands.CHANGE_SIGN_INFO, self.change_sign_info, refuse=_sign_info_failed, one_by_one=True),
+            Handler(commands.USER_INFO, self.user_infos, retry_individually=True),
+            Handler(commands.ALL_USERS, self.all_users, retry_individually=True),
+            Handler(commands.DEPARTMENTS, self.departments, retry_individually=True),
+            Handler(commands.CHANGE_SIGN_INFO, self.change_sign_info, refuse=_sign_info_failed, unbatched=True),
         ]
 
-    def user_infos(self, requests: Sequence[buddy_pb2.IMUsersInfoReq]) -> list[buddy_pb2.IMUsersInfoRsp]:
+    def user_infos(self, requests: Sequence[buddy_pb2.IMUsersInfoReq]) -> list[LazyAnswer]:
         """Tell about users; those of all requests are looked up together."""
         users = self._users.infos(user_id for request in requests for user_id in request.user_id_list)
-        replies = []
-        for request in requests:
+
+        def reply_to(request: buddy_pb2.IMUsersInfoReq) -> buddy_pb2.IMUsersInfoRsp:
             reply = buddy_pb2.IMUsersInfoRsp(user_id=request.user_id)
-            for user_id in sorted(set(request.user_id_list)):
-                user = users.get(user_id)
-                if user is not None:
-                    fill_user_info(reply.user_info_list.add(), user)
-            replies.append(reply)
-        return replies
+            for user_id in existing(request.user_id_list, users):
+                fill_user_info(reply.user_info_list.add(), users[user_id])
+            return reply
 
-    def all_users(self, requests: Sequence[buddy_pb2.IMAllUserReq]) -> list[buddy_pb2.IMAllUserRsp]:
-        """Tell who has changed since a time; equal times are asked once."""
-        changes = {since: self._users.changed_since(since) for since in {request.latest_update_time for request in requests}}
-        replies = []
-        for request in requests:
-            users, latest = changes[request.latest_update_time]
-            reply = buddy_pb2.IMAllUserRsp(user_id=request.user_id, latest_update_time=latest)
-            for user in users:
-                fill_user_info(reply.user_list.add(), user)
-            replies.append(reply)
-        return replies
+        return [partial(reply_to, request) for request in requests]
 
-    def departments(self, requests: Sequence[buddy_pb2.IMDepartmentReq]) -> list[buddy_pb2.IMDepartmentRsp]:
-        """Tell which departments have changed since a time; equal times are asked once."""
-        changes = {since: self._departs.changed_since(since) for since in {request.latest_update_time for request in requests}}
-        replies = []
-        for request in requests:
-            departs, latest = changes[request.latest_update_time]
-            reply = buddy_pb2.IMDepartmentRsp(user_id=request.user_id, latest_update_time=latest)
-            for depart in departs:
-                info = reply.dept_list.add()
-                info.dept_id = depart.depart_id
-                info.priority = depart.priority
-                echo_text(info, "dept_name", depart.name)
-                info.parent_dept_id = depart.parent_id
-                info.dept_status = depart.status  # type: ignore[assignment]
-            replies.append(reply)
-        return replies
+    def all_users(self, requests: Sequence[buddy_pb2.IMAllUserReq]) -> list[LazyAnswer]:
+        """Tell who has changed since a time; equal times are looked up and serialised once."""
+        lists = SharedLists(self._changed_users)
+
+        def reply_to(request: buddy_pb2.IMAllUserReq) -> list[bytes]:
+            shared = lists.get(request.latest_update_time)
+            head = buddy_pb2.IMAllUserRsp(user_id=request.user_id, latest_update_time=shared.latest)
+            tail = buddy_pb2.IMAllUserRsp(attach_data=request.attach_data)
+            return [head.SerializePartialToString(), shared.entries, tail.SerializePartialToString()]
+
+        return [partial(reply_to, request) for request in requests]
+
+    def departments(self, requests: Sequence[buddy_pb2.IMDepartmentReq]) -> list[LazyAnswer]:
+        """Tell which departments have changed since a time; equal times are looked up and serialised once."""
+        lists = SharedLists(self._changed_departments)
+
+        def reply_to(request: buddy_pb2.IMDepartmentReq) -> list[bytes]:
+            shared = lists.get(request.latest_update_time)
+            head = buddy_pb2.IMDepartmentRsp(user_id=request.user_id, latest_update_time=shared.latest)
+            tail = buddy_pb2.IMDepartmentRsp(attach_data=request.attach_data)
+            return [head.SerializePartialToString(), shared.entries, tail.SerializePartialToString()]
+
+        return [partial(reply_to, request) for request in requests]
+
+    def _changed_users(self, since: int) -> SharedList:
+        users, latest = self._users.changed_since(since)
+        entries = buddy_pb2.IMAllUserRsp()
+        for user in users:
+            fill_user_info(entries.user_list.add(), user)
+        return SharedList(latest, entries.SerializePartialToString())
+
+    def _changed_departments(self, since: int) -> SharedList:
+        departs, latest = self._departs.changed_since(since)
+        entries = buddy_pb2.IMDepartmentRsp()
+        for depart in departs:
+            info = entries.dept_list.add()
+            info.dept_id = depart.depart_id
+            info.priority = depart.priority
+            echo_text(info, "dept_name", depart.name)
+            info.parent_dept_id = depart.parent_id
+            info.dept_status = depart.status  # type: ignore[assignment]
+        return SharedList(latest, entries.SerializePartialToString())
 
     def change_sign_info(self, requests: Sequence[buddy_pb2.IMChangeSignInfoReq]) -> list[buddy_pb2.IMChangeSignInfoRsp]:
         """Change sign infos."""
@@ -81,6 +96,11 @@ class BuddyHandlers:
                 reply = _sign_info_failed(request)
             replies.append(reply)
         return replies
+
+
+def existing(asked: Iterable[int], found: Mapping[int, object]) -> list[int]:
+    """Those of the ids that were found, ascending; of a long list only these are sorted, because sorting lets no other thread run."""
+    return sorted({user_id for user_id in asked if user_id in found})
 
 
 def fill_user_info(info: base_define_pb2.UserInfo, user: User) -> None:

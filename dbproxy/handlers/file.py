@@ -20,9 +20,9 @@ class FileHandlers:
     def handlers(self) -> list[Handler]:
         """The handlers of this file."""
         return [
-            Handler(commands.OFFLINE_FILES, self.offline_files, only_reads=True, one_by_one=True),
-            Handler(commands.ADD_OFFLINE_FILE, self.add_offline_file, copies_attach_data=False, one_by_one=True),
-            Handler(commands.DELETE_OFFLINE_FILE, self.delete_offline_file, copies_attach_data=False, one_by_one=True),
+            Handler(commands.OFFLINE_FILES, self.offline_files, retry_individually=True, unbatched=True),
+            Handler(commands.ADD_OFFLINE_FILE, self.add_offline_file, copies_attach_data=False, unbatched=True),
+            Handler(commands.DELETE_OFFLINE_FILE, self.delete_offline_file, copies_attach_data=False, unbatched=True),
         ]
 
     def offline_files(self, requests: Sequence[file_pb2.IMFileHasOfflineReq]) -> list[file_pb2.IMFileHasOfflineRsp]:

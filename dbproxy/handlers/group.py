@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 from dbproxy.handlers.text import echo_text
-from dbproxy.models.group import GroupModel
+from dbproxy.models.group import GroupInfo, GroupModel
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.wire import commands
 from dbproxy.wire.pb import group_pb2, server_pb2
-from dbproxy.work.handler_map import Handler
+from dbproxy.work.handler_map import Handler, LazyAnswer
 
 logger = logging.getLogger(__name__)
 
@@ -25,12 +26,12 @@ class GroupHandlers:
     def handlers(self) -> list[Handler]:
         """The handlers of this file."""
         return [
-            Handler(commands.NORMAL_GROUPS, self.normal_groups, only_reads=True),
-            Handler(commands.GROUP_INFO, self.group_infos, only_reads=True),
-            Handler(commands.CREATE_GROUP, self.create_group, refuse=_create_failed, one_by_one=True),
-            Handler(commands.CHANGE_MEMBERS, self.change_members, refuse=_change_failed, one_by_one=True),
-            Handler(commands.SHIELD_GROUP, self.shield_group, refuse=_shield_failed, one_by_one=True),
-            Handler(commands.GET_GROUP_SHIELD, self.get_group_shield, only_reads=True),
+            Handler(commands.NORMAL_GROUPS, self.normal_groups, retry_individually=True),
+            Handler(commands.GROUP_INFO, self.group_infos, retry_individually=True),
+            Handler(commands.CREATE_GROUP, self.create_group, refuse=_create_failed, unbatched=True),
+            Handler(commands.CHANGE_MEMBERS, self.change_members, refuse=_change_failed, unbatched=True),
+            Handler(commands.SHIELD_GROUP, self.shield_group, refuse=_shield_failed, unbatched=True),
+            Handler(commands.GET_GROUP_SHIELD, self.get_group_shield, retry_individually=True),
         ]
 
     def normal_groups(self, requests: Sequence[group_pb2.IMNormalGroupListReq]) -> list[group_pb2.IMNormalGroupListRsp]:
@@ -46,24 +47,20 @@ class GroupHandlers:
             replies.append(reply)
         return replies
 
-    def group_infos(self, requests: Sequence[group_pb2.IMGroupInfoListReq]) -> list[group_pb2.IMGroupInfoListRsp]:
-        """Tell about groups that have changed since the version that the asker knows."""
-        lists = self._groups.infos([{entry.group_id: entry.version for entry in request.group_version_list} for request in requests])
-        replies = []
-        for request, infos in zip(requests, lists, strict=True):
-            reply = group_pb2.IMGroupInfoListRsp(user_id=request.user_id)
-            for group in infos:
-                info = reply.group_info_list.add()
-                info.group_id = group.group_id
-                info.version = group.version
-                echo_text(info, "group_name", group.name)
-                echo_text(info, "group_avatar", group.avatar)
-                info.group_creator_id = group.creator
-                info.group_type = group.group_type  # type: ignore[assignment]
-                info.shield_status = 0
-                info.group_member_list.extend(group.members)
-            replies.append(reply)
-        return replies
+    def group_infos(self, requests: Sequence[group_pb2.IMGroupInfoListReq]) -> list[LazyAnswer]:
+        """Tell about groups that have changed since the version that the asker knows. Each group is serialised once for all who ask."""
+        changed, infos = self._groups.changed(
+            [((entry.group_id, entry.version) for entry in request.group_version_list) for request in requests]
+        )
+        entries = {info.group_id: _group_entry(info) for info in infos}
+
+        def reply_to(request: group_pb2.IMGroupInfoListReq, group_ids: Sequence[int]) -> list[bytes]:
+            head = group_pb2.IMGroupInfoListRsp(user_id=request.user_id)
+            tail = group_pb2.IMGroupInfoListRsp(attach_data=request.attach_data)
+            parts = (entries[group_id] for group_id in group_ids if group_id in entries)
+            return [head.SerializePartialToString(), *parts, tail.SerializePartialToString()]
+
+        return [partial(reply_to, request, group_ids) for request, group_ids in zip(requests, changed, strict=True)]
 
     def create_group(self, requests: Sequence[group_pb2.IMGroupCreateReq]) -> list[group_pb2.IMGroupCreateRsp]:
         """Make groups."""
@@ -112,25 +109,44 @@ class GroupHandlers:
             replies.append(reply)
         return replies
 
-    def get_group_shield(self, requests: Sequence[server_pb2.IMGroupGetShieldReq]) -> list[server_pb2.IMGroupGetShieldRsp | None]:
+    def get_group_shield(self, requests: Sequence[server_pb2.IMGroupGetShieldReq]) -> list[LazyAnswer | None]:
         """Tell who has muted groups; no reply for a group that does not exist."""
         existing = self._members.existing(request.group_id for request in requests)
         known = [request for request in requests if request.group_id in existing]
-        shields = iter(self._groups.shields([(request.group_id, request.user_id) for request in known]))
-        replies: list[server_pb2.IMGroupGetShieldRsp | None] = []
-        for request in requests:
-            if request.group_id not in existing:
-                logger.warning("question who has muted group %d, which does not exist", request.group_id)
-                replies.append(None)
-                continue
+        shields = dict(zip(map(id, known), self._groups.shields([(request.group_id, request.user_id) for request in known]), strict=True))
+
+        def reply_to(request: server_pb2.IMGroupGetShieldReq) -> server_pb2.IMGroupGetShieldRsp:
             reply = server_pb2.IMGroupGetShieldRsp(group_id=request.group_id)
-            for user_id, status in zip(request.user_id, next(shields), strict=True):
+            for user_id, status in zip(request.user_id, shields[id(request)], strict=True):
                 entry = reply.shield_status_list.add()
                 entry.user_id = user_id
                 entry.group_id = request.group_id
                 entry.shield_status = status
-            replies.append(reply)
-        return replies
+            return reply
+
+        answers: list[LazyAnswer | None] = []
+        for request in requests:
+            if request.group_id in existing:
+                answers.append(partial(reply_to, request))
+            else:
+                logger.warning("question who has muted group %d, which does not exist", request.group_id)
+                answers.append(None)
+        return answers
+
+
+def _group_entry(group: GroupInfo) -> bytes:
+    """A group as it stands in a serialised reply."""
+    reply = group_pb2.IMGroupInfoListRsp()
+    info = reply.group_info_list.add()
+    info.group_id = group.group_id
+    info.version = group.version
+    echo_text(info, "group_name", group.name)
+    echo_text(info, "group_avatar", group.avatar)
+    info.group_creator_id = group.creator
+    info.group_type = group.group_type  # type: ignore[assignment]
+    info.shield_status = 0
+    info.group_member_list.extend(group.members)
+    return reply.SerializePartialToString()
 
 
 def _create_failed(request: group_pb2.IMGroupCreateReq) -> group_pb2.IMGroupCreateRsp:

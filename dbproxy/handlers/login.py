@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from dbproxy.handlers.buddy import fill_user_info
 from dbproxy.handlers.text import echo_text
@@ -11,7 +12,7 @@ from dbproxy.models.login_attempts import LoginAttempts
 from dbproxy.models.user import UserModel
 from dbproxy.wire import commands
 from dbproxy.wire.pb import login_pb2, server_pb2
-from dbproxy.work.handler_map import Handler
+from dbproxy.work.handler_map import Handler, LazyAnswer
 
 PUSH_TYPE = 1
 """The only value of UserTokenInfo.push_type that the push server knows."""
@@ -39,13 +40,13 @@ class LoginHandlers:
                 self.validate,
                 refuse=_login_failed,
                 unreadable=_unreadable_login,
-                only_reads=True,
+                retry_individually=True,
                 copies_attach_data=False,
             ),
-            Handler(commands.DEVICE_TOKEN, self.register_device, one_by_one=True),
-            Handler(commands.GET_DEVICE_TOKENS, self.device_tokens, only_reads=True),
-            Handler(commands.PUSH_SHIELD, self.set_push_shield, refuse=_push_shield_failed, one_by_one=True),
-            Handler(commands.QUERY_PUSH_SHIELD, self.query_push_shield, only_reads=True),
+            Handler(commands.DEVICE_TOKEN, self.register_device, unbatched=True),
+            Handler(commands.GET_DEVICE_TOKENS, self.device_tokens, retry_individually=True),
+            Handler(commands.PUSH_SHIELD, self.set_push_shield, refuse=_push_shield_failed, unbatched=True),
+            Handler(commands.QUERY_PUSH_SHIELD, self.query_push_shield, retry_individually=True),
         ]
 
     def validate(self, requests: Sequence[server_pb2.IMValidateReq]) -> list[server_pb2.IMValidateRsp]:
@@ -82,23 +83,23 @@ class LoginHandlers:
             replies.append(login_pb2.IMDeviceTokenRsp(user_id=request.user_id))
         return replies
 
-    def device_tokens(self, requests: Sequence[server_pb2.IMGetDeviceTokenReq]) -> list[server_pb2.IMGetDeviceTokenRsp]:
+    def device_tokens(self, requests: Sequence[server_pb2.IMGetDeviceTokenReq]) -> list[LazyAnswer]:
         """Tell where users can be pushed to; the users of all requests are looked up together."""
-        tokens = self._devices.tokens({user_id for request in requests for user_id in request.user_id})
-        replies = []
-        for request in requests:
+        tokens = self._devices.tokens(user_id for request in requests for user_id in request.user_id)
+
+        def reply_to(request: server_pb2.IMGetDeviceTokenReq) -> server_pb2.IMGetDeviceTokenRsp:
             reply = server_pb2.IMGetDeviceTokenRsp()
-            for user_id in sorted(set(request.user_id), key=str):
-                token = tokens.get(user_id)
-                if token is not None:
-                    info = reply.user_token_info.add()
-                    info.user_id = user_id
-                    info.user_type = token.client_type  # type: ignore[assignment]
-                    echo_text(info, "token", token.token)
-                    info.push_count = token.push_count
-                    info.push_type = PUSH_TYPE
-            replies.append(reply)
-        return replies
+            for user_id in sorted({user_id for user_id in request.user_id if user_id in tokens}, key=str):
+                token = tokens[user_id]
+                info = reply.user_token_info.add()
+                info.user_id = user_id
+                info.user_type = token.client_type  # type: ignore[assignment]
+                echo_text(info, "token", token.token)
+                info.push_count = token.push_count
+                info.push_type = PUSH_TYPE
+            return reply
+
+        return [partial(reply_to, request) for request in requests]
 
     def set_push_shield(self, requests: Sequence[login_pb2.IMPushShieldReq]) -> list[login_pb2.IMPushShieldRsp]:
         """Set push shields."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import TypeVar
-
-from google.protobuf.message import Message
 
 from dbproxy.errors import FileServerError
 from dbproxy.models.audio import AudioModel
 from dbproxy.models.draft import Draft
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.group_message import GroupMessageModel
-from dbproxy.models.history import GROUP_SOUND, GROUP_TEXT, SINGLE_SOUND, SOUNDS, StoredMessage
+from dbproxy.models.history import GROUP_SOUND, GROUP_TEXT, MAX_LIST, SINGLE_SOUND, SOUNDS, StoredMessage
 from dbproxy.models.message import MessageModel
 from dbproxy.models.relation import RelationModel, pair_of
 from dbproxy.models.session import GROUP, SINGLE
@@ -21,22 +21,32 @@ from dbproxy.models.summary import Summaries
 from dbproxy.models.unread import UnreadModel
 from dbproxy.wire import commands
 from dbproxy.wire.pb import message_pb2
-from dbproxy.work.handler_map import Answer, FollowUp, Handler, Place
+from dbproxy.work.handler_map import Answer, FollowUp, Handler, LazyAnswer, Reply, Routing
 
 logger = logging.getLogger(__name__)
 
-AUDIO_LANE = "audio"
+AUDIO_QUEUE = "audio"
 """Lane of everything that waits for the file server."""
 
-MESSAGE_LANES = ("messages 0", "messages 1")
-GROUP_MESSAGE_LANES = ("group messages 0", "group messages 1")
+MESSAGE_QUEUES = ("messages 0", "messages 1")
+GROUP_MESSAGE_QUEUES = ("group messages 0", "group messages 1")
 """Lanes of the messages to be stored, a transaction at a time each. Two of a kind, one for the even tables and one for the odd, so that two
 transactions never insert into the same table: their row ids would be mixed, and nothing would be known of the largest msg_ids."""
+
+MAX_KEPT_BYTES = 64 * 1024
+"""Bytes of messages that a request keeps while it waits for the file server."""
+
+MESSAGES_PER_PART = 100
+"""Messages of a long list that are serialised together."""
+
+_TEXT_ORDER = itemgetter(0)
 
 UINT32_MAX = 2**32 - 1
 """The largest total that a reply can name; somebody may have written nonsense into the counters."""
 
 HistoryRequest = TypeVar("HistoryRequest", message_pb2.IMGetMsgListReq, message_pb2.IMGetMsgByIdReq)
+
+ListReply = message_pb2.IMGetMsgListRsp | message_pb2.IMGetMsgByIdRsp
 
 _GROUP_TYPES = (GROUP_TEXT, GROUP_SOUND)
 
@@ -65,30 +75,30 @@ class MessageHandlers:
     def handlers(self) -> list[Handler]:
         """The handlers of this file."""
         return [
-            Handler(commands.MSG_DATA, self.send, refuse=_not_stored, place=self.place, copies_attach_data=False),
+            Handler(commands.MSG_DATA, self.send, refuse=_not_stored, routing=self.routing, copies_attach_data=False),
             Handler(commands.MSG_READ_ACK, self.read_ack, copies_attach_data=False),
-            Handler(commands.UNREAD_COUNT, self.unread, only_reads=True),
-            Handler(commands.MSG_LIST, self.history, only_reads=True, long_answers=True),
-            Handler(commands.LATEST_MSG_ID, self.latest_msg_id, only_reads=True),
-            Handler(commands.MSG_BY_ID, self.by_id, only_reads=True, long_answers=True),
+            Handler(commands.UNREAD_COUNT, self.unread, retry_individually=True),
+            Handler(commands.MSG_LIST, self.history, rows=_rows_of_list, retry_individually=True, long_replies=True),
+            Handler(commands.LATEST_MSG_ID, self.latest_msg_id, retry_individually=True),
+            Handler(commands.MSG_BY_ID, self.by_id, retry_individually=True, long_replies=True),
         ]
 
     # sending
 
-    def place(self, request: message_pb2.IMMsgData) -> Place:
+    def routing(self, request: message_pb2.IMMsgData) -> Routing:
         """Where a message waits: the messages of a conversation keep their order, and those with sounds do not hold up others. Reactor
         thread.
         """
         key: tuple[int, ...]
         if request.msg_type in _GROUP_TYPES:
-            lanes, key = GROUP_MESSAGE_LANES, (request.to_session_id,)
+            lanes, key = GROUP_MESSAGE_QUEUES, (request.to_session_id,)
             conversation_id: int | None = request.to_session_id
         else:
-            lanes, key = MESSAGE_LANES, pair_of(request.from_user_id, request.to_session_id)
+            lanes, key = MESSAGE_QUEUES, pair_of(request.from_user_id, request.to_session_id)
             conversation_id = self._relations.known(key)
         if request.msg_type in SOUNDS:
-            return Place(AUDIO_LANE, key)
-        return Place(lanes[(conversation_id or 0) % len(lanes)], key)
+            return Routing(AUDIO_QUEUE, key)
+        return Routing(lanes[(conversation_id or 0) % len(lanes)], key)
 
     def send(self, requests: Sequence[message_pb2.IMMsgData]) -> list[Answer]:
         """Store messages; each reply is the request with its msg_id, 0 when it was not stored. No reply to an empty message, nor to a
@@ -130,40 +140,27 @@ class MessageHandlers:
 
     # reading
 
-    def history(self, requests: Sequence[message_pb2.IMGetMsgListReq]) -> list[Answer]:
+    def history(self, requests: Sequence[message_pb2.IMGetMsgListReq]) -> list[LazyAnswer]:
         """Tell the history of conversations."""
-        found = self._by_kind(
+        return self._list_answers(requests, self._read_history, _history_reply)
+
+    def by_id(self, requests: Sequence[message_pb2.IMGetMsgByIdReq]) -> list[LazyAnswer]:
+        """Tell single messages."""
+        return self._list_answers(requests, self._read_by_id, _by_id_reply)
+
+    def _read_history(self, requests: Sequence[message_pb2.IMGetMsgListReq]) -> list[list[StoredMessage]]:
+        return self._by_kind(
             requests,
             lambda of_people: self._messages.history([(r.user_id, r.session_id, r.msg_id_begin, r.msg_cnt) for r in of_people]),
             lambda of_groups: self._group_messages.history([(r.user_id, r.session_id, r.msg_id_begin, r.msg_cnt) for r in of_groups]),
         )
-        return [
-            self._with_sounds(
-                message_pb2.IMGetMsgListRsp(
-                    user_id=request.user_id,
-                    session_type=request.session_type,
-                    session_id=request.session_id,
-                    msg_id_begin=request.msg_id_begin,
-                ),
-                stored,
-            )
-            for request, stored in zip(requests, found, strict=True)
-        ]
 
-    def by_id(self, requests: Sequence[message_pb2.IMGetMsgByIdReq]) -> list[Answer]:
-        """Tell single messages."""
-        found = self._by_kind(
+    def _read_by_id(self, requests: Sequence[message_pb2.IMGetMsgByIdReq]) -> list[list[StoredMessage]]:
+        return self._by_kind(
             requests,
             lambda of_people: self._messages.by_id([(r.user_id, r.session_id, r.msg_id_list) for r in of_people]),
             lambda of_groups: self._group_messages.by_id([(r.user_id, r.session_id, r.msg_id_list) for r in of_groups]),
         )
-        return [
-            self._with_sounds(
-                message_pb2.IMGetMsgByIdRsp(user_id=request.user_id, session_type=request.session_type, session_id=request.session_id),
-                stored,
-            )
-            for request, stored in zip(requests, found, strict=True)
-        ]
 
     def latest_msg_id(self, requests: Sequence[message_pb2.IMGetLatestMsgIdReq]) -> list[message_pb2.IMGetLatestMsgIdRsp]:
         """Tell the msg_id of the last message of conversations, 0 when there is none."""
@@ -197,35 +194,53 @@ class MessageHandlers:
         groups = iter(read_groups(of_groups) if of_groups else ())
         return [next(people if request.session_type == SINGLE else groups) for request in requests]
 
-    def _with_sounds(self, reply: Message, stored: Sequence[StoredMessage]) -> Answer:
-        """Fill the list of a reply; when there are sounds in it they have to be fetched first, which may take long."""
-        audio_ids = [int(message.content) for message in stored if message.msg_type in SOUNDS and message.content.isdigit()]
-        if not audio_ids:
-            return _fill(reply, stored, {})
-        return FollowUp(AUDIO_LANE, lambda: _fill(reply, stored, self._audio.fetch(audio_ids)), lambda: _fill(reply, stored, {}))
+    def _list_answers(
+        self,
+        requests: Sequence[HistoryRequest],
+        read: Callable[[Sequence[HistoryRequest]], list[list[StoredMessage]]],
+        reply_to: Callable[[HistoryRequest], ListReply],
+    ) -> list[LazyAnswer]:
+        """What makes the replies with lists that ``read`` looks up."""
+
+        def answer(request: HistoryRequest, stored: list[StoredMessage]) -> Answer:
+            if not _audio_ids(stored):
+                return _list_reply(reply_to(request), request.attach_data, stored, {})
+            # Sounds have to be fetched first, which may take long; a list that is too long to be kept meanwhile is looked up again then.
+            kept = stored if sum(len(message.content) for message in stored) <= MAX_KEPT_BYTES else None
+            return FollowUp(AUDIO_QUEUE, partial(follow_up, request, kept, with_sounds=True), partial(follow_up, request, kept))
+
+        def follow_up(request: HistoryRequest, kept: list[StoredMessage] | None, *, with_sounds: bool = False) -> Reply:
+            stored = read([request])[0] if kept is None else kept
+            return _list_reply(reply_to(request), request.attach_data, stored, self._audio.fetch(_audio_ids(stored)) if with_sounds else {})
+
+        return [partial(answer, request, stored) for request, stored in zip(requests, read(requests), strict=True)]
 
     # unread
 
-    def unread(self, requests: Sequence[message_pb2.IMUnreadMsgCntReq]) -> list[message_pb2.IMUnreadMsgCntRsp]:
+    def unread(self, requests: Sequence[message_pb2.IMUnreadMsgCntReq]) -> list[LazyAnswer]:
         """Tell what users have not read: people in text order of their ids, then groups; each with the last message."""
         unread = self._unread.of(request.user_id for request in requests)
         summaries = self._summaries.of(
-            {pair_of(user_id, peer_id) for user_id, of_user in unread.items() for peer_id in of_user.people},
+            (pair_of(user_id, peer_id) for user_id, of_user in unread.items() for peer_id in of_user.people),
             {group_id for of_user in unread.values() for group_id in of_user.groups},
         )
-        replies = []
-        for request in requests:
+
+        def reply_to(request: message_pb2.IMUnreadMsgCntReq) -> message_pb2.IMUnreadMsgCntRsp:
             user_id = request.user_id
             of_user = unread[user_id]
-            entries = [(SINGLE, peer_id, of_user.people[peer_id]) for peer_id in sorted(of_user.people, key=str)]
-            entries += [(GROUP, group_id, count) for group_id, count in of_user.groups.items()]
+            entries = [
+                (str(peer_id), SINGLE, peer_id, count, summary)
+                for peer_id, count in of_user.people.items()
+                if (summary := summaries.get(user_id, peer_id, SINGLE)) is not None
+            ]
+            entries.sort(key=_TEXT_ORDER)
+            entries += [
+                ("", GROUP, group_id, count, summary)
+                for group_id, count in of_user.groups.items()
+                if (summary := summaries.get(user_id, group_id, GROUP)) is not None
+            ]
             reply = message_pb2.IMUnreadMsgCntRsp(user_id=user_id)
-            total = 0
-            for session_type, session_id, count in entries:
-                summary = summaries.get(user_id, session_id, session_type)
-                if summary is None:
-                    continue
-                total += count
+            for _, session_type, session_id, count, summary in entries:
                 info = reply.unreadinfo_list.add()
                 info.session_id = session_id
                 info.session_type = session_type  # type: ignore[assignment]
@@ -234,9 +249,10 @@ class MessageHandlers:
                 info.latest_msg_data = summary.content
                 info.latest_msg_type = summary.msg_type  # type: ignore[assignment]
                 info.latest_msg_from_user_id = summary.from_id
-            reply.total_cnt = min(total, UINT32_MAX)
-            replies.append(reply)
-        return replies
+            reply.total_cnt = min(sum(entry[3] for entry in entries), UINT32_MAX)
+            return reply
+
+        return [partial(reply_to, request) for request in requests]
 
     def read_ack(self, requests: Sequence[message_pb2.IMMsgDataReadAck]) -> list[None]:
         """Forget what is unread in conversations; not answered."""
@@ -244,6 +260,10 @@ class MessageHandlers:
         in_groups = [(request.user_id, request.session_id) for request in requests if request.session_type == GROUP]
         self._group_messages.clear_unread(in_groups)
         return [None] * len(requests)
+
+
+def _rows_of_list(request: message_pb2.IMGetMsgListReq) -> int:
+    return min(request.msg_cnt, MAX_LIST)
 
 
 def _with_msg_id(request: message_pb2.IMMsgData, msg_id: int) -> message_pb2.IMMsgData:
@@ -256,13 +276,43 @@ def _not_stored(request: message_pb2.IMMsgData) -> message_pb2.IMMsgData:
     return _with_msg_id(request, 0)
 
 
-def _fill(reply: Message, stored: Sequence[StoredMessage], sounds: dict[int, bytes]) -> Message:
-    add = reply.msg_list.add  # type: ignore[attr-defined]
+def _history_reply(request: message_pb2.IMGetMsgListReq) -> ListReply:
+    return message_pb2.IMGetMsgListRsp(
+        user_id=request.user_id, session_type=request.session_type, session_id=request.session_id, msg_id_begin=request.msg_id_begin
+    )
+
+
+def _by_id_reply(request: message_pb2.IMGetMsgByIdReq) -> ListReply:
+    return message_pb2.IMGetMsgByIdRsp(user_id=request.user_id, session_type=request.session_type, session_id=request.session_id)
+
+
+def _audio_ids(stored: Sequence[StoredMessage]) -> list[int]:
+    return [int(message.content) for message in stored if message.msg_type in SOUNDS and message.content.isdigit()]
+
+
+def _list_reply(reply: ListReply, attach_data: bytes, stored: list[StoredMessage], sounds: dict[int, bytes]) -> Reply:
+    """Complete a reply with its list. ``stored`` is used up: of a long list every message is in memory once."""
+    if len(stored) <= MESSAGES_PER_PART and not sounds:
+        _fill(reply, stored, sounds)
+        return reply
+    parts = [reply.SerializePartialToString()]
+    stored.reverse()
+    while stored:
+        part = type(reply)()
+        portion = stored[: -MESSAGES_PER_PART - 1 : -1]
+        del stored[-MESSAGES_PER_PART:]
+        _fill(part, portion, sounds)
+        parts.append(part.SerializePartialToString())
+    parts.append(type(reply)(attach_data=attach_data).SerializePartialToString())
+    return parts
+
+
+def _fill(reply: ListReply, stored: Sequence[StoredMessage], sounds: dict[int, bytes]) -> None:
+    add = reply.msg_list.add
     for msg_id, from_id, created, msg_type, content in stored:
         info = add()
         info.msg_id = msg_id
         info.from_session_id = from_id
         info.create_time = created
-        info.msg_type = msg_type
+        info.msg_type = msg_type  # type: ignore[assignment]
         info.msg_data = sounds.get(int(content), content) if sounds and msg_type in SOUNDS and content.isdigit() else content
-    return reply

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from dbproxy.errors import StoreError
 from dbproxy.models.group_message import GroupMessageModel
 from dbproxy.models.message import MessageModel
 from dbproxy.models.relation import pair_of
-from dbproxy.models.session import SINGLE, SessionModel
+from dbproxy.models.session import SINGLE, Session, SessionModel
 from dbproxy.models.summary import Summaries
 from dbproxy.wire import commands
 from dbproxy.wire.pb import buddy_pb2
-from dbproxy.work.handler_map import Handler
+from dbproxy.work.handler_map import Handler, LazyAnswer
 
 logger = logging.getLogger(__name__)
 
@@ -31,18 +32,18 @@ class SessionHandlers:
     def handlers(self) -> list[Handler]:
         """The handlers of this file."""
         return [
-            Handler(commands.RECENT_SESSIONS, self.recent_sessions, only_reads=True),
-            Handler(commands.REMOVE_SESSION, self.remove_session, refuse=_remove_failed, one_by_one=True),
+            Handler(commands.RECENT_SESSIONS, self.recent_sessions, retry_individually=True),
+            Handler(commands.REMOVE_SESSION, self.remove_session, refuse=_remove_failed, unbatched=True),
         ]
 
-    def recent_sessions(self, requests: Sequence[buddy_pb2.IMRecentContactSessionReq]) -> list[buddy_pb2.IMRecentContactSessionRsp]:
+    def recent_sessions(self, requests: Sequence[buddy_pb2.IMRecentContactSessionReq]) -> list[LazyAnswer]:
         """Tell who users talk to, each with the last message; a session without one is left out."""
         lists = self._sessions.recent([(request.user_id, request.latest_update_time) for request in requests])
         people = {pair_of(session.user_id, session.peer_id) for sessions in lists for session in sessions if session.session_type == SINGLE}
         groups = {session.peer_id for sessions in lists for session in sessions if session.session_type != SINGLE}
         summaries = self._summaries.of(people, groups)
-        replies = []
-        for request, sessions in zip(requests, lists, strict=True):
+
+        def reply_to(request: buddy_pb2.IMRecentContactSessionReq, sessions: Sequence[Session]) -> buddy_pb2.IMRecentContactSessionRsp:
             reply = buddy_pb2.IMRecentContactSessionRsp(user_id=request.user_id)
             for session in sessions:
                 summary = summaries.get(session.user_id, session.peer_id, session.session_type)
@@ -57,8 +58,9 @@ class SessionHandlers:
                 info.latest_msg_data = summary.content
                 info.latest_msg_type = summary.msg_type  # type: ignore[assignment]
                 info.latest_msg_from_user_id = summary.from_id
-            replies.append(reply)
-        return replies
+            return reply
+
+        return [partial(reply_to, request, sessions) for request, sessions in zip(requests, lists, strict=True)]
 
     def remove_session(self, requests: Sequence[buddy_pb2.IMRemoveSessionReq]) -> list[buddy_pb2.IMRemoveSessionRsp]:
         """Make sessions invisible and forget what is unread in them."""

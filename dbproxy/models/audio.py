@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from dbproxy.errors import FileServerError
 from dbproxy.models.draft import StoredSound
+from dbproxy.stores.backend_calls import LARGE_RESULT, UNTRACKED, BackendCalls
 from dbproxy.stores.file_server import FileServer
 from dbproxy.stores.mysql import DBPool
 
@@ -28,8 +29,9 @@ class AudioModel:
     The row in IMAudio is written with the message, in one transaction (MessageStore).
     """
 
-    def __init__(self, slave: DBPool, file_server: FileServer, patience: float) -> None:
+    def __init__(self, slave: DBPool, file_server: FileServer, patience: float, calls: BackendCalls = UNTRACKED) -> None:
         """``patience``: seconds after which no further sound of one list is fetched."""
+        self._calls = calls
         self._slave = slave
         self._file_server = file_server
         self._patience = patience
@@ -68,4 +70,6 @@ class AudioModel:
                 logger.error("sound %s: %s", audio_id.decode(), error)
                 continue
             sounds[int(audio_id)] = DURATION.pack(int(duration)) + sound
+        if total > LARGE_RESULT:
+            self._calls.large_result()  # a reply of the same size will be made of it
         return sounds

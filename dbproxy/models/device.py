@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from itertools import islice
 from typing import NamedTuple
 
 from dbproxy.models import names
@@ -20,6 +21,10 @@ _TYPES = {prefix: client_type for client_type, prefix in _PREFIXES.items()}
 
 NIGHT_FROM, NIGHT_TO = 22, 7
 """Local hours from which and up to which an iOS user with a push shield is left in peace, both included."""
+
+
+USERS_PER_COMMAND = 1000
+"""Users whose tokens are read with one command."""
 
 
 class DeviceToken(NamedTuple):
@@ -62,21 +67,20 @@ class DeviceModel:
 
     def tokens(self, user_ids: Iterable[int]) -> dict[int, DeviceToken]:
         """The phones of those of the users that have one and may be disturbed now, in text order of the users' keys."""
-        asked = sorted(set(user_ids), key=str)
-        if not asked:
-            return {}
-        values = self._token.run([("MGET", *(names.device_key(b"%d" % user_id) for user_id in asked))])[0]
         phones: dict[int, tuple[int, bytes]] = {}
-        for user_id, value in zip(asked, values, strict=True):
-            prefix, separator, token = (value or b"").partition(b":")
-            if separator and prefix in _TYPES:
-                phones[user_id] = (_TYPES[prefix], token)
+        asked = iter(dict.fromkeys(user_ids))
+        while portion := list(islice(asked, USERS_PER_COMMAND)):
+            values = self._token.run([("MGET", *(names.device_key(b"%d" % user_id) for user_id in portion))])[0]
+            for user_id, value in zip(portion, values, strict=True):
+                prefix, separator, token = (value or b"").partition(b":")
+                if separator and prefix in _TYPES:
+                    phones[user_id] = (_TYPES[prefix], token)
         for user_id in self._shielded([user_id for user_id, (client_type, _) in phones.items() if client_type == IOS]):
             del phones[user_id]
         if not phones:
             return {}
         unread = self._unread.totals(phones)
-        return {user_id: DeviceToken(user_id, client_type, token, unread[user_id]) for user_id, (client_type, token) in phones.items()}
+        return {user_id: DeviceToken(user_id, *phones[user_id], unread[user_id]) for user_id in sorted(phones, key=str)}
 
     def _shielded(self, user_ids: list[int]) -> list[int]:
         """Those of the users that are not to be disturbed at this hour."""

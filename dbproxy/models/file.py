@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from dbproxy.stores.mysql import DBPool
 
+MAX_FILES = 10_000
+"""Files in one list, at most; those that follow are told when the oldest have been taken."""
+
 
 @dataclass(frozen=True, slots=True)
 class OfflineFile:
@@ -26,9 +29,10 @@ class FileModel:
         self._slave = slave
 
     def waiting_for(self, user_id: int) -> list[OfflineFile]:
-        """The files that wait for a user, oldest first."""
+        """The files that wait for a user, oldest first, at most ``MAX_FILES``."""
         rows = self._slave.select(
-            f"select fromId,taskId,fileName,size from IMTransmitFile where toId={user_id} and status=0 order by created,id"
+            f"select fromId,taskId,fileName,size from IMTransmitFile where toId={user_id} and status=0 "
+            f"order by created,id limit {MAX_FILES}"
         )
         return [OfflineFile(int(from_id), task_id, name, int(size)) for from_id, task_id, name, size in rows]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 from dbproxy.errors import DeadlockError, OutcomeUnknownError, StatementError, StoreError
 from dbproxy.models import names
@@ -13,8 +14,9 @@ from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.group_message import GroupMessageModel
 from dbproxy.models.session import SessionModel
 from dbproxy.stores.cache import CachePool, number
-from dbproxy.stores.db_conn import DBConn
+from dbproxy.stores.db_conn import DBConn, Row
 from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.pipeline import CacheCommand
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,17 @@ ADD, REMOVE = 1, 2
 
 LOOK_TIMEOUT = 10.0
 """Seconds after which finding out about a lost commit is given up."""
+
+IDS_PER_QUERY = 1000
+"""Groups of a list that are looked up with one query."""
+
+GROUPS_PER_PIPELINE = 100
+"""Groups whose members are read with one round trip; a group may have thousands."""
+
+USERS_PER_COMMAND = 1000
+"""Fields that are read of one hash with one command."""
+
+_UPDATED = 6
 
 SYSTEM_USER = 0
 """The user id with which the system itself changes groups; it always may."""
@@ -100,24 +113,50 @@ class GroupModel:
             lists[user_id] = [entry for entry in versions if entry[0] in own]
         return lists
 
-    def infos(self, wanted: Sequence[Mapping[int, int]]) -> list[list[GroupInfo]]:
-        """For each mapping of group id → version that is known: the existing groups with a higher one, last updated first."""
-        group_ids = list(dict.fromkeys(group_id for versions in wanted for group_id in versions))
+    def changed(self, wanted: Sequence[Iterable[tuple[int, int]]]) -> tuple[list[list[int]], Iterator[GroupInfo]]:
+        """For each list of (group id, version that is known): the ids of the existing groups with a higher version, last updated first; and
+        what is to be told about all of these groups, each once. A group without members is not told about.
+
+        However long the lists are, what is kept is bounded by the groups that exist, and at work are ``IDS_PER_QUERY`` ids at a time.
+
+        Raises:
+            StoreError: a backend cannot be asked, also while the groups are iterated over.
+
+        """
+        rows: dict[int, Row] = {}
+        known: list[dict[int, int]] = [{} for _ in wanted]
+        entries = ((index, group_id, version) for index, of_one in enumerate(wanted) for group_id, version in of_one)
+        while portion := list(islice(entries, IDS_PER_QUERY)):
+            rows |= self._info_rows({group_id for _, group_id, _ in portion} - rows.keys())
+            for index, group_id, version in portion:
+                if group_id in rows:
+                    known[index][group_id] = version
+        order = sorted(rows, key=lambda group_id: -int(rows[group_id][_UPDATED]))
+        changed = [
+            [group_id for group_id in order if group_id in versions and int(rows[group_id][1]) > versions[group_id]] for versions in known
+        ]
+        told = set(chain.from_iterable(changed))
+        return changed, self._infos([row for group_id, row in rows.items() if group_id in told])
+
+    def _info_rows(self, group_ids: Collection[int]) -> dict[int, Row]:
         if not group_ids:
-            return [[] for _ in wanted]
-        among = ",".join(map(str, group_ids))
+            return {}
+        among = ",".join(map(str, sorted(group_ids)))
         rows = self._slave.select(
-            f"select id,version,name,avatar,creator,type from IMGroup where id in ({among}) and type in ({NORMAL},{TEMPORARY}) "
+            f"select id,version,name,avatar,creator,type,updated from IMGroup where id in ({among}) and type in ({NORMAL},{TEMPORARY}) "
             "order by updated desc"
         )
-        newer = [row for row in rows if any(int(row[1]) > versions.get(int(row[0]), int(row[1])) for versions in wanted)]
-        members = self._members.of(int(row[0]) for row in newer)
-        infos = [
-            GroupInfo(int(row[0]), int(row[1]), row[2], row[3], int(row[4]), int(row[5]), members[int(row[0])])
-            for row in newer
-            if int(row[0]) in members
-        ]
-        return [[info for info in infos if info.group_id in versions and info.version > versions[info.group_id]] for versions in wanted]
+        return {int(row[0]): row for row in rows}
+
+    def _infos(self, rows: Sequence[Row]) -> Iterator[GroupInfo]:
+        """Yield what is to be told about groups; the members of few of them are in memory at a time."""
+        for start in range(0, len(rows), GROUPS_PER_PIPELINE):
+            portion = rows[start : start + GROUPS_PER_PIPELINE]
+            members = self._members.of(int(row[0]) for row in portion)
+            for row in portion:
+                group_id = int(row[0])
+                if group_id in members:
+                    yield GroupInfo(group_id, int(row[1]), row[2], row[3], int(row[4]), int(row[5]), members[group_id])
 
     # changing
 
@@ -293,8 +332,16 @@ class GroupModel:
 
     def shields(self, wanted: Sequence[tuple[int, Sequence[int]]]) -> list[list[int]]:
         """For each group and its users: the users' mute status, 0 when unset."""
-        asked = [entry for entry in wanted if entry[1]]
-        replies = iter(
-            self._group_set.look([("HMGET", names.group_set_key(group_id), *map(names.shield_field, users)) for group_id, users in asked])
+        statuses: list[list[int]] = [[] for _ in wanted]
+        portions = (
+            (index, group_id, users[start : start + USERS_PER_COMMAND])
+            for index, (group_id, users) in enumerate(wanted)
+            for start in range(0, len(users), USERS_PER_COMMAND)
         )
-        return [[number(status) for status in next(replies) or [None] * len(users)] if users else [] for _, users in wanted]
+        while some := list(islice(portions, GROUPS_PER_PIPELINE)):
+            commands: list[CacheCommand] = [
+                ("HMGET", names.group_set_key(group_id), *map(names.shield_field, users)) for _, group_id, users in some
+            ]
+            for (index, _, users), reply in zip(some, self._group_set.look(commands), strict=True):
+                statuses[index] += [number(status) for status in reply or [None] * len(users)]
+        return statuses

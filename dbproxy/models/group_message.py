@@ -15,6 +15,7 @@ from dbproxy.models.history import (
     MAX_BY_ID,
     MAX_LIST,
     StoredMessage,
+    ids_to_look_up,
     read_history,
     union,
 )
@@ -80,7 +81,7 @@ class GroupMessageModel(MessageStore):
         joined = self._members.join_times([(group_id, user_id) for user_id, group_id, _ in wanted])
         for index, ((_, group_id, msg_ids), since) in enumerate(zip(wanted, joined, strict=True)):
             if since is not None and msg_ids:
-                among = ",".join(map(str, set(msg_ids)))
+                among = ids_to_look_up(msg_ids)
                 queries[index] = (
                     f"where groupId={group_id} and status=0 and created>={since} and msgId in ({among}) "
                     f"order by created desc,id desc limit {MAX_BY_ID}"

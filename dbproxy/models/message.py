@@ -11,6 +11,7 @@ from dbproxy.models.history import (
     MAX_BY_ID,
     MAX_LIST,
     StoredMessage,
+    ids_to_look_up,
     read_history,
     union,
 )
@@ -72,7 +73,7 @@ class MessageModel(MessageStore):
             msg_ids = wanted[index][2]
             if not msg_ids:
                 return None
-            among = ",".join(map(str, set(msg_ids)))
+            among = ids_to_look_up(msg_ids)
             return (
                 f"from {names.message_table(relate_id)} where relateId={relate_id} and status=0 and msgId in ({among}) "
                 f"order by created desc,id desc limit {MAX_BY_ID}"

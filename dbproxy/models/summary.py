@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from dbproxy.models import names
@@ -20,6 +21,9 @@ Conversation = TypeVar("Conversation", Pair, int)
 IDS_PER_QUERY = 200
 """Groups in one statement, each of which is a small query in it."""
 
+PAIRS_PER_LOOKUP = 2000
+"""Pairs of users whose conversations are looked up with one round trip; somebody may have unread messages of a million."""
+
 
 class LastMessage(NamedTuple):
     """The last visible message of a conversation; made by ``tuple.__new__``, because lists have many and a call costs 1.5 times as much."""
@@ -34,7 +38,7 @@ class LastMessage(NamedTuple):
 class FoundSummaries:
     """The last messages that were found."""
 
-    people: Mapping[Pair, LastMessage]
+    people: dict[Pair, LastMessage]
     groups: Mapping[int, LastMessage]
 
     def get(self, user_id: int, peer_id: int, session_type: int) -> LastMessage | None:
@@ -58,17 +62,22 @@ class Summaries:
         self._sound_label = sound_label
 
     def of(self, people: Iterable[Pair], group_ids: Iterable[int]) -> FoundSummaries:
-        """Find the last messages of these pairs of users and these groups.
+        """Find the last messages of these pairs of users and these groups; with one round trip, unless there are very many pairs.
 
         Raises:
             StoreError: MySQL cannot be asked.
 
         """
-        asked = sorted(set(group_ids))
+        pairs = iter(people)
+        found = self._look_up(set(islice(pairs, PAIRS_PER_LOOKUP)), sorted(set(group_ids)))
+        while more := set(islice(pairs, PAIRS_PER_LOOKUP)):
+            found.people.update(self._look_up(more, ()).people)
+        return found
 
+    def _look_up(self, people: Collection[Pair], group_ids: Sequence[int]) -> FoundSummaries:
         def read(relations: dict[Pair, int]) -> tuple[list[tuple[bytes, bytes, bytes]], FoundSummaries]:
             script = [_of_people(relations.values())] if relations else []
-            script += [_of_groups(asked[start : start + IDS_PER_QUERY]) for start in range(0, len(asked), IDS_PER_QUERY)]
+            script += [_of_groups(group_ids[start : start + IDS_PER_QUERY]) for start in range(0, len(group_ids), IDS_PER_QUERY)]
             results = self._slave.read(lambda connection: connection.script(script)) if script else []
             confirmed: list[tuple[bytes, bytes, bytes]] = []
             found: dict[Pair, LastMessage] = {}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dbproxy.models import names
 from dbproxy.models.group import GroupModel
-from dbproxy.stores.cache import LARGEST, CachePool, number, pairs
-from dbproxy.stores.pipeline import CacheCommand
+from dbproxy.stores.cache import LARGEST, CachePool, number
+from dbproxy.stores.pipeline import Argument, CacheCommand
+
+FIELDS_PER_SCAN = 1000
+"""Senders that are read with one command; of a hash with few the reply has all, as that of HGETALL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +33,20 @@ class UnreadModel:
         self._groups = groups
 
     def of(self, user_ids: Iterable[int]) -> dict[int, Unread]:
-        """What each of these users has not read: one round trip to MySQL and one to Redis, however many there are.
+        """What each of these users has not read: one round trip to MySQL and one to Redis, however many there are; more for somebody who
+        has unread messages of very many.
 
         Raises:
             StoreError: a backend cannot be asked.
 
         """
         unread: dict[int, Unread] = {}
-        for user_id, flat, in_groups in self._read("HGETALL", user_ids):
-            people = {number(peer): count for peer, text in pairs(flat).items() if (count := number(text))}
+        for user_id, scanned, in_groups in self._read("HSCAN", (0, "COUNT", FIELDS_PER_SCAN), user_ids):
+            cursor, flat = scanned or (b"0", ())
+            people = _counts(flat)
+            while cursor != b"0":
+                cursor, flat = self._unread.look([("HSCAN", names.unread_key(user_id), cursor, "COUNT", FIELDS_PER_SCAN)])[0] or (b"0", ())
+                people |= _counts(flat)
             unread[user_id] = Unread(people, in_groups)
         return unread
 
@@ -48,14 +57,16 @@ class UnreadModel:
             StoreError: a backend cannot be asked.
 
         """
-        counts = self._read("HVALS", user_ids)
+        counts = self._read("HVALS", (), user_ids)
         return {user_id: min(sum(map(number, of_people)) + sum(in_groups.values()), LARGEST) for user_id, of_people, in_groups in counts}
 
-    def _read(self, hash_command: str, user_ids: Iterable[int]) -> Iterator[tuple[int, Sequence[bytes], dict[int, int]]]:
+    def _read(
+        self, hash_command: str, arguments: tuple[Argument, ...], user_ids: Iterable[int]
+    ) -> Iterator[tuple[int, Any, dict[int, int]]]:
         """Yield for each user the reply to ``hash_command`` about their unread counters, and what they have not read in their groups."""
         groups_of = self._groups.groups_of(dict.fromkeys(user_ids))
         group_ids = list(dict.fromkeys(group_id for groups in groups_of.values() for group_id in groups))
-        commands: list[CacheCommand] = [(hash_command, names.unread_key(user_id)) for user_id in groups_of]
+        commands: list[CacheCommand] = [(hash_command, names.unread_key(user_id), *arguments) for user_id in groups_of]
         fields = (names.COUNT_FIELD, names.READ_BY_ALL_FIELD)
         commands += [("HMGET", names.group_count_key(group_id), *fields) for group_id in group_ids]
         commands += [
@@ -74,3 +85,9 @@ class UnreadModel:
                 if difference > 0:
                     in_groups[group_id] = difference
             yield user_id, of_people, in_groups
+
+
+def _counts(flat: Sequence[bytes]) -> dict[int, int]:
+    """Sender → count, of those that are more than 0, from fields and values in turn."""
+    entries = iter(flat)
+    return {number(peer): count for peer, text in zip(entries, entries, strict=True) if (count := number(text))}

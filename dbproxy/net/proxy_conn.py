@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import selectors
 import socket
+import struct
+import termios
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from dbproxy.net.reactor import Reactor
 from dbproxy.wire.commands import HEARTBEAT_PDU
@@ -19,6 +23,12 @@ logger = logging.getLogger(__name__)
 READ_SIZE = 256 * 1024
 """Bytes taken from a socket at once: the fair share of one connection in one turn of the loop."""
 
+FLUSH_SIZE = 4 * 1024 * 1024
+"""Bytes given to a socket at most in one turn, likewise."""
+
+MAX_PARTS = 64
+"""PDUs and parts of them that go to the socket with one system call."""
+
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
@@ -28,17 +38,18 @@ class ConnLimits:
 
     max_pdu_length: int
     max_send_buffer: int
-    max_send_buffer_hard: int
     send_timeout: float
     heartbeat_interval: float
     peer_timeout: float
 
 
 class ProxyConn:
-    """One accepted connection: reads PDUs, keeps what the socket does not take, beats its heart.
+    """One accepted connection: reads PDUs, keeps what the socket does not take, sends heartbeats.
 
     ``uuid`` grows from 1 and is never the file descriptor: a descriptor is used again by the next connection while a worker may
     still be busy with a request of the former one. Replies are addressed to the uuid, so they cannot reach the wrong peer.
+
+    ``on_pending(delta)`` is told by how many bytes the unfinished PDU has grown, ``on_backlog(uuid, bytes)`` what could not be sent yet.
     """
 
     __slots__ = (
@@ -50,11 +61,15 @@ class ProxyConn:
         "_last_received",
         "_last_sent",
         "_limits",
+        "_on_backlog",
         "_on_closed",
         "_on_pdus",
+        "_on_pending",
         "_paused_by_pool",
+        "_pending",
         "_reactor",
         "_socket",
+        "_unacknowledged",
         "closed",
         "peer",
         "uuid",
@@ -69,6 +84,8 @@ class ProxyConn:
         limits: ConnLimits,
         on_pdus: Callable[[ProxyConn, list[ImPdu]], None],
         on_closed: Callable[[ProxyConn], None],
+        on_pending: Callable[[int], None],
+        on_backlog: Callable[[int, int], None],
     ) -> None:
         self.uuid = uuid
         self.peer = peer
@@ -78,19 +95,32 @@ class ProxyConn:
         self._limits = limits
         self._on_pdus = on_pdus
         self._on_closed = on_closed
+        self._on_pending = on_pending
+        self._on_backlog = on_backlog
         self._framer = Framer(limits.max_pdu_length)
         self._backlog: deque[bytes | memoryview] = deque()
         self._backlog_bytes = 0
+        self._pending = 0
         self._blocked_since = 0.0
+        self._unacknowledged = 0
         self._paused_by_pool = False
         self._last_sent = self._last_received = time.monotonic()
         self._events = _READ
         reactor.register(sock, _READ, self._on_event)
 
     @property
-    def memory(self) -> int:
-        """Bytes held for this connection: an unfinished PDU and what could not be sent yet."""
-        return self._framer.pending + self._backlog_bytes
+    def pending(self) -> int:
+        """Bytes held of an unfinished PDU."""
+        return self._pending
+
+    @property
+    def backlog(self) -> int:
+        """Bytes held of what could not be sent yet."""
+        return self._backlog_bytes
+
+    def seconds_blocked(self, now: float) -> float:
+        """Seconds for which the peer has taken nothing of the backlog; 0 without one."""
+        return now - self._blocked_since if self._backlog else 0.0
 
     @property
     def flushed(self) -> bool:
@@ -98,14 +128,15 @@ class ProxyConn:
         return not self._backlog
 
     def send(self, pdus: Sequence[bytes]) -> None:
-        """Send these PDUs in order, with one system call if the socket takes them; what it does not take is sent when it does."""
+        """Send these PDUs in order, short ones with one system call; what the socket does not take is sent when it does."""
         if self.closed:
             return
-        data = pdus[0] if len(pdus) == 1 else b"".join(pdus)
         self._last_sent = time.monotonic()
-        if self._backlog:
-            self._keep(data)
+        size = len(pdus[0]) if len(pdus) == 1 else sum(map(len, pdus))
+        if self._backlog or (size > READ_SIZE and len(pdus) > 1):
+            self._keep(pdus, size)
             return
+        data = pdus[0] if len(pdus) == 1 else b"".join(pdus)
         try:
             sent = self._socket.send(data)
         except (BlockingIOError, InterruptedError):
@@ -113,9 +144,8 @@ class ProxyConn:
         except OSError as error:
             self.close(f"sending failed: {error}")
             return
-        if sent < len(data):
-            self._blocked_since = self._last_sent
-            self._keep(memoryview(data)[sent:])
+        if sent < size:
+            self._keep((memoryview(data)[sent:],), size - sent)
 
     def pause_reading(self, paused: bool) -> None:
         """Stop or resume reading because the workers have (no longer) more than they can do."""
@@ -126,12 +156,19 @@ class ProxyConn:
     def on_tick(self, now: float) -> None:
         """Once a second: heartbeat after silence of ours, close after silence of the peer's or when it does not read."""
         limits = self._limits
+        if self._backlog:
+            self._note_progress(now)
         if self._backlog and now - self._blocked_since > limits.send_timeout:
             self.close(f"took none of {self._backlog_bytes} bytes for {limits.send_timeout:g} s", logging.WARNING)
         elif now - self._last_received > limits.peer_timeout and _READ & self._events:
             self.close(f"silent for {limits.peer_timeout:g} s", logging.WARNING)
         elif now - self._last_sent >= limits.heartbeat_interval and not self._backlog:
             self.send((HEARTBEAT_PDU,))
+
+    def skip_time(self, seconds: float) -> None:
+        """Do not count ``seconds`` in which this process did not run (a suspended virtual machine, SIGSTOP) as silence of the peer's."""
+        self._last_received += seconds
+        self._blocked_since += seconds
 
     def close(self, reason: str, level: int = logging.INFO) -> None:
         """Close the connection and forget it; a second call does nothing."""
@@ -144,6 +181,9 @@ class ProxyConn:
         self._socket.close()
         self._backlog.clear()
         self._backlog_bytes = 0
+        self._on_backlog(self.uuid, 0)
+        self._on_pending(-self._pending)
+        self._pending = 0
         self._on_closed(self)
 
     def _on_event(self, mask: int) -> None:
@@ -170,32 +210,58 @@ class ProxyConn:
             self._on_pdus(self, pdus)
         if self._framer.error is not None:
             self.close(self._framer.error, logging.WARNING)
+            return
+        pending = self._framer.pending
+        if pending != self._pending and not self.closed:
+            delta, self._pending = pending - self._pending, pending
+            self._on_pending(delta)
 
-    def _keep(self, data: bytes | memoryview) -> None:
-        self._backlog.append(data)
-        self._backlog_bytes += len(data)
-        if self._backlog_bytes > self._limits.max_send_buffer_hard:
-            self.close(f"does not read: {self._backlog_bytes} bytes are waiting for it", logging.WARNING)
+    def _keep(self, parts: Sequence[bytes | memoryview], size: int) -> None:
+        if not self._backlog:
+            self._blocked_since = self._last_sent
+            self._unacknowledged = 0
+        self._backlog.extend(parts)
+        self._backlog_bytes += size
+        if len(parts) > 1 and not self._events & _WRITE:
+            self._flush()
         else:
+            self._on_backlog(self.uuid, self._backlog_bytes)
             self._watch()
 
     def _flush(self) -> None:
-        while self._backlog:
-            data = self._backlog[0]
+        taken = 0
+        while self._backlog and taken < FLUSH_SIZE:
+            parts = list(islice(self._backlog, MAX_PARTS))
             try:
-                sent = self._socket.send(data)
+                sent = self._socket.sendmsg(parts)
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:
                 self.close(f"sending failed: {error}")
                 return
             self._blocked_since = self._last_sent = time.monotonic()
-            self._backlog_bytes -= sent
-            if sent < len(data):
-                self._backlog[0] = memoryview(data)[sent:]
-                break
-            self._backlog.popleft()
+            taken += sent
+            for part in parts:
+                if sent < len(part):
+                    self._backlog[0] = memoryview(part)[sent:]
+                    break
+                sent -= len(part)
+                self._backlog.popleft()
+            else:
+                continue
+            break
+        self._backlog_bytes -= taken
+        self._on_backlog(self.uuid, self._backlog_bytes)
         self._watch()
+
+    def _note_progress(self, now: float) -> None:
+        """A slow peer is not a silent one: the kernel takes more only when much of its own buffer is free, which may be long after the peer
+        has begun to read. So what the peer has acknowledged counts.
+        """
+        (unacknowledged,) = struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, b"\0\0\0\0"))
+        if unacknowledged < self._unacknowledged:
+            self._blocked_since = now
+        self._unacknowledged = unacknowledged
 
     def _watch(self) -> None:
         """Tell the selector what this connection waits for now; with nothing to wait for it is not registered at all."""

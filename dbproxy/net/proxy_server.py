@@ -25,50 +25,97 @@ LAST_UUID = 2**32 - 1
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+LATE_TICK = 1.0
+"""Seconds by which a tick must be late for the time to count as one in which this process did not run."""
+
+NO_PROGRESS = 1.0
+"""Seconds without progress after which a connection may be closed because all together keep too much for their peers."""
+
+
 class Closing(Protocol):
     """A response that is not a PDU but the wish to close the connection."""
 
     reason: str
 
 
+class Responses(Protocol):
+    """What the workers have answered, and the count of what is unsent."""
+
+    def drain(self) -> Sequence[tuple[int, bytes | Closing]]:
+        """Take everything that was posted."""
+
+    def sent(self) -> None:
+        """What was drained is with the connections now."""
+
+    def keep(self, uuid: int, count: int) -> None:
+        """A connection keeps ``count`` bytes that its socket does not take."""
+
+
+class Work(Protocol):
+    """The requests that wait for workers, or are held because their connection does not take its replies."""
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether nothing more should be read."""
+
+    @property
+    def large_overloaded(self) -> bool:
+        """Whether nothing more should be read from connections for which ``has_large``."""
+
+    def has_large(self, uuid: int) -> bool:
+        """Whether large requests of a connection wait."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory of the requests that are held."""
+
+    def held_memory(self) -> dict[int, int]:
+        """Connection uuid → bytes of its held requests."""
+
+    def waiting(self) -> tuple[int, float]:
+        """How many requests wait for a worker, and for how many seconds the oldest has waited."""
+
+
 class ProxyServer:
     """Listens on every address, keeps the connections by uuid and sends what the workers have answered.
 
-    ``on_pdus`` gets what a connection has sent; ``drain`` gives the responses that the workers have posted; while ``is_crowded`` says
-    so, nothing is read from any connection. ``waiting`` is for the log: how many requests wait for a worker, and for how many seconds the
-    oldest has waited. ``max_memory``: bytes that all connections together may hold, of unfinished PDUs and of what their peers do not
-    read; above it those that hold most are closed.
+    ``on_pdus`` gets what a connection has sent. ``max_pending``: bytes of unfinished PDUs and of held requests that all connections
+    together may have; above it those that have most are closed, at the moment at which it is exceeded. ``max_backlog``: bytes that all
+    together may keep because their peers do not read; above it the largest that makes no progress is closed.
     """
 
     def __init__(
         self,
         reactor: Reactor,
         limits: ConnLimits,
+        responses: Responses,
+        work: Work,
         *,
         max_connections: int,
-        max_memory: int,
+        max_pending: int,
+        max_backlog: int,
         allowed_peers: Sequence[Network],
         on_pdus: Callable[[ProxyConn, list[ImPdu]], None],
-        drain: Callable[[], Iterable[tuple[int, bytes | Closing]]],
-        is_crowded: Callable[[], bool],
-        waiting: Callable[[], tuple[int, float]],
     ) -> None:
         self._reactor = reactor
         self._limits = limits
+        self._responses = responses
+        self._work = work
         self._max_connections = max_connections
-        self._max_memory = max_memory
+        self._max_pending = max_pending
+        self._max_backlog = max_backlog
         self._allowed_peers = allowed_peers
         self._on_pdus = on_pdus
-        self._drain = drain
-        self._is_crowded = is_crowded
-        self._waiting = waiting
         self._listeners: list[Listener] = []
         self._connections: dict[int, ProxyConn] = {}
+        self._pending = 0
         self._last_uuid = 0
+        self._last_tick = time.monotonic()
         self._paused_since: float | None = None
+        self._paused_alone: set[int] = set()
         self._reads_no_more = False
         reactor.add_loop_callback(self.send_response_pdu_list)
-        reactor.add_loop_callback(self._mind_the_crowd)
+        reactor.add_loop_callback(self._check_overload)
         reactor.call_every(TICK, self._tick)
 
     @property
@@ -84,7 +131,7 @@ class ProxyServer:
     @property
     def is_paused(self) -> bool:
         """Whether nothing is read at the moment because of too much work, so that requests may be waiting in the sockets."""
-        return self._paused_since is not None and not self._reads_no_more
+        return (self._paused_since is not None or bool(self._paused_alone)) and not self._reads_no_more
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -106,7 +153,7 @@ class ProxyServer:
 
     def send_response_pdu_list(self) -> None:
         """Loop callback: send what the workers have answered, one system call per connection. A uuid that is gone is dropped."""
-        responses = self._drain()
+        responses = self._responses.drain()
         if not responses:
             return
         by_uuid: dict[int, list[bytes]] = {}
@@ -120,6 +167,7 @@ class ProxyServer:
             connection = self._connections.get(uuid)
             if connection is not None:
                 connection.send(pdus)
+        self._responses.sent()
         for uuid, reason in closing:
             connection = self._connections.get(uuid)
             if connection is not None:
@@ -158,9 +206,11 @@ class ProxyServer:
             sock.close()
             return
         uuid = self._next_uuid()
-        connection = ProxyConn(uuid, sock, peer, self._reactor, self._limits, self._receive, self._forget)
+        connection = ProxyConn(
+            uuid, sock, peer, self._reactor, self._limits, self._receive, self._forget, self._on_pending, self._responses.keep
+        )
         self._connections[uuid] = connection
-        if self.is_paused:
+        if self._paused_since is not None and not self._reads_no_more:
             connection.pause_reading(True)
         logger.info("connected [peer=%s uuid=%d]", peer, uuid)
 
@@ -181,21 +231,29 @@ class ProxyServer:
 
     def _forget(self, connection: ProxyConn) -> None:
         self._connections.pop(connection.uuid, None)
+        self._paused_alone.discard(connection.uuid)
 
     def _receive(self, connection: ProxyConn, pdus: list[ImPdu]) -> None:
         """Hand on what a connection has sent. Whether that was one too many is asked at once, and not at the end of the turn: a thousand
         connections that are all readable in this turn would bring a thousand times as much as there is room for.
         """
         self._on_pdus(connection, pdus)
-        self._mind_the_crowd()
+        self._check_overload()
+        if self._work.large_overloaded and self._work.has_large(connection.uuid) and not connection.closed:
+            self._paused_alone.add(connection.uuid)
+            connection.pause_reading(True)
 
-    def _mind_the_crowd(self) -> None:
+    def _check_overload(self) -> None:
         """Also a loop callback: pause or resume reading everywhere when the workers have too much to do, or no longer."""
-        crowded = self._is_crowded()
-        if crowded == self.is_paused or self._reads_no_more:
+        overloaded = self._work.overloaded
+        if self._paused_alone and not self._work.large_overloaded and not self._reads_no_more:
+            for uuid in self._paused_alone & self._connections.keys():
+                self._connections[uuid].pause_reading(overloaded)
+            self._paused_alone.clear()
+        if overloaded == (self._paused_since is not None) or self._reads_no_more:
             return
         now = time.monotonic()
-        waiting, oldest = self._waiting()
+        waiting, oldest = self._work.waiting()
         if self._paused_since is None:
             self._paused_since = now
             logger.warning(
@@ -210,21 +268,51 @@ class ProxyServer:
                 "reading resumed after %.1f s: %d requests wait for a worker, the oldest for %.1f s", paused_for, waiting, oldest
             )
         for connection in tuple(self._connections.values()):
-            connection.pause_reading(crowded)
+            connection.pause_reading(overloaded or connection.uuid in self._paused_alone)
+
+    def _on_pending(self, delta: int) -> None:
+        """The unfinished PDU of a connection has grown, or shrunk; the sum is looked at now, because a thousand connections may all grow in
+        one turn.
+        """
+        self._pending += delta
+        if delta > 0 and self._pending + self._work.held_bytes > self._max_pending:
+            self._limit_pending()
 
     def _tick(self) -> None:
         now = time.monotonic()
+        late = now - self._last_tick - TICK
+        self._last_tick = now
+        if late > LATE_TICK:
+            logger.warning("this process did not run for %.1f s, which does not count as silence of the peers", late)
         for connection in tuple(self._connections.values()):
+            if late > LATE_TICK:
+                connection.skip_time(late)
             connection.on_tick(now)
-        self._mind_the_memory()
+        if self._pending + self._work.held_bytes > self._max_pending:
+            self._limit_pending()
+        self._limit_backlog(now)
 
-    def _mind_the_memory(self) -> None:
-        """Each connection has limits of its own, but a thousand that are just below them would be too much."""
-        held = sum(connection.memory for connection in self._connections.values())
-        if held <= self._max_memory:
-            return
-        for connection in sorted(self._connections.values(), key=lambda connection: -connection.memory):
-            if held <= self._max_memory:
+    def _limit_pending(self) -> None:
+        """Close connections, those with most first, until unfinished PDUs and held requests of the others are below the limit."""
+        held = self._work.held_memory()
+        excess = self._pending + sum(held.values()) - self._max_pending
+        sizes = {uuid: connection.pending + held.get(uuid, 0) for uuid, connection in self._connections.items()}
+        for uuid in sorted(sizes, key=lambda uuid: -sizes[uuid]):
+            if excess <= 0:
                 break
-            held -= connection.memory
-            connection.close(f"all connections together hold too much, and this one {connection.memory} bytes of it", logging.WARNING)
+            excess -= sizes[uuid]
+            self._connections[uuid].close(
+                f"all connections together hold too much, and this one {sizes[uuid]} bytes of it", logging.WARNING
+            )
+
+    def _limit_backlog(self, now: float) -> None:
+        """Close what makes no progress, the largest first, while all together keep too much for peers that do not read."""
+        excess = sum(connection.backlog for connection in self._connections.values()) - self._max_backlog
+        if excess <= 0:
+            return
+        stuck = [connection for connection in self._connections.values() if connection.seconds_blocked(now) > NO_PROGRESS]
+        for connection in sorted(stuck, key=lambda connection: -connection.backlog):
+            if excess <= 0:
+                break
+            excess -= connection.backlog
+            connection.close(f"does not read, and all together keep too much: {connection.backlog} bytes of it", logging.WARNING)

@@ -28,6 +28,7 @@ from redis.retry import Retry
 
 from dbproxy.config import CacheInstance, Config
 from dbproxy.errors import StartupError, StoreUnavailableError
+from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.kernel_socket import set_kernel_timeouts, still_connected
 from dbproxy.stores.pipeline import CacheCommand, pack, take_arrived
 from dbproxy.stores.tls import tls_context, tls_keys
@@ -92,8 +93,9 @@ def _socket_of(connection: Connection) -> socket.socket | None:
 class CachePool:
     """The connections to one Redis instance and database number, up to ``maxconncnt``; who finds none waits, but not forever."""
 
-    def __init__(self, instance: CacheInstance, config: Config) -> None:
+    def __init__(self, instance: CacheInstance, config: Config, calls: BackendCalls = UNTRACKED) -> None:
         self.name = instance.name
+        self._calls = calls
         self._instance = instance
         self._options: dict[str, Any] = {
             "host": instance.host,
@@ -198,11 +200,14 @@ class CachePool:
             refused: redis.ResponseError | None = None
             replies: list[Any] = []
             while len(replies) < len(commands):
+                self._calls.begin()
                 try:
                     replies.append(connection.read_response())
                 except redis.ResponseError as error:
                     refused = error
                     replies.append(error)
+                finally:
+                    self._calls.end()
                 refused = take_arrived(connection, replies, len(commands)) or refused
         return replies, refused
 
@@ -221,7 +226,8 @@ class CachePool:
         """Take a connection that works for the length of the block; it is closed when anything goes wrong, because replies that nobody
         has read must not be taken for those of the next one.
         """
-        if not self._free.acquire(timeout=self._timeout):
+        self._calls.before_call()
+        if not self._free.acquire(blocking=False) and not self._wait_for_free():
             raise StoreUnavailableError(f"{self}: no connection became free within {self._timeout:g} s ({self.name}_maxconncnt)")
         try:
             try:
@@ -242,6 +248,13 @@ class CachePool:
         finally:
             self._free.release()
 
+    def _wait_for_free(self) -> bool:
+        self._calls.begin()
+        try:
+            return self._free.acquire(timeout=self._timeout)
+        finally:
+            self._calls.end()
+
     def _revive(self, connection: Connection) -> None:
         """Connect, or connect anew if the server has closed the connection meanwhile: an idle one has nothing to say."""
         sock = _socket_of(connection)
@@ -249,7 +262,11 @@ class CachePool:
             if still_connected(sock):
                 return
             connection.disconnect()  # type: ignore[no-untyped-call]
-        connection.connect()  # type: ignore[no-untyped-call]
+        self._calls.begin()
+        try:
+            connection.connect()  # type: ignore[no-untyped-call]
+        finally:
+            self._calls.end()
         sock = _socket_of(connection)
         if sock is not None and not isinstance(connection, TlsConnection):
             set_kernel_timeouts(sock, self._options["socket_timeout"])
@@ -275,8 +292,10 @@ class CachePool:
 class CacheManager:
     """The pools by purpose. Several may lead to the same server; that is the operator's choice and nobody else's concern."""
 
-    def __init__(self, config: Config) -> None:
-        self.pools: Mapping[str, CachePool] = {name: CachePool(instance, config) for name, instance in config.cache_instances.items()}
+    def __init__(self, config: Config, calls: BackendCalls = UNTRACKED) -> None:
+        self.pools: Mapping[str, CachePool] = {
+            name: CachePool(instance, config, calls) for name, instance in config.cache_instances.items()
+        }
         self.unread = self.pools["unread"]
         self.group_set = self.pools["group_set"]
         self.token = self.pools["token"]

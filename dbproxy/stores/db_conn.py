@@ -17,6 +17,7 @@ from pymysql.converters import encoders
 
 from dbproxy.config import Config, DBInstance
 from dbproxy.errors import LockWaitError
+from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.kernel_socket import set_kernel_timeouts, still_connected
 from dbproxy.stores.raw_result import RawInput, RawResult
 
@@ -52,7 +53,7 @@ are not those of our socket)."""
 class DBConn(_Connection):
     """One MySQL connection. It connects when it is first used, and again after it was lost outside of a transaction."""
 
-    def __init__(self, instance: DBInstance, config: Config, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, instance: DBInstance, config: Config, tls: ssl.SSLContext | None, calls: BackendCalls = UNTRACKED) -> None:
         # For MariaDB only. A transaction of ours waits for Redis at most; one that waits for longer has lost its proxy, and holds locks.
         # And no subquery of ours is asked twice about the same row, so a table that keeps their answers is made in vain.
         idle = math.ceil(config.cache_pool_timeout + config.cache_connect_timeout + 2 * config.cache_timeout) + 5
@@ -79,6 +80,7 @@ class DBConn(_Connection):
             ssl_disabled=tls is None,
             defer_connect=True,
         )
+        self._calls = calls
         self.committing = False
         self.server_session: SessionOfServer = (0, "")
         """What ``end_session`` needs to find this connection on the server."""
@@ -119,8 +121,15 @@ class DBConn(_Connection):
         self._input.clear()
         self._kernel_keeps_time = False
         self._read_timeout = self._connect_timeout  # a server that accepts and then says nothing must not take longer
+        self._calls.begin()
         try:
             self.connect()
+        except pymysql.err.Error as error:
+            self.discard()
+            raise CannotConnectError(*error.args) from error
+        finally:
+            self._calls.end()
+        try:
             for option, seconds in _KEEPALIVE.items():
                 self._sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(self._statement_timeout * 1000))
@@ -151,7 +160,7 @@ class DBConn(_Connection):
             if not self.open:
                 raise
             logger.warning("where this connection comes from cannot be asked: %s", error_text(error))
-            rows = ()
+            rows = []
         return self.thread_id(), rows[0][0].decode(errors="replace") if rows else ""
 
     def discard(self) -> None:
@@ -219,12 +228,14 @@ class DBConn(_Connection):
         self._send(statement % tuple(map(self.escape, arguments)) if arguments else statement)
         return self._read_query_result()
 
-    def select(self, statement: str, arguments: Sequence[Any] = ()) -> Sequence[Row]:
+    def select(self, statement: str, arguments: Sequence[Any] = ()) -> list[Row]:
         """Execute one query and return its rows."""
         self.execute(statement, arguments)
-        return self._result.rows
+        rows = self._result.rows
+        self._result = None  # type: ignore[assignment]  # a connection that nobody uses must not keep a long list
+        return rows
 
-    def script(self, statements: Sequence[str]) -> list[Sequence[Row]]:
+    def script(self, statements: Sequence[str]) -> list[list[Row]]:
         """Execute several statements with one round trip; the rows of each, in order (empty for those that have none).
 
         When one fails, those behind it are not executed, and its error is raised.
@@ -240,6 +251,7 @@ class DBConn(_Connection):
         while more:
             self._read_query_result()
             result = self._result
+            self._result = None  # type: ignore[assignment]  # as in select
             more = result.has_next
             yield result
 
@@ -253,7 +265,7 @@ class DBConn(_Connection):
     def _read_query_result(self, unbuffered: bool = False) -> int:
         self._result = None  # type: ignore[assignment]  # the former one, should this fail
         self._input.sequence = self._next_seq_id
-        result = self._result = RawResult(self._input, self.encoding)
+        result = self._result = RawResult(self._input, self.encoding, self._calls.large_result)
         self._next_seq_id = self._input.sequence
         if result.server_status is not None:
             self.server_status = result.server_status
@@ -272,7 +284,11 @@ class DBConn(_Connection):
         try:
             if not self._kernel_keeps_time and self._sock.gettimeout() != self._read_timeout:
                 self._sock.settimeout(self._read_timeout)
-            data = self._sock.recv(_RECEIVE_SIZE)
+            self._calls.begin()
+            try:
+                data = self._sock.recv(_RECEIVE_SIZE)
+            finally:
+                self._calls.end()
         except OSError as error:
             self._force_close()
             reason = "it did not answer in time" if isinstance(error, (TimeoutError, BlockingIOError)) else str(error)

@@ -13,6 +13,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from dbproxy.errors import FileServerError
+from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 
 MOST_ANSWER = 64 * 1024
 """Bytes of the answer to an upload; what is longer is none."""
@@ -89,7 +90,8 @@ class FileServer:
     ``max_length`` bounds a sound, in bytes, both ways: the path of a download comes from a database row, so the answer is not trusted.
     """
 
-    def __init__(self, site: str, timeout: float, connections: int, max_length: int) -> None:
+    def __init__(self, site: str, timeout: float, connections: int, max_length: int, calls: BackendCalls = UNTRACKED) -> None:
+        self._calls: Final = calls
         self._site: Final = site
         self._max_length: Final = max_length
         self._timeout: Final = timeout
@@ -136,6 +138,7 @@ class FileServer:
 
     def _request(self, method: str, url: str, most: int, fields: dict[str, Any] | None = None) -> tuple[int, bytes]:
         """Return the status and at most ``most`` bytes of the answer."""
+        self._calls.begin()
         try:
             with _Exchange(self._timeout):
                 response = self._http.request(method, url, fields=fields, preload_content=False)
@@ -145,6 +148,8 @@ class FileServer:
                     response.close()  # one that was read to its end has given its connection back already
         except urllib3.exceptions.HTTPError as error:
             raise FileServerError(f"{method} {url} failed: {error}") from error
+        finally:
+            self._calls.end()
 
     def close(self) -> None:
         """Close the kept connections."""

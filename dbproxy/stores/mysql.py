@@ -39,6 +39,7 @@ from dbproxy.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.db_conn import CannotConnectError, DBConn, Row, SessionOfServer, error_text
 from dbproxy.stores.tls import tls_context, tls_keys
 
@@ -71,15 +72,16 @@ class _Creator:
 class DBPool:
     """The connections to one MySQL instance: 2 at the start, up to ``maxconncnt``; who finds none waits, but not forever."""
 
-    def __init__(self, instance: DBInstance, config: Config) -> None:
+    def __init__(self, instance: DBInstance, config: Config, calls: BackendCalls = UNTRACKED) -> None:
         self.name = instance.name
+        self._calls = calls
         self._instance = instance
         self._timeout = config.db_pool_timeout
         tls = None if instance.tls is None else tls_context(instance.name, instance.tls)
         self._free = threading.BoundedSemaphore(instance.maxconncnt)
         self._abandoned: deque[SessionOfServer] = deque(maxlen=_MOST_ABANDONED)
         self._pool = PooledDB(
-            _Creator(lambda: DBConn(instance, config, tls)),
+            _Creator(lambda: DBConn(instance, config, tls, calls)),
             mincached=min(_MINIMUM_IDLE, instance.maxconncnt),
             maxcached=instance.maxconncnt,
             maxconnections=instance.maxconncnt,
@@ -124,7 +126,8 @@ class DBPool:
             StatementError, DeadlockError: the server refused a statement.
 
         """
-        if not self._free.acquire(timeout=self._timeout):
+        self._calls.before_call()
+        if not self._free.acquire(blocking=False) and not self._wait_for_free():
             raise StoreUnavailableError(f"{self}: no connection became free within {self._timeout:g} s ({self.name}_maxconncnt)")
         try:
             pooled = self._pool.dedicated_connection()
@@ -146,6 +149,13 @@ class DBPool:
                 pooled.close()
         finally:
             self._free.release()
+
+    def _wait_for_free(self) -> bool:
+        self._calls.begin()
+        try:
+            return self._free.acquire(timeout=self._timeout)
+        finally:
+            self._calls.end()
 
     def write(self, work: Callable[[DBConn], Result]) -> Result:
         """Run ``work``, which is one statement or one transaction, with a connection; again if the server rolled it back because others
@@ -259,8 +269,8 @@ def died_at_once(error: StoreUnavailableError, began: float) -> bool:
 class DBManager:
     """The pools by name: ``master`` takes the writes, ``slave`` the reads that may be a moment old."""
 
-    def __init__(self, config: Config) -> None:
-        self.pools: Mapping[str, DBPool] = {name: DBPool(instance, config) for name, instance in config.db_instances.items()}
+    def __init__(self, config: Config, calls: BackendCalls = UNTRACKED) -> None:
+        self.pools: Mapping[str, DBPool] = {name: DBPool(instance, config, calls) for name, instance in config.db_instances.items()}
         self.master = self.pools["teamtalk_master"]
         self.slave = self.pools["teamtalk_slave"]
 

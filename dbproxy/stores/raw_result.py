@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from pymysql.constants import CR
 from pymysql.err import OperationalError
 from pymysql.protocol import MysqlPacket
+
+from dbproxy.stores.backend_calls import LARGE_RESULT
 
 MORE_RESULTS = 0x0008
 """Status flag of the server: another result of the same script follows."""
@@ -108,8 +110,8 @@ class RawResult:
     description = None
     unbuffered_active = False
 
-    def __init__(self, source: RawInput, encoding: str) -> None:
-        """Read it.
+    def __init__(self, source: RawInput, encoding: str, on_large: Callable[[], None] = lambda: None) -> None:
+        """Read it. ``on_large`` is called for each part that arrives after the first LARGE_RESULT bytes.
 
         Raises:
             pymysql.err.Error: what the server says instead, or the connection is lost.
@@ -120,7 +122,7 @@ class RawResult:
         self.server_status: int | None = None
         self.warning_count = 0
         self.message = b""
-        self.rows: Sequence[tuple[Any, ...]] = ()
+        self.rows: list[tuple[Any, ...]] = []
         self.has_next = False
         packet = source.packet()
         if packet[0] == _ERROR:
@@ -130,7 +132,7 @@ class RawResult:
         else:  # no file of ours is ever sent: the server is not told that we could
             for _ in range(_number(packet, 0)[0] + 1):  # the descriptions of the columns, and the end of them
                 source.packet()
-            self._read_rows(source, encoding)
+            self._read_rows(source, encoding, on_large)
 
     @property
     def matched_rows(self) -> int:
@@ -148,10 +150,14 @@ class RawResult:
         if position + 4 < len(packet):
             self.message = packet[_number(packet, position + 4)[1] :]
 
-    def _read_rows(self, source: RawInput, encoding: str) -> None:
+    def _read_rows(self, source: RawInput, encoding: str, on_large: Callable[[], None]) -> None:
         rows: list[tuple[Any, ...]] = []
+        arrived = 0
         while True:
             _cut_rows(source, rows)
+            arrived += len(source.data)
+            if arrived > LARGE_RESULT:
+                on_large()
             packet = source.packet()
             if packet[0] == _ERROR:
                 MysqlPacket(packet, encoding).raise_for_error()

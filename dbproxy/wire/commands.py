@@ -14,7 +14,7 @@ from dbproxy.wire.pb import login_pb2 as login
 from dbproxy.wire.pb import message_pb2 as message
 from dbproxy.wire.pb import other_pb2 as other
 from dbproxy.wire.pb import server_pb2 as server
-from dbproxy.wire.pdu import pack_pdu
+from dbproxy.wire.pdu import pack_header, pack_pdu
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,11 @@ class Command:
     def pack_reply(self, seq_num: int, body: bytes) -> bytes:
         """Return the reply PDU with this body, which carries the request's seq_num."""
         return pack_pdu(self.reply_service_id, self.reply_command_id, seq_num, body)
+
+
+    def pack_reply_header(self, seq_num: int, length: int) -> bytes:
+        """Return the header of the reply PDU to a body of so many bytes."""
+        return pack_header(self.reply_service_id, self.reply_command_id, seq_num, length)
 
 
 def _command(service_id: int, name: str, request: type[Message], reply_name: str = "", reply: type[Message] | None = None) -> Command:

@@ -25,6 +25,11 @@ class ImPdu(NamedTuple):
     body: bytes
 
 
+def pack_header(service_id: int, command_id: int, seq_num: int, body_length: int) -> bytes:
+    """Return the header of a PDU that the proxy sends (version 1, flag 0, reserved 0)."""
+    return HEADER.pack(HEADER_LENGTH + body_length, VERSION, 0, service_id, command_id, seq_num, 0)
+
+
 def pack_pdu(service_id: int, command_id: int, seq_num: int, body: bytes) -> bytes:
     """Return the bytes of a PDU that the proxy sends (version 1, flag 0, reserved 0)."""
     return HEADER.pack(HEADER_LENGTH + len(body), VERSION, 0, service_id, command_id, seq_num, 0) + body

@@ -37,11 +37,11 @@ class Dispatcher:
                     unknown.append(pdu.command_id)
                 continue
             task = ProxyTask(handler, conn_uuid, peer, pdu.seq_num, pdu.body, now)
-            if handler.place is not None:
+            if handler.routing is not None:
                 if not parser.parse(task):
                     continue
-                place = handler.place(task.request)
-                task.lane, task.order_key = place.lane, place.order_key
+                routing = handler.routing(task.request)
+                task.queue, task.ordering_key = routing.queue, routing.ordering_key
             tasks.append(task)
         parser.report()
         if unknown:

@@ -10,60 +10,71 @@ from google.protobuf.message import Message
 
 from dbproxy.wire.commands import Command
 
+Reply = Message | Sequence[bytes]
+"""A reply as a message, or serialised in parts: protobuf lets the fields of a message be serialised apart and put together. So a long list
+is never in memory several times, and one that several peers ask for is only once.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """An answer that needs slow work first (fetching sounds): ``work`` is called later, in the lane named here, and returns the reply;
+    """An answer that needs slow work first (fetching sounds): ``work`` is called later, from the queue named here, and returns the reply;
     or ``without``, when the request has waited for its turn for too long.
     """
 
-    lane: str
-    work: Callable[[], Message]
-    without: Callable[[], Message]
+    queue: str
+    work: Callable[[], Reply]
+    without: Callable[[], Reply]
 
 
-Answer = Message | FollowUp | None
+Answer = Message | Sequence[bytes] | FollowUp | None
 """What a handler says to one request: a reply, a reply that takes time, or nothing."""
 
+LazyAnswer = Callable[[], Answer]
+"""Makes an answer when its turn has come, so that long replies are made one at a time, and only when the peer takes them."""
 
-class Place(NamedTuple):
-    """Where a request waits: its lane, and the key whose requests keep their order."""
 
-    lane: str
-    order_key: Hashable
+class Routing(NamedTuple):
+    """Where a request waits: its queue, and the key whose requests keep their order."""
+
+    queue: str
+    ordering_key: Hashable
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """How one command is answered. Every callable runs in a worker thread, except ``place``, which runs in the reactor thread.
+    """How one command is answered. Every callable runs in a worker thread, except ``routing``, which runs in the reactor thread.
 
     Attributes:
         command: ids and messages.
-        answer: takes the requests of a run, returns one answer for each, in the same order.
+        answer: takes the requests of a batch, returns one answer (or what makes it) for each, in the same order.
         refuse: the reply to a request that a backend's failure or its own age left unanswered; None when there is no honest one.
         unreadable: the reply to a body that does not parse; None means silence, as nearly everywhere in this protocol.
-        place: where a request waits when that depends on what is in it.
-        one_by_one: the requests of a run are given to ``answer`` one at a time, so that each succeeds or fails for itself.
-        only_reads: after a failure, a run may be answered again request by request.
-        long_answers: its answers are long lists, see LaneSettings.
-        copies_attach_data: the reply gets the request's attach_data, even an empty one.
+        routing: where a request waits when that depends on what is in it.
+        rows: how many rows a request asks for, where that is a number in it; a batch is answered in parts of at most ``MAX_PART_ROWS``.
+        unbatched: the requests of a batch are given to ``answer`` one at a time, so that each succeeds or fails for itself.
+        retry_individually: it only reads, so after a failure a batch may be answered again request by request, and it may be paused and
+            stopped at its deadline.
+        long_replies: its replies are long lists, see QueueSettings.
+        copies_attach_data: the reply gets the request's attach_data, even an empty one. A reply in parts must have it already.
 
     """
 
     command: Command
-    answer: Callable[[Sequence[Any]], Sequence[Answer]]
+    answer: Callable[[Sequence[Any]], Sequence[Answer | LazyAnswer]]
     refuse: Callable[[Any], Message | None] | None = None
     unreadable: Callable[[], Message] | None = None
-    place: Callable[[Any], Place] | None = None
-    one_by_one: bool = False
-    only_reads: bool = False
-    long_answers: bool = False
+    routing: Callable[[Any], Routing] | None = None
+    rows: Callable[[Any], int] | None = None
+    unbatched: bool = False
+    retry_individually: bool = False
+    long_replies: bool = False
     copies_attach_data: bool = True
-    lane: str = field(default="")
+    queue: str = field(default="")
 
     def __post_init__(self) -> None:
-        if not self.lane:
-            object.__setattr__(self, "lane", self.command.name)
+        if not self.queue:
+            object.__setattr__(self, "queue", self.command.name)
 
 
 class HandlerMap:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 class ProxyTask:
     """A PDU with its handler and the connection it came from. Made by the reactor thread, then owned by one worker at a time.
 
-    ``lane`` and ``order_key`` say where it waits (see lanes.py). ``request`` is the parsed body where somebody has parsed it already.
-    ``follow_up`` is the rest of the work when a handler answered with a FollowUp. ``received_at`` is monotonic time in seconds.
+    ``queue`` and ``ordering_key`` say where it waits (see request_queues.py). ``request`` is the parsed body where somebody has parsed it
+    already. ``follow_up`` is the rest of the work when a handler answered with a FollowUp. ``received_at`` is monotonic time in seconds.
     """
 
-    __slots__ = ("body", "conn_uuid", "follow_up", "handler", "lane", "order_key", "peer", "received_at", "request", "seq_num")
+    __slots__ = ("body", "conn_uuid", "follow_up", "handler", "ordering_key", "peer", "queue", "received_at", "request", "seq_num")
 
     def __init__(self, handler: Handler, conn_uuid: int, peer: str, seq_num: int, body: bytes, received_at: float) -> None:
         self.handler = handler
@@ -27,8 +27,8 @@ class ProxyTask:
         self.seq_num = seq_num
         self.body = body
         self.received_at = received_at
-        self.lane: str = handler.lane
-        self.order_key: Hashable = None
+        self.queue: str = handler.queue
+        self.ordering_key: Hashable = None
         self.request: Message | None = None
         self.follow_up: FollowUp | None = None
 

@@ -1,9 +1,10 @@
-"""The response deque: the mailbox between the worker threads and the reactor."""
+"""The response deque: how replies get from the worker threads to the reactor, and how many bytes of them are unsent."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Final
 
 
@@ -19,20 +20,45 @@ class CloseConnection:
 Response = tuple[int, bytes | CloseConnection]
 """Connection uuid, and the bytes of a PDU (or the wish to close)."""
 
+NO_LIMIT = 1 << 62
+
+UNCOUNTED = 64 * 1024
+"""Bytes of replies posted together that are not counted for each connection: they are with the sockets within a turn of the reactor, and
+counting costs as much as posting."""
+
 
 class ResponseDeque:
-    """Entries of (connection uuid, PDU) in the order in which the workers posted them, under one lock."""
+    """Entries of (connection uuid, PDU) in the order in which the workers posted them, under one lock.
 
-    def __init__(self, ring: Callable[[], None]) -> None:
-        self._ring: Final = ring
+    It also counts the bytes of replies that are unsent: posted, being sent, or kept by a connection because its socket does not take them.
+    A connection with more than ``max_connection_bytes`` of them is *blocked*: no further replies are made for it. While there are more than
+    ``max_total_bytes`` in all, so is every connection with any.
+    """
+
+    def __init__(self, wake: Callable[[], None], max_connection_bytes: int = NO_LIMIT, max_total_bytes: int = NO_LIMIT) -> None:
+        self._wake: Final = wake
+        self._max_connection: Final = max_connection_bytes
+        self._max_total: Final = max_total_bytes
         self._lock: Final = threading.Lock()
+        self._room: Final = threading.Condition(self._lock)
+        self._room_wanted = 0
         self._responses: list[Response] = []
+        self._posted: dict[int, int] = {}
+        self._sending: dict[int, int] = {}
+        self._kept: dict[int, int] = {}
+        self._posted_total = self._sending_total = self._kept_total = 0
 
-    def post(self, responses: Iterable[Response]) -> None:
-        """Append the responses of one run and ring once. Any thread."""
+    def post(self, responses: Sequence[Response], size: int) -> None:
+        """Append responses of ``size`` bytes in all and wake the reactor once. Any thread."""
         with self._lock:
-            self._responses.extend(responses)
-        self._ring()
+            self._responses += responses
+            self._posted_total += size
+            if size > UNCOUNTED:
+                posted = self._posted
+                for uuid, pdu in responses:
+                    if isinstance(pdu, bytes):
+                        posted[uuid] = posted.get(uuid, 0) + len(pdu)
+        self._wake()
 
     @property
     def is_empty(self) -> bool:
@@ -40,9 +66,73 @@ class ResponseDeque:
         return not self._responses
 
     def drain(self) -> Sequence[Response]:
-        """Take everything that is there, oldest first. Reactor thread."""
-        if not self._responses:  # reading it is atomic, and whoever posts after this look rings again
+        """Take everything that is there, oldest first; ``sent`` must follow. Reactor thread."""
+        if not self._responses:  # reading it is atomic, and whoever posts after this wakes the reactor again
             return ()
         with self._lock:
             responses, self._responses = self._responses, []
+            self._sending, self._posted = self._posted, {}
+            self._sending_total, self._posted_total = self._posted_total, 0
         return responses
+
+    def sent(self) -> None:
+        """What was drained has been given to the connections, which have reported what they keep. Reactor thread."""
+        self._sending = {}
+        self._sending_total = 0
+        self._tell_room()
+
+    def keep(self, uuid: int, count: int) -> None:
+        """A connection keeps ``count`` bytes now that its socket does not take; 0 also when it is closed. Reactor thread."""
+        before = self._kept.get(uuid, 0)
+        if count:
+            self._kept[uuid] = count
+        elif before:
+            del self._kept[uuid]
+        self._kept_total += count - before
+        if count < before:
+            self._tell_room()
+
+    # asked by any thread, without the lock: a value that is a moment old makes one reply too many at most
+
+    @property
+    def unsent_total(self) -> int:
+        """Unsent bytes of all connections together."""
+        return self._posted_total + self._sending_total + self._kept_total
+
+    def unsent(self, uuid: int) -> int:
+        """Unsent bytes of one connection."""
+        return self._posted.get(uuid, 0) + self._sending.get(uuid, 0) + self._kept.get(uuid, 0)
+
+    def under_pressure(self) -> bool:
+        """Whether any connection can be blocked; costs next to nothing."""
+        return self._posted_total + self._sending_total + self._kept_total > self._max_connection
+
+    def is_blocked(self, uuid: int) -> bool:
+        """Whether no further replies are to be made for a connection now."""
+        unsent = self.unsent(uuid)
+        return unsent > self._max_connection or (unsent > 0 and self.unsent_total > self._max_total)
+
+    def is_drained(self, uuid: int) -> bool:
+        """Whether a connection that was blocked has taken so much that it may have replies again."""
+        unsent = self.unsent(uuid)
+        return unsent <= self._max_connection // 2 and (unsent == 0 or self.unsent_total <= self._max_total)
+
+    def wait_for_room(self, timeout: float) -> bool:
+        """Wait until fewer than ``max_total_bytes`` are unsent; False when ``timeout`` seconds have passed before that."""
+        deadline = time.monotonic() + timeout
+        with self._room:
+            self._room_wanted += 1
+            try:
+                while self.unsent_total > self._max_total:
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        return False
+                    self._room.wait(left)
+            finally:
+                self._room_wanted -= 1
+        return True
+
+    def _tell_room(self) -> None:
+        if self._room_wanted and self.unsent_total <= self._max_total:
+            with self._room:
+                self._room.notify_all()

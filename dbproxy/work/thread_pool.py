@@ -7,72 +7,84 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from dbproxy.work.lanes import Lanes, Run
+from dbproxy.work.batch import WAITING_AFTER, Batch
 from dbproxy.work.proxy_task import ProxyTask
+from dbproxy.work.request_queues import RequestQueues
+from dbproxy.work.worker_calls import WorkerCalls
 
 logger = logging.getLogger(__name__)
 
 
 class WorkerThread(threading.Thread):
-    """Takes runs from the pool and works them off until the pool stops. An error in a run never ends it."""
+    """Takes batches from the pool and works them off until the pool stops. An error in a batch never ends it."""
 
-    def __init__(self, pool: ThreadPool, number: int, work: Callable[[Sequence[ProxyTask]], None]) -> None:
+    def __init__(self, pool: ThreadPool, number: int, work: Callable[[Batch], None], calls: WorkerCalls) -> None:
         super().__init__(name=f"worker-{number}", daemon=True)
         self._pool = pool
         self._work = work
-        self._alarm = threading.Lock()  # held, but for the moment between the call and the waking up
+        self._calls = calls
+        self._alarm = threading.Lock()  # held, but for the moment between the wake-up call and the waking up
         self._alarm.acquire()
 
     def sleep(self, timeout: float | None) -> bool:
-        """Sleep until somebody calls; False when ``timeout`` seconds have passed before. The worker itself, without the pool's lock."""
+        """Sleep until ``wake``; False when ``timeout`` seconds have passed before. The worker itself, without the pool's lock."""
         return self._alarm.acquire(timeout=-1 if timeout is None else timeout)
 
-    def call(self) -> None:
+    def wake(self) -> None:
         """End its sleep, or the one that it is about to begin. Once for each sleep; any thread."""
         self._alarm.release()
 
     def run(self) -> None:
         """Work until the pool says that there is nothing more to come."""
-        while (run := self._pool.take(self)) is not None:
+        while (batch := self._pool.take(self)) is not None:
+            self._calls.work_for(batch)
             try:
-                self._work(run.tasks)
+                self._work(batch)
             except Exception:
-                logger.exception("a run of %d x %s failed; its requests stay unanswered", len(run.tasks), run.tasks[0])
+                logger.exception("a batch of %d x %s failed; its requests stay unanswered", len(batch.tasks), batch.tasks[0])
             finally:
-                self._pool.finish(run)
+                self._calls.replies_posted()
+                self._calls.work_for(None)
+                self._pool.finish(batch)
 
 
 class ThreadPool:
-    """``thread_num`` workers around the lanes; one lock guards them. How many wait for a backend is bounded by the threads, how many
-    compute at once by the lanes.
+    """``thread_num`` workers around the queues; one lock guards them. How many wait for a backend is bounded by the threads, how many
+    compute at once by the queues.
 
-    The worker that fell asleep last is called first: what it needs is still in the processor's caches, and of many threads only a few
-    ever claim memory of their own. To call them in turn costs a tenth of all look-ups.
+    The worker that fell asleep last is woken first: what it needs is still in the processor's caches, and of many threads only a few
+    ever claim memory of their own. To wake them in turn costs a tenth of all lookups.
 
-    ``work`` answers the tasks of one run. ``on_room`` is called by a worker when the number of waiting requests has fallen to half of
-    a limit that it had reached.
+    ``work`` answers the tasks of one batch. ``wake_reactor`` is called by a worker when the number of waiting requests has fallen to half
+    of a limit that it had reached, and when requests are held because their connection does not take its replies; ``is_drained`` tells
+    when it has.
     """
 
     def __init__(
         self,
         thread_num: int,
-        lanes: Lanes,
-        work: Callable[[Sequence[ProxyTask]], None],
+        queues: RequestQueues,
+        work: Callable[[Batch], None],
+        calls: WorkerCalls,
         *,
         max_waiting: int,
         max_waiting_bytes: int,
-        on_room: Callable[[], None],
+        wake_reactor: Callable[[], None],
+        is_drained: Callable[[int], bool],
     ) -> None:
-        self._lanes = lanes
+        self._queues = queues
         self._max_waiting = max_waiting
         self._max_waiting_bytes = max_waiting_bytes
-        self._on_room = on_room
+        self._wake_reactor = wake_reactor
+        self._is_drained = is_drained
         self._lock = threading.Lock()
         self._asleep: list[WorkerThread] = []
-        self._watching = False
-        self._crowded = False
+        self._polling = False
+        self._overloaded = False
+        self._large_overloaded = False
         self._stopping = False
-        self._threads = [WorkerThread(self, number, work) for number in range(1, thread_num + 1)]
+        self._threads = [WorkerThread(self, number, work, calls) for number in range(1, thread_num + 1)]
+        calls.attach(self)
 
     def start(self) -> None:
         """Start the workers."""
@@ -80,101 +92,185 @@ class ThreadPool:
             thread.start()
 
     @property
-    def crowded(self) -> bool:
+    def overloaded(self) -> bool:
         """Whether so much is waiting that nothing more should be read from the sockets. Any thread."""
-        return self._crowded
+        return self._overloaded
+
+    @property
+    def large_overloaded(self) -> bool:
+        """Whether so much of what waits is large that nothing more should be read from those connections that sent it. Any thread."""
+        return self._large_overloaded
+
+    def has_large(self, uuid: int) -> bool:
+        """Whether large requests of a connection wait. Any thread."""
+        return uuid in self._queues.large
 
     @property
     def outstanding(self) -> int:
-        """Requests waiting or at work. Any thread."""
+        """Requests waiting, held or at work. Any thread."""
         with self._lock:
-            return self._lanes.outstanding
+            return self._queues.outstanding
 
     def waiting(self) -> tuple[int, float]:
         """How many requests wait, and for how many seconds the oldest has waited. Any thread."""
         with self._lock:
-            oldest = self._lanes.oldest_waiting()
-            return self._lanes.waiting, 0.0 if oldest is None else time.monotonic() - oldest
+            oldest = self._queues.oldest_waiting()
+            return self._queues.waiting, 0.0 if oldest is None else time.monotonic() - oldest
 
     def put(self, tasks: Sequence[ProxyTask]) -> None:
-        """Let tasks wait, all under one lock; ``call_worker`` must follow, and may stand for several of these. Any thread; it never
-        blocks, so who puts must mind ``crowded``.
+        """Let tasks wait, all under one lock; ``wake_worker`` must follow, and may stand for several of these. Any thread; it never
+        blocks, so who puts must look at ``overloaded``.
         """
         with self._lock:
-            self._lanes.put(tasks)
-            if self._lanes.waiting >= self._max_waiting or self._lanes.waiting_bytes >= self._max_waiting_bytes:
-                self._crowded = True
+            queues, limit = self._queues, self._max_waiting_bytes
+            queues.put(tasks)
+            if queues.waiting >= self._max_waiting or queues.waiting_bytes >= limit:
+                self._large_overloaded = queues.large_bytes >= limit // 2
+                # large requests are the business of those who send them, as long as all together do not exceed twice the limit
+                small = queues.waiting_bytes - queues.large_bytes
+                if queues.waiting >= self._max_waiting or small >= limit // 2 or queues.waiting_bytes >= 2 * limit:
+                    self._overloaded = True
 
-    def call_worker(self) -> None:
+    def wake_worker(self) -> None:
         """Have what waits worked on. Any thread. The reactor does it once in a turn, when it has read everything: to wake a thread is
-        expensive, and who was woken by the first request would have to leave the others to the next run.
+        expensive, and who was woken by the first request would have to leave the others to the next batch.
         """
-        if self._asleep and self._lanes.has_ready:  # who missed what has just been put was asleep before that
+        if self._asleep and self._queues.has_ready:  # who missed what has just been put was asleep before that
             with self._lock:
-                self._call_another(time.monotonic())
+                self._wake_another(time.monotonic())
 
-    def take(self, worker: WorkerThread) -> Run | None:
-        """Wait for the next run; None when the pool stops. The worker itself."""
-        with self._lock:
-            while True:
-                if self._stopping:
-                    return None
-                now = time.monotonic()
-                run = self._lanes.take(now)
-                if run is not None:
-                    self._call_another(now)
-                    made_room = self._note_room()
-                    break
-                self._sleep(worker, now)
-        if made_room:
-            self._on_room()
-        return run
+    def take(self, worker: WorkerThread) -> Batch | None:
+        """Wait for the next batch; None when the pool stops. The worker itself."""
+        while True:
+            with self._lock:
+                held_before = self._queues.held_bytes
+                batch, drained = self._take_or_sleep(worker)
+                held = self._queues.held_bytes > held_before
+            if drained or held:
+                self._wake_reactor()
+            if batch is not None or self._stopping:
+                return batch
 
-    def finish(self, run: Run) -> None:
-        """Report a run as done. Worker threads."""
+    def finish(self, batch: Batch) -> None:
+        """Report a batch as done. Worker threads."""
         with self._lock:
-            self._lanes.finish(run)
+            self._queues.finish(batch)
 
     def stop(self, timeout: float) -> bool:
-        """Let the workers end after the runs they are at, wait up to ``timeout`` seconds; whether all have ended."""
+        """Let the workers end after the batches they are at, wait up to ``timeout`` seconds; whether all have ended."""
         with self._lock:
             self._stopping = True
             while self._asleep:
-                self._asleep.pop().call()
+                self._asleep.pop().wake()
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _call_another(self, now: float) -> None:
-        """Call a worker if it would find a run, or if nobody minds the clock for what is ready. With the lock."""
-        if self._asleep and self._lanes.has_ready and (not self._watching or self._lanes.may_take(now)):
-            self._asleep.pop().call()
+    # connections that do not take their replies
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory of the requests that are held. Any thread."""
+        return self._queues.held_bytes
+
+    def held_memory(self) -> dict[int, int]:
+        """Connection uuid → bytes of its held requests. Any thread."""
+        with self._lock:
+            return self._queues.held_memory()
+
+    def hold(self, tasks: Sequence[ProxyTask]) -> None:
+        """Hold requests of a batch until their connections have taken their replies. Worker threads."""
+        with self._lock:
+            self._queues.hold(tasks)
+        self._wake_reactor()
+
+    def release_drained(self) -> None:
+        """Loop callback: let what was held wait again where the connection has taken its replies, or is gone."""
+        if not self._queues.held:
+            return
+        with self._lock:
+            now = time.monotonic()
+            for uuid in list(self._queues.held):
+                if self._is_drained(uuid):
+                    self._queues.release(uuid, now)
+
+    # slots
+
+    def yield_slot(self, batch: Batch) -> None:
+        """See Slots."""
+        with self._lock:
+            now = time.monotonic()
+            if self._queues.must_yield(now):
+                self._queues.pause(batch, first=False)
+                self._wake_another(now)
+        self._wait_for_slot(batch)
+        batch.slice_started = time.monotonic()
+
+    def suspend(self, batch: Batch) -> None:
+        """See Slots."""
+        with self._lock:
+            batch.paused = True
+            self._wake_another(time.monotonic())
+
+    def resume(self, batch: Batch) -> None:
+        """See Slots. Who comes out of a store call goes first: it may hold a connection, and those who wait have none."""
+        with self._lock:
+            now = time.monotonic()
+            if batch.paused or self._queues.has_too_many(now):
+                self._queues.pause(batch, first=True)
+                self._queues.try_resume(batch, now)
+        self._wait_for_slot(batch)
+
+    def _wait_for_slot(self, batch: Batch) -> None:
+        """Wait while the batch is paused. Looking again now and then replaces a signal for the moment when another begins to wait."""
+        while batch.paused and not batch.resumed.wait(WAITING_AFTER):
+            with self._lock:
+                self._queues.try_resume(batch, time.monotonic())
+
+    def _take_or_sleep(self, worker: WorkerThread) -> tuple[Batch | None, bool]:
+        """The next batch, or None after a sleep; and whether the pool is no longer overloaded since. With the lock."""
+        if self._stopping:
+            return None, False
+        now = time.monotonic()
+        batch = self._queues.take(now)
+        if batch is None:
+            self._sleep(worker, now)
+            return None, False
+        self._wake_another(now)
+        return batch, self._note_drained()
+
+    def _wake_another(self, now: float) -> None:
+        """Wake a worker if it would find a batch, or if nobody polls for what is ready. With the lock."""
+        if self._asleep and self._queues.has_ready and (not self._polling or self._queues.may_take(now)):
+            self._asleep.pop().wake()
 
     def _sleep(self, worker: WorkerThread, now: float) -> None:
-        """Give up the lock until somebody calls. One of those that sleep also minds the clock, for the moment when a run goes stale."""
-        timeout = None if self._watching else self._lanes.next_look(now)
-        watching = timeout is not None
-        self._watching |= watching
+        """Give up the lock until somebody wakes the worker. One of those that sleep polls for batches that have begun to wait."""
+        timeout = None if self._polling else self._queues.next_poll(now)
+        polling = timeout is not None
+        self._polling |= polling
         self._asleep.append(worker)
         self._lock.release()
         try:
-            called = worker.sleep(timeout)
+            woken = worker.sleep(timeout)
         finally:
             self._lock.acquire()
-        if watching:
-            self._watching = False
-        if not called:
+        if polling:
+            self._polling = False
+        if not woken:
             if worker in self._asleep:
                 self._asleep.remove(worker)
             else:
-                worker.sleep(0)  # it was called in the moment in which it woke up by itself
+                worker.sleep(0)  # it was woken in the moment in which it woke up by itself
 
-    def _note_room(self) -> bool:
-        """Whether this is the moment at which the pool stops being crowded."""
-        lanes = self._lanes
-        if not self._crowded or lanes.waiting > self._max_waiting // 2 or lanes.waiting_bytes > self._max_waiting_bytes // 2:
+    def _note_drained(self) -> bool:
+        """Whether this is the moment at which the pool stops being overloaded."""
+        if not (self._overloaded or self._large_overloaded):
             return False
-        self._crowded = False
+        queues = self._queues
+        if queues.waiting > self._max_waiting // 2 or queues.waiting_bytes > self._max_waiting_bytes // 2:
+            return False
+        self._overloaded = self._large_overloaded = False
         return True

@@ -161,10 +161,15 @@ def test_a_lock_wait_is_in_whole_seconds_and_ends_before_its_statement() -> None
     assert problem == "test.conf: DBLockTimeout=5: must be below DBTimeout (5)"
 
 
-def test_the_soft_limit_of_a_send_buffer_is_not_above_the_hard_one() -> None:
-    assert parse_config(stock(MaxSendBuffer="2048", MaxSendBufferHard="2048")).max_send_buffer == 2048
-    (problem,) = problems(stock(MaxSendBufferHard="2048"))
-    assert problem == "test.conf: MaxSendBuffer=8388608: must be at most MaxSendBufferHard (2048)"
+def test_the_send_buffer_of_one_connection_is_not_above_that_of_all() -> None:
+    assert parse_config(stock(MaxSendBuffer="2048", MaxSendBufferTotal="2048")).max_send_buffer == 2048
+    (problem,) = problems(stock(MaxSendBufferTotal="2048"))
+    assert problem == "test.conf: MaxSendBuffer=8388608: must be at most MaxSendBufferTotal (2048)"
+
+
+def test_a_key_of_a_former_version_is_accepted_with_a_warning() -> None:
+    (warning,) = unknown_key_warnings(parse_config(stock(MaxSendBufferHard="2048")))
+    assert warning.startswith("key MaxSendBufferHard has no effect any more: ")
 
 
 @pytest.mark.parametrize(

@@ -14,33 +14,60 @@ from dbproxy.net.proxy_conn import ConnLimits, ProxyConn
 from dbproxy.net.proxy_server import LAST_UUID, Network, ProxyServer
 from dbproxy.net.reactor import Reactor
 from dbproxy.wire.commands import STOP_RECEIVE_PDU
-from dbproxy.wire.pdu import ImPdu, pack_pdu
+from dbproxy.wire.pdu import HEADER, ImPdu, pack_pdu
 from dbproxy.work.response_deque import CloseConnection, ResponseDeque
 
-LIMITS = ConnLimits(100_000, 200_000, 1_000_000, 10, 5, 30)
+LIMITS = ConnLimits(2_000_000, 200_000, 10, 5, 30)
 
 
-class House:
+class FakeWork:
+    """What waits for workers, as the tests want it."""
+
+    def __init__(self) -> None:
+        self.overloaded = False
+        self.large_overloaded = False
+        self.large: set[int] = set()
+        self.held: dict[int, int] = {}
+        self.count = 0
+
+    @property
+    def held_bytes(self) -> int:
+        return sum(self.held.values())
+
+    def held_memory(self) -> dict[int, int]:
+        return self.held
+
+    def has_large(self, uuid: int) -> bool:
+        return uuid in self.large
+
+    def waiting(self) -> tuple[int, float]:
+        return self.count, 7.0
+
+
+class ServerHarness:
     """A server that listens on a free port, turned by hand."""
 
     def __init__(self, allowed: tuple[Network, ...] = (), max_connections: int = 100) -> None:
         self.reactor = Reactor()
         self.responses = ResponseDeque(self.reactor.wake)
-        self.crowded = False
+        self.work = FakeWork()
         self.received: list[tuple[int, ImPdu]] = []
         self.peers: list[socket.socket] = []
         self.server = ProxyServer(
             self.reactor,
             LIMITS,
+            self.responses,
+            self.work,
             max_connections=max_connections,
-            max_memory=1 << 20,
+            max_pending=1 << 20,
+            max_backlog=1 << 20,
             allowed_peers=allowed,
             on_pdus=self._receive,
-            drain=self.responses.drain,
-            is_crowded=lambda: self.crowded,
-            waiting=lambda: (len(self.received), 7.0),
         )
         self.server.listen(["127.0.0.1"], 0)
+
+    def post(self, *responses: tuple[int, bytes | CloseConnection]) -> None:
+        self.responses.post(responses, sum(len(pdu) for _, pdu in responses if isinstance(pdu, bytes)))
 
     def _receive(self, connection: ProxyConn, pdus: list[ImPdu]) -> None:
         self.received += [(connection.uuid, pdu) for pdu in pdus]
@@ -67,93 +94,93 @@ class House:
         self.reactor.close()
 
 
-Houses = Callable[..., House]
+Servers = Callable[..., ServerHarness]
 
 
 @pytest.fixture
-def houses() -> Iterator[Houses]:
-    made: list[House] = []
+def servers() -> Iterator[Servers]:
+    made: list[ServerHarness] = []
 
-    def make(allowed: tuple[Network, ...] = (), max_connections: int = 100) -> House:
-        made.append(House(allowed, max_connections))
+    def make(allowed: tuple[Network, ...] = (), max_connections: int = 100) -> ServerHarness:
+        made.append(ServerHarness(allowed, max_connections))
         return made[-1]
 
     yield make
-    for house in made:
-        house.close()
+    for harness in made:
+        harness.close()
 
 
-def turn_until(house: House, done: Callable[[], bool]) -> None:
+def turn_until(harness: ServerHarness, done: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 5
     while not done():
         assert time.monotonic() < deadline
-        house.turns(1)
+        harness.turns(1)
 
 
-def test_uuids_grow_from_one_and_are_not_used_again(houses: Houses) -> None:
-    house = houses()
-    first = house.connect()
-    house.connect()
-    assert house.uuids == [1, 2]
+def test_uuids_grow_from_one_and_are_not_used_again(servers: Servers) -> None:
+    harness = servers()
+    first = harness.connect()
+    harness.connect()
+    assert harness.uuids == [1, 2]
     first.close()
-    turn_until(house, lambda: house.uuids == [2])
-    house.connect()
-    assert house.uuids == [2, 3]
+    turn_until(harness, lambda: harness.uuids == [2])
+    harness.connect()
+    assert harness.uuids == [2, 3]
 
 
-def test_uuids_skip_zero_and_those_in_use_when_they_wrap_around(houses: Houses) -> None:
-    house = houses()
-    house.connect()
-    house.connect()
-    house.server._last_uuid = LAST_UUID - 1
-    house.connect()
-    house.connect()
-    assert house.uuids == [1, 2, 3, LAST_UUID]
+def test_uuids_skip_zero_and_those_in_use_when_they_wrap_around(servers: Servers) -> None:
+    harness = servers()
+    harness.connect()
+    harness.connect()
+    harness.server._last_uuid = LAST_UUID - 1
+    harness.connect()
+    harness.connect()
+    assert harness.uuids == [1, 2, 3, LAST_UUID]
 
 
-def test_a_response_reaches_its_connection_and_no_other(houses: Houses) -> None:
-    house = houses()
-    one, other = house.connect(), house.connect()
-    house.responses.post([(2, b"for two"), (1, b"for one"), (2, b" and more")])
-    house.turns()
+def test_a_response_reaches_its_connection_and_no_other(servers: Servers) -> None:
+    harness = servers()
+    one, other = harness.connect(), harness.connect()
+    harness.post((2, b"for two"), (1, b"for one"), (2, b" and more"))
+    harness.turns()
     assert one.recv(100) == b"for one"
     assert other.recv(100) == b"for two and more"
 
 
-def test_a_response_for_a_connection_that_is_gone_is_dropped(houses: Houses) -> None:
-    house = houses()
-    house.connect().close()
-    turn_until(house, lambda: not house.uuids)
-    successor = house.connect()
-    house.responses.post([(1, b"late"), (1, CloseConnection("late as well")), (2, b"mine")])
-    house.turns()
+def test_a_response_for_a_connection_that_is_gone_is_dropped(servers: Servers) -> None:
+    harness = servers()
+    harness.connect().close()
+    turn_until(harness, lambda: not harness.uuids)
+    successor = harness.connect()
+    harness.post((1, b"late"), (1, CloseConnection("late as well")), (2, b"mine"))
+    harness.turns()
     assert successor.recv(100) == b"mine"
-    assert house.uuids == [2]
+    assert harness.uuids == [2]
 
 
-def test_a_connection_that_a_worker_wants_closed_gets_its_replies_first(houses: Houses) -> None:
-    house = houses()
-    peer = house.connect()
-    house.responses.post([(1, CloseConnection("because")), (1, b"last words")])
-    house.turns()
+def test_a_connection_that_a_worker_wants_closed_gets_its_replies_first(servers: Servers) -> None:
+    harness = servers()
+    peer = harness.connect()
+    harness.post((1, CloseConnection("because")), (1, b"last words"))
+    harness.turns()
     assert peer.recv(100) == b"last words"
     assert peer.recv(100) == b""
-    assert house.uuids == []
+    assert harness.uuids == []
 
 
-def test_what_is_received_carries_the_uuid(houses: Houses) -> None:
-    house = houses()
-    house.connect()
-    house.connect().sendall(pack_pdu(3, 0x0301, 9, b"x"))
-    turn_until(house, lambda: bool(house.received))
-    assert house.received == [(2, ImPdu(3, 0x0301, 9, b"x"))]
+def test_what_is_received_carries_the_uuid(servers: Servers) -> None:
+    harness = servers()
+    harness.connect()
+    harness.connect().sendall(pack_pdu(3, 0x0301, 9, b"x"))
+    turn_until(harness, lambda: bool(harness.received))
+    assert harness.received == [(2, ImPdu(3, 0x0301, 9, b"x"))]
 
 
 @pytest.mark.parametrize(("network", "welcome"), [("127.0.0.0/8", True), ("::1/128", False), ("10.0.0.0/8", False)])
-def test_only_allowed_peers_may_connect(houses: Houses, network: str, welcome: bool) -> None:
-    house = houses((ipaddress.ip_network(network),))
-    peer = house.connect()
-    assert house.uuids == ([1] if welcome else [])
+def test_only_allowed_peers_may_connect(servers: Servers, network: str, welcome: bool) -> None:
+    harness = servers((ipaddress.ip_network(network),))
+    peer = harness.connect()
+    assert harness.uuids == ([1] if welcome else [])
     if not welcome:
         assert peer.recv(1) == b""
 
@@ -161,82 +188,145 @@ def test_only_allowed_peers_may_connect(houses: Houses, network: str, welcome: b
 @pytest.mark.parametrize(
     ("ip", "welcome"), [("::ffff:10.1.2.3", True), ("10.1.2.3", True), ("::ffff:11.1.2.3", False), ("fe80::1%eth0", True)]
 )
-def test_addresses_are_compared_as_what_they_mean(houses: Houses, ip: str, welcome: bool) -> None:
-    house = houses((ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fe80::/10")))
-    assert house.server._may_connect(ip) is welcome
+def test_addresses_are_compared_as_what_they_mean(servers: Servers, ip: str, welcome: bool) -> None:
+    harness = servers((ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fe80::/10")))
+    assert harness.server._may_connect(ip) is welcome
 
 
-def test_one_connection_too_many_is_closed_and_room_is_used_again(houses: Houses) -> None:
-    house = houses(max_connections=2)
-    first = house.connect()
-    house.connect()
-    assert house.connect().recv(1) == b""
-    assert len(house.server) == 2
+def test_one_connection_too_many_is_closed_and_room_is_used_again(servers: Servers) -> None:
+    harness = servers(max_connections=2)
+    first = harness.connect()
+    harness.connect()
+    assert harness.connect().recv(1) == b""
+    assert len(harness.server) == 2
     first.close()
-    turn_until(house, lambda: len(house.server) == 1)
-    house.connect()
-    assert len(house.server) == 2
+    turn_until(harness, lambda: len(harness.server) == 1)
+    harness.connect()
+    assert len(harness.server) == 2
 
 
-def test_reading_pauses_for_everybody_while_the_workers_are_crowded_also_for_who_comes_then(houses: Houses) -> None:
-    house = houses()
-    early = house.connect()
-    house.crowded = True
-    house.turns()
-    late = house.connect()
+def test_reading_pauses_for_everybody_while_the_workers_are_overloaded(servers: Servers) -> None:
+    harness = servers()
+    early = harness.connect()
+    harness.work.overloaded = True
+    harness.turns()
+    late = harness.connect()
     for peer in (early, late):
         peer.sendall(pack_pdu(3, 0x0301, 1, b""))
-    house.turns(10)
-    assert house.received == []
-    house.crowded = False
-    turn_until(house, lambda: len(house.received) == 2)
+    harness.turns(10)
+    assert harness.received == []
+    harness.work.overloaded = False
+    turn_until(harness, lambda: len(harness.received) == 2)
 
 
-def test_what_all_connections_send_in_one_turn_is_not_read_when_the_first_has_made_a_crowd(houses: Houses) -> None:
-    house = houses()
-    peers = [house.connect() for _ in range(20)]
+def test_nothing_more_is_read_in_the_turn_that_overloads_the_workers(servers: Servers) -> None:
+    harness = servers()
+    peers = [harness.connect() for _ in range(20)]
 
-    def one_is_a_crowd(connection: ProxyConn, pdus: list[ImPdu]) -> None:
-        house.received += [(connection.uuid, pdu) for pdu in pdus]
-        house.crowded = True
+    def one_is_too_many(connection: ProxyConn, pdus: list[ImPdu]) -> None:
+        harness.received += [(connection.uuid, pdu) for pdu in pdus]
+        harness.work.overloaded = True
 
-    house.server._on_pdus = one_is_a_crowd
+    harness.server._on_pdus = one_is_too_many
     for peer in peers:
         peer.sendall(pack_pdu(3, 0x0301, 1, b""))
-    house.turns(10)
-    assert len(house.received) == 1
+    harness.turns(10)
+    assert len(harness.received) == 1
     for count in range(2, 21):
-        house.crowded = False
-        turn_until(house, lambda count=count: len(house.received) == count)  # type: ignore[misc]
+        harness.work.overloaded = False
+        turn_until(harness, lambda count=count: len(harness.received) == count)  # type: ignore[misc]
 
 
 def test_the_log_says_when_reading_pauses_and_resumes_and_how_long_the_oldest_has_waited(
-    houses: Houses, caplog: pytest.LogCaptureFixture
+    servers: Servers, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("WARNING", "dbproxy")
-    house = houses()
-    house.received = [(1, ImPdu(3, 0x0301, 1, b""))] * 5
-    house.crowded = True
-    house.turns()
-    assert house.server.is_paused
-    house.crowded = False
-    house.turns()
-    assert not house.server.is_paused
+    harness = servers()
+    harness.work.count = 5
+    harness.work.overloaded = True
+    harness.turns()
+    assert harness.server.is_paused
+    harness.work.overloaded = False
+    harness.turns()
+    assert not harness.server.is_paused
     paused, resumed = caplog.messages
     assert paused.startswith("reading paused (MaxWaitingRequests, MaxWaitingBytes): 5 requests wait for a worker, the oldest for 7.0 s")
     assert resumed == "reading resumed after 0.0 s: 5 requests wait for a worker, the oldest for 7.0 s"
 
 
-def test_leaving_tells_everybody_once_and_lets_nobody_in(houses: Houses) -> None:
-    house = houses()
-    peers = [house.connect(), house.connect()]
-    address = house.server.addresses[0]
-    house.server.stop_receiving()
+def test_only_those_who_sent_large_requests_wait_while_there_are_too_many_of_them(servers: Servers) -> None:
+    harness = servers()
+    large, other = harness.connect(), harness.connect()
+    harness.work.large_overloaded, harness.work.large = True, {1}
+    large.sendall(pack_pdu(3, 0x0301, 1, b"large"))
+    turn_until(harness, lambda: len(harness.received) == 1)
+    for peer in (large, other):
+        peer.sendall(pack_pdu(3, 0x0301, 2, b"next"))
+    harness.turns(10)
+    assert [uuid for uuid, _ in harness.received] == [1, 2]
+    assert harness.server.is_paused
+    harness.work.large_overloaded = False
+    turn_until(harness, lambda: len(harness.received) == 3)
+    assert not harness.server.is_paused
+
+
+def test_the_sum_of_unfinished_pdus_is_bounded_as_they_arrive(servers: Servers) -> None:
+    harness = servers()
+    peers = [harness.connect() for _ in range(4)]
+    for number, peer in enumerate(peers):
+        peer.sendall(HEADER.pack(1_000_000, 1, 0, 3, 0x0301, 1, 0) + bytes(200_000 + 50_000 * number))
+        harness.turns(10)  # a tick comes after a second only
+    assert harness.uuids == [1, 2, 3, 4]
+    peers[0].sendall(bytes(200_000))
+    harness.turns(10)
+    assert harness.uuids == [2, 3, 4]
+
+
+def test_requests_that_are_held_for_a_connection_count_as_its_memory(servers: Servers) -> None:
+    harness = servers()
+    peers = [harness.connect() for _ in range(2)]
+    harness.work.held = {2: 900_000}
+    peers[0].sendall(HEADER.pack(1_000_000, 1, 0, 3, 0x0301, 1, 0) + bytes(200_000))
+    turn_until(harness, lambda: harness.uuids == [1])
+
+
+def test_of_those_that_do_not_read_the_largest_is_closed_when_all_keep_too_much(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = servers()
+    peers = [harness.connect() for _ in range(3)]
+    harness.post((1, bytes(10_000_000)), (2, bytes(12_000_000)), (3, b"short"))
+    harness.turns()
+    assert peers[2].recv(100) == b"short"
+    harness.server._tick()
+    assert harness.uuids == [1, 2, 3]
+    later = time.monotonic() + 2
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    harness.server._limit_backlog(later)
+    assert 2 not in harness.uuids
+    assert 3 in harness.uuids
+
+
+def test_after_a_pause_of_the_process_no_peer_counts_as_silent(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = servers()
+    harness.connect()
+    later = time.monotonic() + 100
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    harness.server._tick()
+    assert harness.uuids == [1]
+    later += 1
+    harness.server._tick()
+    assert harness.uuids == [1]
+
+
+def test_leaving_tells_everybody_once_and_lets_nobody_in(servers: Servers) -> None:
+    harness = servers()
+    peers = [harness.connect(), harness.connect()]
+    address = harness.server.addresses[0]
+    harness.server.stop_receiving()
     assert [peer.recv(100) for peer in peers] == [STOP_RECEIVE_PDU] * 2
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, timeout=5)
     peers[0].sendall(pack_pdu(3, 0x0301, 1, b"still"))
-    turn_until(house, lambda: bool(house.received))
+    turn_until(harness, lambda: bool(harness.received))
 
 
 def test_all_addresses_get_the_same_port_and_a_taken_one_is_named() -> None:
@@ -246,13 +336,13 @@ def test_all_addresses_get_the_same_port_and_a_taken_one_is_named() -> None:
         return ProxyServer(
             reactor,
             LIMITS,
+            ResponseDeque(reactor.wake),
+            FakeWork(),
             max_connections=1,
-            max_memory=1 << 20,
+            max_pending=1 << 20,
+            max_backlog=1 << 20,
             allowed_peers=(),
             on_pdus=lambda *_: None,
-            drain=lambda: (),
-            is_crowded=lambda: False,
-            waiting=lambda: (0, 0.0),
         )
 
     one, other = server(), server()

@@ -9,45 +9,61 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from dbproxy.errors import DeadlineError
 from dbproxy.testing.waiting import eventually
-from dbproxy.wire.commands import MSG_DATA, USER_INFO, Command
+from dbproxy.wire.commands import COMMANDS, MSG_DATA, USER_INFO, Command
+from dbproxy.work.batch import Batch
 from dbproxy.work.handler_map import Handler
-from dbproxy.work.lanes import Lanes, LaneSettings
 from dbproxy.work.proxy_task import ProxyTask
+from dbproxy.work.request_queues import QueueSettings, RequestQueues
+from dbproxy.work.response_deque import ResponseDeque
 from dbproxy.work.thread_pool import ThreadPool, WorkerThread
+from dbproxy.work.worker_calls import WorkerCalls
 
 
-def pool_of(work: Callable[[Sequence[ProxyTask]], None], threads: int = 4, max_waiting: int = 1000) -> tuple[ThreadPool, threading.Event]:
-    room = threading.Event()
-    lanes = Lanes({}, LaneSettings(8, 2), 2)
-    pool = ThreadPool(threads, lanes, work, max_waiting=max_waiting, max_waiting_bytes=1 << 20, on_room=room.set)
-    return pool, room
+class PoolHarness:
+    """A pool whose batches are worked off by ``work``; its store calls are those of ``calls``."""
+
+    def __init__(self, work: Callable[[Batch], None], threads: int = 4, max_waiting: int = 1000) -> None:
+        self.drained = threading.Event()
+        responses = ResponseDeque(lambda: None)
+        self.calls = WorkerCalls(responses)
+        self.pool = ThreadPool(
+            threads,
+            RequestQueues({}, QueueSettings(8, 2), 2),
+            work,
+            self.calls,
+            max_waiting=max_waiting,
+            max_waiting_bytes=1 << 20,
+            wake_reactor=self.drained.set,
+            is_drained=responses.is_drained,
+        )
+        self.pool.start()
 
 
 def submit(pool: ThreadPool, tasks: Sequence[ProxyTask]) -> None:
     pool.put(tasks)
-    pool.call_worker()
+    pool.wake_worker()
 
 
 def plain_task(number: int, command: Command = USER_INFO) -> ProxyTask:
     return ProxyTask(Handler(command, lambda requests: [None] * len(requests)), number, "peer", 0, b"", time.monotonic())
 
 
-def test_every_task_is_worked_on_once_also_when_a_run_raises() -> None:
+def test_every_task_is_worked_on_once_also_when_a_batch_raises() -> None:
     done: list[int] = []
     lock = threading.Lock()
     finished = threading.Event()
 
-    def work(tasks: Sequence[ProxyTask]) -> None:
+    def work(batch: Batch) -> None:
         with lock:
-            done.extend(task.conn_uuid for task in tasks)
+            done.extend(task.conn_uuid for task in batch.tasks)
             if len(done) == 500:
                 finished.set()
-        if tasks[0].conn_uuid % 3 == 0:
-            raise RuntimeError("a run fails")
+        if batch.tasks[0].conn_uuid % 3 == 0:
+            raise RuntimeError("a batch fails")
 
-    pool, _ = pool_of(work)
-    pool.start()
+    pool = PoolHarness(work).pool
     for start in range(0, 500, 50):
         submit(pool, [plain_task(n) for n in range(start, start + 50)])
     assert finished.wait(10)
@@ -61,30 +77,28 @@ def all_asleep(pool: ThreadPool) -> bool:
     return eventually(lambda: len(pool._asleep) == len(pool._threads), True)
 
 
-def test_nobody_is_called_before_everything_has_been_put_so_that_it_is_one_run() -> None:
-    runs: list[list[int]] = []
+def test_nobody_is_woken_before_everything_has_been_put_so_that_it_is_one_batch() -> None:
+    batches: list[list[int]] = []
     finished = threading.Event()
 
-    def work(tasks: Sequence[ProxyTask]) -> None:
-        runs.append([task.conn_uuid for task in tasks])
+    def work(batch: Batch) -> None:
+        batches.append([task.conn_uuid for task in batch.tasks])
         finished.set()
 
-    pool, _ = pool_of(work)
-    pool.start()
+    pool = PoolHarness(work).pool
     assert all_asleep(pool)
     for number in range(3):
         pool.put([plain_task(number)])
     assert not finished.wait(0.05)
-    pool.call_worker()
+    pool.wake_worker()
     assert finished.wait(5)
     assert pool.stop(5)
-    assert runs == [[0, 1, 2]]
+    assert batches == [[0, 1, 2]]
 
 
-def test_the_worker_that_fell_asleep_last_is_called_first() -> None:
+def test_the_worker_that_fell_asleep_last_is_woken_first() -> None:
     names: list[str] = []
-    pool, _ = pool_of(lambda _: names.append(threading.current_thread().name))
-    pool.start()
+    pool = PoolHarness(lambda _: names.append(threading.current_thread().name)).pool
     for number in range(20):
         assert all_asleep(pool)
         submit(pool, [plain_task(number)])
@@ -94,27 +108,26 @@ def test_the_worker_that_fell_asleep_last_is_called_first() -> None:
     assert len(set(names)) == 1
 
 
-def test_no_call_is_missed_while_workers_wake_up_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dbproxy.work.lanes.STALE_AFTER", 0.0005)  # so they mind the clock all the time
+def test_no_wake_up_is_missed_while_workers_wake_up_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dbproxy.work.batch.WAITING_AFTER", 0.0005)  # so they mind the clock all the time
     chance = random.Random(5)
     sleep = WorkerThread.sleep
 
-    def sleep_and_be_called_too_late(worker: WorkerThread, timeout: float | None) -> bool:
-        called = sleep(worker, timeout)
-        if called and timeout:
-            worker.call()
+    def sleep_and_be_woken_too_late(worker: WorkerThread, timeout: float | None) -> bool:
+        woken = sleep(worker, timeout)
+        if woken and timeout:
+            worker.wake()
             return False
-        return called
+        return woken
 
-    monkeypatch.setattr(WorkerThread, "sleep", sleep_and_be_called_too_late)
+    monkeypatch.setattr(WorkerThread, "sleep", sleep_and_be_woken_too_late)
     done: set[int] = set()
 
-    def work(tasks: Sequence[ProxyTask]) -> None:
+    def work(batch: Batch) -> None:
         time.sleep(chance.random() / 1000)
-        done.update(task.conn_uuid for task in tasks)
+        done.update(task.conn_uuid for task in batch.tasks)
 
-    pool, _ = pool_of(work, threads=6)
-    pool.start()
+    pool = PoolHarness(work, threads=6).pool
     for number in range(1500):
         submit(pool, [plain_task(number, chance.choice((USER_INFO, MSG_DATA)))])
         if chance.random() < 0.3:
@@ -124,37 +137,128 @@ def test_no_call_is_missed_while_workers_wake_up_by_themselves(monkeypatch: pyte
     assert done == set(range(1500))
 
 
-def test_stuck_runs_do_not_block_the_others() -> None:
+def test_batches_that_wait_for_a_backend_do_not_block_the_others() -> None:
     release, quick = threading.Event(), threading.Event()
 
-    def work(tasks: Sequence[ProxyTask]) -> None:
-        if tasks[0].handler.command is MSG_DATA:
+    def work(batch: Batch) -> None:
+        if batch.tasks[0].handler.command is MSG_DATA:
+            harness.calls.begin()
             release.wait(10)
+            harness.calls.end()
         else:
             quick.set()
 
-    pool, _ = pool_of(work)
-    pool.start()
+    harness = PoolHarness(work)
     for number in range(2):
-        submit(pool, [plain_task(number, MSG_DATA)])
-        time.sleep(0.01)  # each a run of its own
-    submit(pool, [plain_task(9)])
+        submit(harness.pool, [plain_task(number, MSG_DATA)])
+        assert eventually(lambda: harness.pool.waiting()[0], 0) == 0  # each a batch of its own
+    submit(harness.pool, [plain_task(9)])
     assert quick.wait(5)
     release.set()
-    assert pool.stop(5)
+    assert harness.pool.stop(5)
 
 
-def test_a_crowded_pool_says_so_and_tells_when_there_is_room_again() -> None:
+def test_lookups_that_compute_for_long_let_others_go_on_between_store_calls() -> None:
+    quick, over = threading.Event(), threading.Event()
+
+    def work(batch: Batch) -> None:
+        if batch.tasks[0].handler.command is MSG_DATA:
+            batch.interruptible = True
+            while not over.is_set():
+                harness.calls.before_call()
+        else:
+            quick.set()
+
+    harness = PoolHarness(work)
+    for number in range(2):
+        submit(harness.pool, [plain_task(number, MSG_DATA)])
+        assert eventually(lambda: harness.pool.waiting()[0], 0) == 0
+    submit(harness.pool, [plain_task(9)])
+    assert quick.wait(5)
+    over.set()
+    assert harness.pool.stop(5)
+
+
+def test_no_more_batches_go_on_than_allowed_after_all_have_waited_for_a_backend() -> None:
+    backend, over = threading.Event(), threading.Event()
+    computing, most = 0, 0
+    lock = threading.Lock()
+
+    def work(batch: Batch) -> None:
+        nonlocal computing, most
+        batch.interruptible = True
+        harness.calls.begin()
+        backend.wait(10)
+        harness.calls.end()
+        with lock:
+            computing += 1
+            most = max(most, computing)
+        over.wait(0.02)
+        with lock:
+            computing -= 1
+
+    harness = PoolHarness(work, threads=8)
+    for number in range(8):
+        submit(harness.pool, [plain_task(number, list(COMMANDS.values())[number])])
+    assert eventually(lambda: harness.pool.waiting()[0], 0) == 0
+    backend.set()
+    assert eventually(lambda: harness.pool.outstanding, 0) == 0
+    assert harness.pool.stop(5)
+    assert most == 2
+
+
+def test_one_worker_at_a_time_makes_replies_of_a_large_result() -> None:
+    at_once, most = 0, 0
+    lock = threading.Lock()
+
+    def work(batch: Batch) -> None:
+        nonlocal at_once, most
+        batch.interruptible = True
+        harness.calls.large_result()
+        harness.calls.large_result()
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.001)
+        with lock:
+            at_once -= 1
+
+    harness = PoolHarness(work, threads=8)
+    for number in range(20):
+        submit(harness.pool, [plain_task(number, list(COMMANDS.values())[number])])
+    assert eventually(lambda: harness.pool.outstanding, 0) == 0
+    assert harness.pool.stop(5)
+    assert most == 1
+
+
+def test_a_lookup_is_given_up_at_its_deadline() -> None:
+    raised: list[Exception] = []
+
+    def work(batch: Batch) -> None:
+        batch.interruptible, batch.deadline = True, time.monotonic() - 1
+        for call in (harness.calls.before_call, harness.calls.large_result):
+            try:
+                call()
+            except DeadlineError as error:
+                raised.append(error)
+
+    harness = PoolHarness(work)
+    submit(harness.pool, [plain_task(1)])
+    assert eventually(lambda: len(raised), 2) == 2
+    assert harness.pool.stop(5)
+
+
+def test_an_overloaded_pool_says_so_and_tells_when_it_is_drained() -> None:
     release = threading.Event()
 
-    def work(tasks: Sequence[ProxyTask]) -> None:
+    def work(batch: Batch) -> None:
         release.wait(10)
 
-    pool, room = pool_of(work, threads=1, max_waiting=20)
-    pool.start()
+    harness = PoolHarness(work, threads=1, max_waiting=20)
+    pool = harness.pool
     submit(pool, [plain_task(n) for n in range(40)])
-    assert pool.crowded
+    assert pool.overloaded
     release.set()
-    assert room.wait(5)
-    assert not pool.crowded
+    assert harness.drained.wait(5)
+    assert not pool.overloaded
     assert pool.stop(5)

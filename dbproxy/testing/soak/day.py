@@ -53,7 +53,7 @@ KEYS: dict[str, object] = {
     "StopGrace": 5,
     "PeerTimeout": 120,
     "MaxSendBuffer": 262_144,
-    "MaxSendBufferHard": 4_194_304,
+    "MaxSendBufferTotal": 4_194_304,
 }
 """What differs from the stock configuration: shorter waits, so that a short day has room for many faults."""
 

@@ -1,0 +1,60 @@
+"""BackendCalls: what the stores tell whoever schedules the threads that use them.
+
+The stores know when a thread waits for a backend and how much a backend sends; the scheduler knows what the thread may cost. Layers below
+know nothing of layers above, so the scheduler is handed in. Any thread.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class BackendCalls(Protocol):
+    """Called by the thread that uses a store, about itself. ``begin`` and ``end`` come in pairs; of nested ones the first ``end``
+    counts.
+    """
+
+    def begin(self) -> None:
+        """The thread starts to wait: for a free connection, a connect, or bytes from a backend."""
+
+    def end(self) -> None:
+        """It waits no longer."""
+
+    def before_call(self) -> None:
+        """The thread is about to take a connection of a pool.
+
+        Raises:
+            DeadlineError: the requests it works for have waited for their replies for too long already.
+
+        """
+
+    def large_result(self) -> None:
+        """A result turns out to be large (``LARGE_RESULT`` bytes or more): called once for each further part of it that has arrived.
+
+        Raises:
+            DeadlineError: as ``before_call``.
+
+        """
+
+
+LARGE_RESULT = 1 << 20
+"""Bytes of one result from which on it counts as large."""
+
+
+class Untracked:
+    """BackendCalls of programs that have no scheduler: tools, tests."""
+
+    def begin(self) -> None:
+        """Do nothing."""
+
+    def end(self) -> None:
+        """Do nothing."""
+
+    def before_call(self) -> None:
+        """Do nothing."""
+
+    def large_result(self) -> None:
+        """Do nothing."""
+
+
+UNTRACKED = Untracked()

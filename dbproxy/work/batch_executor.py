@@ -1,0 +1,275 @@
+"""BatchExecutor: parse the bodies of a batch, ask the handler once for all of them, post the replies. Worker threads only."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from google.protobuf.message import Message
+
+from dbproxy.errors import StoreError, StoreUnavailableError
+from dbproxy.work.batch import Batch
+from dbproxy.work.handler_map import Answer, FollowUp, Handler, LazyAnswer
+from dbproxy.work.parsing import Parser
+from dbproxy.work.proxy_task import ProxyTask
+from dbproxy.work.response_deque import Response, ResponseDeque
+from dbproxy.work.worker_calls import WorkerCalls
+
+logger = logging.getLogger(__name__)
+
+SLOW_ANSWER = 0.02
+"""Seconds: replies to requests that are worked on one at a time do not wait for those behind them if these take longer."""
+
+POST_BYTES = 256 * 1024
+"""Bytes of replies that a worker keeps before it posts them, although more of its batch are still to be made."""
+
+MAX_PART_BYTES = 4096
+"""Bytes of lookups that are answered at once; an id takes at least two of them."""
+
+MAX_PART_ROWS = 2000
+"""Rows that lookups may ask for at once; see ``Handler.rows``."""
+
+REPLIES_PER_CHECK = 16
+"""Short replies that are made before others may go on."""
+
+
+class _Outbox:
+    """The replies of one batch that are not posted yet. It belongs to one worker."""
+
+    __slots__ = ("_responses", "_size", "_target")
+
+    def __init__(self, target: ResponseDeque) -> None:
+        self._target = target
+        self._responses: list[Response] = []
+        self._size = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything that was added is posted."""
+        return not self._responses
+
+    def add(self, task: ProxyTask, body: bytes) -> None:
+        """Add the reply with this body."""
+        self._responses.append((task.conn_uuid, task.handler.command.pack_reply(task.seq_num, body)))
+        self._size += len(body)
+        if self._size >= POST_BYTES:
+            self.post()
+
+    def add_parts(self, task: ProxyTask, parts: Sequence[bytes]) -> None:
+        """Add the reply whose body consists of these parts; those of a long one are not put together, which would be a copy."""
+        size = sum(map(len, parts))
+        if size < POST_BYTES:
+            self.add(task, b"".join(parts))
+            return
+        self._responses.append((task.conn_uuid, task.handler.command.pack_reply_header(task.seq_num, size)))
+        self._responses += ((task.conn_uuid, part) for part in parts)
+        self._size += size
+        self.post()
+
+    def post(self) -> None:
+        """Post what has been added."""
+        if self._responses:
+            self._target.post(self._responses, self._size)
+            self._responses = []
+            self._size = 0
+
+
+class BatchExecutor:
+    """What a worker does with a batch. Stateless apart from what it is given, so all workers share one.
+
+    ``resubmit`` lets the second round of tasks wait for a worker, ``hold`` those whose connection does not take its replies.
+    """
+
+    def __init__(
+        self,
+        responses: ResponseDeque,
+        calls: WorkerCalls,
+        request_timeout: float,
+        *,
+        resubmit: Callable[[Sequence[ProxyTask]], None],
+        hold: Callable[[Sequence[ProxyTask]], None],
+    ) -> None:
+        self._responses = responses
+        self._calls = calls
+        self._request_timeout = request_timeout
+        self._resubmit = resubmit
+        self._hold = hold
+
+    def __call__(self, batch: Batch) -> None:
+        """Answer, refuse, hold or drop every task of a batch; all of them share a queue, but not always a handler."""
+        outbox = _Outbox(self._responses)
+        tasks = batch.tasks
+        try:
+            if tasks[0].follow_up is None and all(task.handler is tasks[0].handler for task in tasks):
+                self._execute(batch, tasks[0].handler, tasks, outbox)
+            else:
+                for task in tasks:
+                    self._execute_alone(batch, task, outbox)
+        finally:
+            outbox.post()
+
+    def _execute(self, batch: Batch, handler: Handler, tasks: Sequence[ProxyTask], outbox: _Outbox) -> None:
+        if handler.unbatched and len(tasks) > 1:
+            for task in tasks:  # each waits for those before it, which counts: a batch must not take its number times as long as a task
+                started_at = time.monotonic()
+                self._execute(batch, handler, (task,), outbox)
+                if time.monotonic() - started_at > SLOW_ANSWER:
+                    outbox.post()
+            return
+        ready: list[ProxyTask] = []
+        oldest = time.monotonic() - self._request_timeout
+        parser = Parser()
+        for task in tasks:
+            if not parser.parse(task):
+                if handler.unreadable is not None:
+                    outbox.add(task, handler.unreadable().SerializeToString())
+            elif task.received_at < oldest:
+                logger.error("waited longer than %g s (RequestTimeout): %s", self._request_timeout, task)
+                self._refuse(task, outbox)
+            else:
+                ready.append(task)
+        parser.report()
+        for part in _parts(batch, handler, ready):
+            self._answer(batch, handler, self._hold_blocked(handler, part, outbox), outbox)
+
+    def _hold_blocked(self, handler: Handler, tasks: Sequence[ProxyTask], outbox: _Outbox) -> Sequence[ProxyTask]:
+        """Hold those lookups whose connections do not take the replies that the parts before this one have made; returns the others."""
+        if not handler.retry_individually or not self._responses.under_pressure():
+            return tasks
+        outbox.post()
+        blocked = [task for task in tasks if self._responses.is_blocked(task.conn_uuid)]
+        if blocked:
+            self._hold(blocked)
+            uuids = {task.conn_uuid for task in blocked}
+            tasks = [task for task in tasks if task.conn_uuid not in uuids]
+        return tasks
+
+    def _answer(self, batch: Batch, handler: Handler, tasks: Sequence[ProxyTask], outbox: _Outbox) -> None:
+        if not tasks:
+            return
+        batch.interruptible = handler.retry_individually
+        batch.deadline = tasks[-1].received_at + self._request_timeout
+        try:
+            answers = handler.answer([task.request for task in tasks])
+            pairs = list(zip(tasks, answers, strict=True))
+        except Exception as error:  # noqa: BLE001 - logged and refused there; a worker must not die of it
+            self._failed(batch, handler, tasks, error, outbox)
+            return
+        finally:
+            batch.interruptible = False
+        try:
+            self._reply_to_all(batch, handler, pairs, outbox)
+        finally:
+            self._calls.replies_posted()
+
+    def _reply_to_all(
+        self, batch: Batch, handler: Handler, pairs: Sequence[tuple[ProxyTask, Answer | LazyAnswer]], outbox: _Outbox
+    ) -> None:
+        """Make the replies one by one, for those connections that take them; what cannot be made fails for itself."""
+        held: dict[int, list[ProxyTask]] = {}
+        batch.interruptible = handler.retry_individually
+        try:
+            for index, (task, answer) in enumerate(pairs):
+                if handler.retry_individually:
+                    if task.conn_uuid in held or (self._responses.under_pressure() and self._is_blocked(task, outbox)):
+                        held.setdefault(task.conn_uuid, []).append(task)
+                        continue
+                    if index and (outbox.is_empty or not index % REPLIES_PER_CHECK):
+                        self._calls.between_replies()
+                try:
+                    self._deliver(task, answer() if callable(answer) else answer, outbox)
+                except StoreUnavailableError as error:  # the others would wait for the same backend
+                    rest = [other for other, _ in pairs[index:]]
+                    for other in rest:
+                        if other.conn_uuid in held:
+                            held[other.conn_uuid].append(other)
+                    self._failed(batch, handler, [other for other in rest if other.conn_uuid not in held], error, outbox)
+                    break
+                except Exception as error:  # noqa: BLE001 - as above
+                    self._failed(batch, handler, (task,), error, outbox)
+        finally:
+            batch.interruptible = False
+            if held:
+                self._hold([task for tasks in held.values() for task in tasks])
+
+    def _is_blocked(self, task: ProxyTask, outbox: _Outbox) -> bool:
+        """Whether the task's connection has too much that is unsent, with all that this batch has made for it."""
+        outbox.post()
+        return self._responses.is_blocked(task.conn_uuid)
+
+    def _execute_alone(self, batch: Batch, task: ProxyTask, outbox: _Outbox) -> None:
+        if task.follow_up is None:
+            self._execute(batch, task.handler, (task,), outbox)
+            return
+        now = time.monotonic()
+        late = now - task.received_at > self._request_timeout
+        batch.interruptible = True
+        batch.deadline = now + self._request_timeout
+        try:
+            self._deliver(task, task.follow_up.without() if late else task.follow_up.work(), outbox)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failed(batch, task.handler, (task,), error, outbox)
+        finally:
+            batch.interruptible = False
+            self._calls.replies_posted()
+
+    def _failed(self, batch: Batch, handler: Handler, tasks: Sequence[ProxyTask], error: Exception, outbox: _Outbox) -> None:
+        """A backend failed, or the handler did: lookups are tried one by one, so that one request cannot spoil those beside it."""
+        if len(tasks) > 1 and handler.retry_individually and not isinstance(error, StoreUnavailableError):
+            for task in tasks:
+                self._answer(batch, handler, (task,), outbox)
+            return
+        if isinstance(error, StoreError):
+            logger.error("%s (and %d more of its batch): %s", tasks[0], len(tasks) - 1, error)
+        else:
+            logger.error("%s (and %d more of its batch) failed", tasks[0], len(tasks) - 1, exc_info=error)
+        for task in tasks:
+            self._refuse(task, outbox)
+
+    def _refuse(self, task: ProxyTask, outbox: _Outbox) -> None:
+        refuse = task.handler.refuse
+        reply = None if refuse is None else refuse(task.request)
+        if reply is not None:
+            self._deliver(task, reply, outbox)
+
+    def _deliver(self, task: ProxyTask, answer: Answer, outbox: _Outbox) -> None:
+        if answer is None:
+            return
+        if isinstance(answer, FollowUp):
+            task.follow_up = answer
+            task.queue = answer.queue
+            task.ordering_key = None
+            self._resubmit((task,))
+            return
+        if isinstance(answer, Message):
+            if task.handler.copies_attach_data:
+                answer.attach_data = task.request.attach_data  # type: ignore[attr-defined, union-attr]
+            outbox.add(task, answer.SerializeToString())
+        else:
+            outbox.add_parts(task, answer)
+
+
+def _parts(batch: Batch, handler: Handler, tasks: Sequence[ProxyTask]) -> Iterator[Sequence[ProxyTask]]:
+    """Cut lookups into parts within MAX_PART_BYTES and MAX_PART_ROWS, unless a part is a single task. What writes is not cut."""
+    rows: Callable[[Any], int] = handler.rows or _no_rows
+    if not handler.retry_individually or len(tasks) < 2 or (handler.rows is None and batch.body_bytes <= MAX_PART_BYTES):
+        if tasks:
+            yield tasks
+        return
+    part: list[ProxyTask] = []
+    size = count = 0
+    for task in tasks:
+        length, asked = len(task.body), rows(task.request)
+        if part and (size + length > MAX_PART_BYTES or count + asked > MAX_PART_ROWS):
+            yield part
+            part, size, count = [], 0, 0
+        part.append(task)
+        size += length
+        count += asked
+    yield part
+
+
+def _no_rows(_request: Any) -> int:  # noqa: ANN401 - a request of any command
+    return 0

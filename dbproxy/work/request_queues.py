@@ -1,0 +1,362 @@
+"""RequestQueues: where requests wait, and how they are cut into batches.
+
+A *queue* holds requests that are answered alike (those of one command, the sounds, half of the messages). A *batch* is whatever waits in
+a queue when a worker comes, up to a limit in requests and in bytes: under load several requests are answered with one round trip, and an
+idle system has batches of one. The rules that keep this fair:
+
+- a queue stands in the ready list at most once, so that the commands take turns whatever the number of their requests;
+- only ``max_active`` batches compute at a time: more threads than that would only fight for the interpreter. A batch whose worker waits
+  for a backend does not count (``Batch.is_waiting``), so nothing has to wait behind it;
+- a lookup that computes for long is paused between two store calls while others are ready, and goes on in turn with them;
+- requests with the same *ordering key* (the messages of one conversation) start in the order of their arrival, and never while an
+  earlier one is in a batch, whatever queues they are in;
+- requests of a connection that does not take its replies are held until it does. They count as memory of that connection, not as waiting.
+
+Nothing here locks or blocks: ThreadPool calls it under its lock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+from dbproxy.work.batch import Batch, OrderedTasks
+from dbproxy.work.proxy_task import ProxyTask
+
+LONG_REPLIES_SHARE, LONG_REPLIES_MINIMUM = 3, 16
+"""A batch of a queue with long replies takes the third part of what waits in it, or 16 requests if that is more."""
+
+MAX_BATCH_BYTES = 256 * 1024
+"""Bytes of request bodies in one batch, unless it is a single request."""
+
+MAX_ACTIVE_BYTES = 4 * 1024 * 1024
+"""Bytes of bodies in all batches at work that are larger than MAX_BATCH_BYTES, unless it is a single batch: parsed, a list of ids takes ten
+to thirty times as much."""
+
+LARGE_BODY = 64 * 1024
+"""Bytes of a body above which it is counted for its connection: few large requests fill the memory, and only who sends them has to wait."""
+
+TASK_OVERHEAD = 512
+"""Bytes that a waiting request costs beside its body."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """How one queue is served.
+
+    ``parallel`` bounds its batches that do not wait for a backend. In an ``external`` queue (requests to the file server) it bounds all of
+    its batches, and in exchange they do not count against the bound of all queues together. ``sibling`` names a queue whose requests are
+    answered by the same handler: while other queues are ready too, a batch takes from both, because one long batch costs less; while
+    nothing else is, each has batches of its own, side by side. ``long_replies``: most of the work is making the replies, so a batch takes
+    only part of what waits, and the database reads for one while another makes replies.
+    """
+
+    max_batch: int
+    parallel: int
+    external: bool = False
+    sibling: str = ""
+    long_replies: bool = False
+
+    def limit(self, waiting: int) -> int:
+        """How many of so many waiting requests a batch takes."""
+        if not self.long_replies:
+            return self.max_batch
+        return min(self.max_batch, max(LONG_REPLIES_MINIMUM, waiting // LONG_REPLIES_SHARE))
+
+
+class RequestQueue:
+    """One queue: what waits in it, and whether it stands in the ready list."""
+
+    __slots__ = ("entries", "is_ready", "settings")
+
+    def __init__(self, settings: QueueSettings) -> None:
+        self.settings = settings
+        self.entries: deque[ProxyTask | OrderedTasks] = deque()
+        self.is_ready = False
+
+    @property
+    def next_bytes(self) -> int:
+        """Body bytes of the first request in it."""
+        entry = self.entries[0]
+        return len((entry.tasks[0] if isinstance(entry, OrderedTasks) else entry).body)
+
+
+def _never(_uuid: int) -> bool:
+    return False
+
+
+class RequestQueues:
+    """All queues, the ready list and the batches at work.
+
+    ``is_blocked(uuid)`` says whether a connection has more unsent replies than it may; ``under_pressure()`` whether any can be, which is
+    asked once for each batch so that the question costs nothing while peers read.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, QueueSettings],
+        default: QueueSettings,
+        max_active: int,
+        *,
+        is_blocked: Callable[[int], bool] = _never,
+        under_pressure: Callable[[], bool] = bool,
+    ) -> None:
+        self._settings = settings
+        self._default = default
+        self._max_active = max_active
+        self._is_blocked = is_blocked
+        self._under_pressure = under_pressure
+        self._queues: dict[str, RequestQueue] = {}
+        self._ready: deque[RequestQueue] = deque()
+        self._ordered: dict[Hashable, OrderedTasks] = {}
+        self._active: set[Batch] = set()
+        self._resuming: deque[Batch] = deque()
+        self._resume_next = True
+        self.held: dict[int, list[ProxyTask]] = {}
+        """Connection uuid → its requests that are held, in the order of their arrival. Others may look whether it is empty."""
+        self.held_bytes = 0
+        """Memory of all held requests."""
+        self.waiting = 0
+        self.waiting_bytes = 0
+        self.large: dict[int, int] = {}
+        """Connection uuid → bytes of its waiting bodies that are large."""
+        self.large_bytes = 0
+
+    @property
+    def outstanding(self) -> int:
+        """Requests that are waiting, held or being worked on."""
+        return self.waiting + sum(map(len, self.held.values())) + sum(len(batch.tasks) for batch in self._active)
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether any queue has something to take, be it that its turn has not come."""
+        return bool(self._ready)
+
+    def may_take(self, now: float) -> bool:
+        """Whether ``take`` is likely to return a batch: something is ready and not too much is being worked on."""
+        if not self._ready:
+            return False
+        return self._has_slot(now) or any(queue.settings.external for queue in self._ready)
+
+    def oldest_waiting(self) -> float | None:
+        """Monotonic time at which the longest waiting request arrived; None when none waits. Held requests do not count.
+
+        Ordered tasks are asked by their keys, because those that wait for a batch with their own key stand in no queue.
+        """
+        times = [ordered.tasks[0].received_at for ordered in self._ordered.values() if ordered.tasks]
+        for queue in self._ready:
+            times += islice((entry.received_at for entry in queue.entries if not isinstance(entry, OrderedTasks)), 1)
+        return min(times, default=None)
+
+    def put(self, tasks: Iterable[ProxyTask]) -> None:
+        """Let these tasks wait, each in its queue."""
+        for task in tasks:
+            length = len(task.body)
+            self.waiting += 1
+            self.waiting_bytes += length
+            if length > LARGE_BODY:
+                self._count_large(task.conn_uuid, length)
+            if task.ordering_key is None:
+                self._append(task.queue, task)
+                continue
+            ordered = self._ordered.get(task.ordering_key)
+            if ordered is None:
+                ordered = self._ordered[task.ordering_key] = OrderedTasks(task.ordering_key)
+                self._append(task.queue, ordered)
+            ordered.tasks.append(task)
+
+    def take(self, now: float) -> Batch | None:
+        """Cut the next batch, or return None when nothing can be started; see ``next_poll``. A paused batch whose turn it is goes on."""
+        free = self._max_active - self._computing(now)
+        if self._resuming and free > 0 and (self._resume_next or not self._ready):
+            self._resume_next = False
+            self._resume(self._resuming.popleft())
+            free -= 1
+        at_work = [batch for batch in self._active if batch.external or not batch.is_waiting(now)]
+        for _ in range(len(self._ready)):
+            queue = self._ready[0]
+            if (free <= 0 and not queue.settings.external) or self._is_busy(queue, at_work) or not self._fits(queue):
+                self._ready.rotate(-1)
+                continue
+            batch = Batch(now)
+            self._cut(queue, batch)
+            sibling = self._queues.get(queue.settings.sibling)
+            if sibling is not None and sibling.is_ready and len(self._ready) > 1 + queue.is_ready and not self._is_busy(sibling, at_work):
+                self._cut(sibling, batch)
+            if not batch.tasks:  # all of it belonged to connections that do not take their replies
+                continue
+            self._active.add(batch)
+            self._resume_next = True
+            return batch
+        return None
+
+    def next_poll(self, now: float) -> float | None:
+        """Seconds after which a batch may have begun to wait for a backend, so that ``take`` may succeed though nothing else happens; None
+        when nothing is ready.
+        """
+        if not self._ready:
+            return None
+        # a batch that waits already could not help; one that is paused takes no slot
+        return min((batch.seconds_until_waiting(now) for batch in self._active if not batch.is_waiting(now)), default=None)
+
+    def finish(self, batch: Batch) -> None:
+        """Forget a batch that is done; what waited for its ordering keys may go on."""
+        self._active.discard(batch)
+        for ordered in batch.ordered:
+            if ordered.tasks:
+                self._append(ordered.tasks[0].queue, ordered)
+            else:
+                del self._ordered[ordered.key]
+
+    # pausing
+
+    def must_yield(self, now: float) -> bool:
+        """Whether others are ready or paused and there is no slot for them, so that a batch that has computed for long must give its."""
+        return bool(self._ready or self._resuming) and not self._has_slot(now)
+
+    def has_too_many(self, now: float) -> bool:
+        """Whether more batches compute than there are slots, so that one that has just left a store call must wait for one."""
+        return self._computing(now) > self._max_active
+
+    def pause(self, batch: Batch, *, first: bool) -> None:
+        """Take the slot from a batch until ``take`` or ``try_resume`` gives it another and sets ``resumed``; ``first``: before those that
+        are paused already.
+        """
+        batch.paused = True
+        batch.resumed.clear()
+        self._resume_next = first
+        if first:
+            self._resuming.appendleft(batch)
+        else:
+            self._resuming.append(batch)
+
+    def try_resume(self, batch: Batch, now: float) -> bool:
+        """Whether the batch is not paused, or need not be any longer."""
+        if batch.paused and self._has_slot(now):
+            if batch in self._resuming:
+                self._resuming.remove(batch)
+            self._resume(batch)
+        return not batch.paused
+
+    @staticmethod
+    def _resume(batch: Batch) -> None:
+        batch.paused = False
+        batch.resumed.set()
+
+    # connections that do not take their replies
+
+    def hold(self, tasks: Iterable[ProxyTask]) -> None:
+        """Hold tasks that have been in a batch, or have just been cut off a queue, until ``release``."""
+        for task in tasks:
+            self.held.setdefault(task.conn_uuid, []).append(task)
+            self.held_bytes += len(task.body) + TASK_OVERHEAD
+
+    def release(self, uuid: int, now: float) -> None:
+        """Let the held requests of a connection wait again, before those that came later. The time for which they were held does not count:
+        it was the peer's.
+        """
+        tasks = self.held.pop(uuid, [])
+        tasks.sort(key=lambda task: task.received_at)
+        for task in reversed(tasks):
+            self.held_bytes -= len(task.body) + TASK_OVERHEAD
+            self.waiting += 1
+            self.waiting_bytes += len(task.body)
+            if len(task.body) > LARGE_BODY:
+                self._count_large(uuid, len(task.body))
+            task.received_at = now
+            queue = self._queue(task.queue)
+            queue.entries.appendleft(task)
+            self._make_ready(queue)
+
+    def held_memory(self) -> dict[int, int]:
+        """Connection uuid → bytes of its held requests."""
+        return {uuid: sum(len(task.body) + TASK_OVERHEAD for task in tasks) for uuid, tasks in self.held.items()}
+
+    def _computing(self, now: float) -> int:
+        return sum(not (batch.paused or batch.external or batch.is_waiting(now)) for batch in self._active)
+
+    def _has_slot(self, now: float) -> bool:
+        return self._computing(now) < self._max_active
+
+    @staticmethod
+    def _is_busy(queue: RequestQueue, at_work: Iterable[Batch]) -> bool:
+        return sum(queue in batch.queues for batch in at_work) >= queue.settings.parallel
+
+    def _fits(self, queue: RequestQueue) -> bool:
+        """Whether the next request of a queue may be worked on beside the large ones that are already."""
+        size = queue.next_bytes
+        if size <= MAX_BATCH_BYTES or queue.settings.external:
+            return True
+        large = sum(batch.body_bytes for batch in self._active if batch.body_bytes > MAX_BATCH_BYTES and not batch.external)
+        return not large or size + large <= MAX_ACTIVE_BYTES
+
+    def _count_large(self, uuid: int, change: int) -> None:
+        self.large_bytes += change
+        total = self.large.pop(uuid, 0) + change
+        if total:
+            self.large[uuid] = total
+
+    def _queue(self, name: str) -> RequestQueue:
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self._queues[name] = RequestQueue(self._settings.get(name, self._default))
+        return queue
+
+    def _append(self, name: str, entry: ProxyTask | OrderedTasks) -> None:
+        queue = self._queue(name)
+        queue.entries.append(entry)
+        self._make_ready(queue)
+
+    def _make_ready(self, queue: RequestQueue) -> None:
+        if not queue.is_ready:
+            queue.is_ready = True
+            self._ready.append(queue)
+
+    def _cut(self, queue: RequestQueue, batch: Batch) -> None:
+        """Let a batch take what waits in a ready queue, as far as it has room; what belongs to blocked connections is held."""
+        self._ready.remove(queue)
+        queue.is_ready = False
+        batch.queues.append(queue)
+        entries, tasks, size = queue.entries, batch.tasks, batch.body_bytes
+        limit, count_before, size_before = queue.settings.limit(len(entries)), len(tasks), size
+        pressed = bool(self.held) or self._under_pressure()
+        held: list[ProxyTask] = []
+        while entries:
+            entry = entries[0]
+            if not isinstance(entry, OrderedTasks):
+                length = len(entry.body)
+                if tasks and (len(tasks) >= limit or size + length > MAX_BATCH_BYTES):
+                    break
+                entries.popleft()
+                if pressed and (entry.conn_uuid in self.held or self._is_blocked(entry.conn_uuid)):
+                    held.append(entry)
+                    continue
+                tasks.append(entry)
+                size += length
+                continue
+            waiting, name, length = entry.tasks, entry.tasks[0].queue, len(entry.tasks[0].body)
+            if tasks and (len(tasks) >= limit or size + length > MAX_BATCH_BYTES):
+                break
+            entries.popleft()
+            while True:
+                tasks.append(waiting.popleft())
+                size += length
+                if not waiting or waiting[0].queue != name or len(tasks) >= limit:
+                    break
+                length = len(waiting[0].body)
+                if size + length > MAX_BATCH_BYTES:
+                    break
+            batch.ordered.append(entry)
+        if entries:
+            self._make_ready(queue)
+        if self.large:
+            for task in (*tasks[count_before:], *held):
+                if len(task.body) > LARGE_BODY:
+                    self._count_large(task.conn_uuid, -len(task.body))
+        batch.body_bytes = size
+        self.waiting -= len(tasks) - count_before + len(held)
+        self.waiting_bytes -= size - size_before + sum(len(task.body) for task in held)
+        if held:
+            self.hold(held)

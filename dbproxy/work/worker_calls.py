@@ -1,0 +1,122 @@
+"""WorkerCalls: what the worker threads tell the pool about their store calls, and where long lookups are paused, bounded or stopped."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+from dbproxy.errors import DeadlineError
+from dbproxy.work.batch import Batch
+from dbproxy.work.response_deque import ResponseDeque
+
+TIME_SLICE = 0.05
+"""Seconds that a lookup computes before it lets others that are ready go on."""
+
+ROOM_TIMEOUT = 30.0
+"""Seconds that a large reply waits for peers to take what was made before it."""
+
+
+class Slots(Protocol):
+    """What the pool does about a batch; each call may block until the batch has a slot (again)."""
+
+    def yield_slot(self, batch: Batch) -> None:
+        """Let others go on if any are ready."""
+
+    def suspend(self, batch: Batch) -> None:
+        """Give the slot away, without blocking, until ``resume``; the batch still counts for the bound of its queue."""
+
+    def resume(self, batch: Batch) -> None:
+        """Get a slot for a batch that may have lost it."""
+
+
+class WorkerCalls:
+    """The BackendCalls of the daemon. The methods act on the batch of the calling thread; of threads without one nothing is recorded.
+
+    Only lookups (``Batch.interruptible``) are paused or stopped. One worker at a time may read a large result and make replies of it, so
+    that the memory for that is bounded whatever the number of threads.
+    """
+
+    def __init__(self, responses: ResponseDeque) -> None:
+        self._responses = responses
+        self._local = threading.local()
+        self._large = threading.Lock()
+        self._slots: Slots | None = None
+
+    def attach(self, slots: Slots) -> None:
+        """Name the pool; once, before its threads start."""
+        self._slots = slots
+
+    def work_for(self, batch: Batch | None) -> None:
+        """Tell which batch the calling thread works for from now on."""
+        self._local.batch = batch
+
+    def begin(self) -> None:
+        """See BackendCalls."""
+        batch: Batch | None = getattr(self._local, "batch", None)
+        if batch is not None:
+            batch.begin_wait()
+
+    def end(self) -> None:
+        """See BackendCalls."""
+        batch: Batch | None = getattr(self._local, "batch", None)
+        if batch is not None and batch.end_wait() and batch.interruptible and self._slots is not None:
+            self._slots.resume(batch)
+
+    def before_call(self) -> None:
+        """See BackendCalls."""
+        batch: Batch | None = getattr(self._local, "batch", None)
+        if batch is None or not batch.interruptible:
+            return
+        now = time.monotonic()
+        if now > batch.deadline:
+            raise DeadlineError("worked on for longer than RequestTimeout")
+        if now - batch.slice_started > TIME_SLICE and self._slots is not None:
+            self._slots.yield_slot(batch)
+
+    def between_replies(self) -> None:
+        """A reply has been made and the next one is about to be: a good moment to let others go on."""
+        batch: Batch | None = getattr(self._local, "batch", None)
+        if batch is not None and time.monotonic() - batch.slice_started > TIME_SLICE and self._slots is not None:
+            self._slots.yield_slot(batch)
+
+    def large_result(self) -> None:
+        """See BackendCalls. The first call waits until no other worker has a large result and its replies will find room."""
+        batch: Batch | None = getattr(self._local, "batch", None)
+        if batch is None or not batch.interruptible:
+            return
+        if not batch.has_large_result:
+            self._wait_for_large(batch)
+        if time.monotonic() > batch.deadline:
+            raise DeadlineError("worked on for longer than RequestTimeout")
+
+    def replies_posted(self) -> None:
+        """The replies to all that was looked up have been made: others may have a large result now."""
+        batch: Batch | None = getattr(self._local, "batch", None)
+        if batch is not None and batch.has_large_result:
+            batch.has_large_result = False
+            self._large.release()
+
+    def _wait_for_large(self, batch: Batch) -> None:
+        if self._large.acquire(blocking=False):
+            if self._responses.wait_for_room(0):
+                batch.has_large_result = True
+                return
+            self._large.release()
+        if self._slots is not None:
+            self._slots.suspend(batch)
+        try:
+            self._wait_in_line(batch)
+        finally:
+            if self._slots is not None:
+                self._slots.resume(batch)
+
+    def _wait_in_line(self, batch: Batch) -> None:
+        if not self._large.acquire(timeout=max(0.0, min(batch.deadline - time.monotonic(), threading.TIMEOUT_MAX))):
+            raise DeadlineError("waited for other large replies until RequestTimeout")
+        began = time.monotonic()
+        if not self._responses.wait_for_room(ROOM_TIMEOUT):
+            self._large.release()
+            raise DeadlineError("the peers did not take the replies made before this one (MaxSendBufferTotal)")
+        batch.deadline += time.monotonic() - began  # that time was the peers'
+        batch.has_large_result = True
