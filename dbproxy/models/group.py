@@ -125,8 +125,14 @@ class GroupModel:
         """
         rows: dict[int, Row] = {}
         known: list[dict[int, int]] = [{} for _ in wanted]
-        entries = ((index, group_id, version) for index, of_one in enumerate(wanted) for group_id, version in of_one)
+        entries: Iterator[tuple[int, int, int]] = (
+            (index, group_id, version) for index, of_one in enumerate(wanted) for group_id, version in of_one
+        )
+        largest: int | None = None
         while portion := list(islice(entries, IDS_PER_QUERY)):
+            if largest is None and len(portion) == IDS_PER_QUERY:  # of so many ids, most may be made up
+                largest = int(self._slave.select("select ifnull(max(id),0) from IMGroup")[0][0])
+                entries = _up_to(largest, entries)
             rows |= self._info_rows({group_id for _, group_id, _ in portion} - rows.keys())
             for index, group_id, version in portion:
                 if group_id in rows:
@@ -345,3 +351,8 @@ class GroupModel:
             for (index, _, users), reply in zip(some, self._group_set.look(commands), strict=True):
                 statuses[index] += [number(status) for status in reply or [None] * len(users)]
         return statuses
+
+
+def _up_to(largest: int, entries: Iterable[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Those entries (index, group id, version) whose group can exist."""
+    return (entry for entry in entries if entry[1] <= largest)

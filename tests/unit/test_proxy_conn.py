@@ -287,15 +287,21 @@ def test_time_in_which_the_process_did_not_run_is_no_silence_of_the_peer(lines: 
 
 def test_what_the_peer_acknowledges_is_progress_though_the_kernel_takes_nothing_yet(lines: Lines) -> None:
     line = lines(socket.AF_INET, send_timeout=10)
-    line.peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    line.conn.send((b"x" * 20_000_000,))
+    line.watched.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    line.conn.send((b"x" * 40_000_000,))
+    backlog = 0
+    while line.conn.backlog != backlog:  # until both kernels have as much as they take
+        backlog = line.conn.backlog
+        for _ in range(10):
+            line.turn()
     now = time.monotonic()
     line.conn.on_tick(now)
-    backlog = line.conn.backlog
     unacknowledged = line.conn._unacknowledged
-    while line.conn._unacknowledged == unacknowledged:
-        line.read(4096)
+    deadline = now + 20
+    while line.conn._unacknowledged == unacknowledged and time.monotonic() < deadline:
+        line.read(16384)
         line.conn.on_tick(now + 9)
+    assert line.conn._unacknowledged < unacknowledged
     assert line.conn.backlog == backlog
     line.conn.on_tick(now + 18)
     assert not line.conn.closed

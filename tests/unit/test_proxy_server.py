@@ -274,7 +274,7 @@ def test_the_sum_of_unfinished_pdus_is_bounded_as_they_arrive(servers: Servers) 
     harness = servers()
     peers = [harness.connect() for _ in range(4)]
     for number, peer in enumerate(peers):
-        peer.sendall(HEADER.pack(1_000_000, 1, 0, 3, 0x0301, 1, 0) + bytes(200_000 + 50_000 * number))
+        peer.sendall(HEADER.pack(1_000_000, 1, 0, 3, 0x0301, 1, 0) + bytes(200_000 + 30_000 * number))
         harness.turns(10)  # a tick comes after a second only
     assert harness.uuids == [1, 2, 3, 4]
     peers[0].sendall(bytes(200_000))
