@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import selectors
 import socket
@@ -93,6 +94,16 @@ class ProxyConn:
         return self._framer.pending + self._backlog_bytes
 
     @property
+    def has_part_of_a_pdu(self) -> bool:
+        """Whether the peer has sent the beginning of a PDU and not yet its end."""
+        return self._framer.pending > 0
+
+    @property
+    def last_received(self) -> float:
+        """When something last came from the peer (monotonic time)."""
+        return self._last_received
+
+    @property
     def flushed(self) -> bool:
         """Whether everything given to ``send`` has gone to the kernel."""
         return not self._backlog
@@ -132,6 +143,11 @@ class ProxyConn:
             self.close(f"silent for {limits.peer_timeout:g} s", logging.WARNING)
         elif now - self._last_sent >= limits.heartbeat_interval and not self._backlog:
             self.send((HEARTBEAT_PDU,))
+
+    def finish_sending(self) -> None:
+        """Tell the peer that nothing more comes. What it sends is still read; ``send`` must not be called any more."""
+        with contextlib.suppress(OSError):  # the peer is gone already
+            self._socket.shutdown(socket.SHUT_WR)
 
     def close(self, reason: str, level: int = logging.INFO) -> None:
         """Close the connection and forget it; a second call does nothing."""
