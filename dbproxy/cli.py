@@ -172,7 +172,7 @@ def _open_standard_descriptors() -> None:
             os.fstat(descriptor)
         except OSError as error:
             if error.errno == errno.EBADF:
-                os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
+                os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
 
 
 def _parser() -> argparse.ArgumentParser:
