@@ -69,8 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_CONFIG
     for warning in unknown_key_warnings(config):
         _log.warning("%s: %s", options.config, warning)
-    code = serve(config, _application)
-    if not log.close():
+    try:
+        code = serve(config, _application)
+    finally:
+        written = log.close()
+    if not written:
         os._exit(code)  # whatever the interpreter flushes at its end would wait for the same file or pipe
     return code
 

@@ -116,7 +116,7 @@ class Leaving:
         self._outstanding = outstanding
         self._all_posted = all_posted
         self._takes_no_more = False
-        self._said_goodbye = False
+        self._finished_sending = False
         self._began = time.monotonic()
         self.deadline = self._began + grace
         server.stop_receiving()
@@ -139,6 +139,6 @@ class Leaving:
             self._takes_no_more = True
             logger.info("leaving: no more requests are taken, %d are still to be answered", outstanding)
             server.take_no_more()
-        elif done and self._takes_no_more and not self._said_goodbye:
-            self._said_goodbye = True
+        elif done and self._takes_no_more and not self._finished_sending:
+            self._finished_sending = True
             server.finish_sending()

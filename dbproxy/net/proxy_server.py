@@ -144,7 +144,9 @@ class ProxyServer:
             connection.send((STOP_RECEIVE_PDU,))
 
     def take_no_more(self) -> None:
-        """Drop what the peers send from now on; what has been taken is still answered. It is read, so that closing resets nothing."""
+        """After ``stop_receiving``: drop what the peers send from now on; what has been taken is still answered. What is dropped is read
+        all the same, so that closing resets nothing.
+        """
         self._takes_no_more = True
         for connection in tuple(self._connections.values()):
             connection.pause_reading(False)

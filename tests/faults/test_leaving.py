@@ -173,7 +173,7 @@ def test_heartbeats_do_not_delay_the_leaving(stack: Stack) -> None:
         assert time.monotonic() - began < 0.5 + MOMENT
 
 
-def test_a_peer_that_never_stops_is_cut_when_the_grace_is_over_and_loses_no_answer(stack: Stack) -> None:
+def test_a_peer_that_never_stops_is_cut_and_loses_no_answer(stack: Stack) -> None:
     """A connection that is reset could lose answers on their way; one that ends with the end of the stream cannot."""
     request = message_pb2.IMUnreadMsgCntReq(user_id=1)
     with ProxyProcess(stack, {"StopGrace": 2}) as proxy, proxy.client(timeout=20) as client:

@@ -20,7 +20,7 @@ COUNT = 1000
 PIPE = 4096
 
 
-class Plumbing:
+class PipedLog:
     """A logger whose lines go through a queue of ``LIMIT`` bytes into a small pipe."""
 
     def __init__(self) -> None:
@@ -50,78 +50,78 @@ class Plumbing:
 
 
 @pytest.fixture
-def plumbing() -> Iterator[Plumbing]:
-    plumbing = Plumbing()
-    yield plumbing
-    plumbing.close()
+def piped() -> Iterator[PipedLog]:
+    piped = PipedLog()
+    yield piped
+    piped.close()
 
 
 def dropped(lines: list[str]) -> int:
     return sum(int(found[1]) for line in lines if (found := re.match(r"(\d+) lines were dropped", line)))
 
 
-def test_a_pipe_that_nobody_reads_stops_nobody_and_what_is_lost_is_told(plumbing: Plumbing) -> None:
+def test_a_pipe_that_nobody_reads_stops_nobody_and_what_is_lost_is_told(piped: PipedLog) -> None:
     for number in range(COUNT):
-        plumbing.logger.info("line %d %s", number, "x" * 100)
-    assert eventually(lambda: dropped(plumbing.lines()) > 0, True)
-    lines = plumbing.lines()
+        piped.logger.info("line %d %s", number, "x" * 100)
+    assert eventually(lambda: dropped(piped.lines()) > 0, True)
+    lines = piped.lines()
     assert [int(line.split()[1]) for line in lines[:-1]] == list(range(len(lines) - 1))
     assert dropped(lines) == COUNT - (len(lines) - 1)
     assert (LIMIT - PIPE) / 500 < len(lines) < (LIMIT + 2 * PIPE) / 100
-    plumbing.logger.info("on again")
-    assert eventually(lambda: plumbing.lines()[-1], "on again") == "on again"
+    piped.logger.info("on again")
+    assert eventually(lambda: piped.lines()[-1], "on again") == "on again"
 
 
-def test_the_loss_is_told_before_the_first_line_that_is_accepted_again(plumbing: Plumbing) -> None:
+def test_the_loss_is_told_before_the_first_line_that_is_accepted_again(piped: PipedLog) -> None:
     for number in range(COUNT):
-        plumbing.logger.info("line %d %s", number, "x" * 100)
+        piped.logger.info("line %d %s", number, "x" * 100)
     numbers = iter(range(COUNT, 10 * COUNT))
 
     def seen() -> bool:
-        lines = plumbing.lines()
-        plumbing.logger.info("line %d", next(numbers))
+        lines = piped.lines()
+        piped.logger.info("line %d", next(numbers))
         return any(line.startswith("line 1") and len(line) < 20 for line in lines)
 
     assert eventually(seen, True)
-    lines = plumbing.lines()
+    lines = piped.lines()
     told = next(index for index, line in enumerate(lines) if "were dropped" in line)
     assert int(lines[told + 1].split()[1]) == int(lines[told - 1].split()[1]) + 1 + dropped(lines[: told + 1])
 
 
-def test_arguments_are_formatted_when_the_line_is_logged(plumbing: Plumbing) -> None:
-    plumbing.logger.info("x" * 2 * PIPE)  # the writer is stuck in this one
+def test_arguments_are_formatted_when_the_line_is_logged(piped: PipedLog) -> None:
+    piped.logger.info("x" * 2 * PIPE)  # the writer is stuck in this one
     argument = ["before"]
-    plumbing.logger.info("argument %s", argument)
+    piped.logger.info("argument %s", argument)
     argument[0] = "after"
-    assert eventually(lambda: plumbing.lines()[-1:], ["argument ['before']"]) == ["argument ['before']"]
+    assert eventually(lambda: piped.lines()[-1:], ["argument ['before']"]) == ["argument ['before']"]
 
 
-def test_wrong_arguments_are_told_without_showing_them(plumbing: Plumbing, capsys: pytest.CaptureFixture[str]) -> None:
-    plumbing.logger.info("%d", "topsecret")
-    assert eventually(lambda: len(plumbing.lines()), 1) == 1
-    assert re.fullmatch(r"a record of .*test_log_queue\.py:\d+ cannot be formatted", plumbing.lines()[0])
+def test_wrong_arguments_are_told_without_showing_them(piped: PipedLog, capsys: pytest.CaptureFixture[str]) -> None:
+    piped.logger.info("%d", "topsecret")
+    assert eventually(lambda: len(piped.lines()), 1) == 1
+    assert re.fullmatch(r"a record of .*test_log_queue\.py:\d+ cannot be formatted", piped.lines()[0])
     assert "topsecret" not in capsys.readouterr().err
 
 
-def test_the_end_waits_for_a_reader_but_not_for_long(plumbing: Plumbing) -> None:
-    plumbing.logger.info("x" * 2 * PIPE)
-    plumbing.logger.info("last")
-    assert not plumbing.handler.finish(0.1)
-    assert eventually(lambda: plumbing.lines()[-1:], ["last"]) == ["last"]
-    assert plumbing.handler.finish(5)
+def test_the_end_waits_for_a_reader_but_not_for_long(piped: PipedLog) -> None:
+    piped.logger.info("x" * 2 * PIPE)
+    piped.logger.info("last")
+    assert not piped.handler.finish(0.1)
+    assert eventually(lambda: piped.lines()[-1:], ["last"]) == ["last"]
+    assert piped.handler.finish(5)
 
 
-def test_lines_of_many_threads_all_arrive_and_those_of_one_in_order(plumbing: Plumbing) -> None:
+def test_lines_of_many_threads_all_arrive_and_those_of_one_in_order(piped: PipedLog) -> None:
     def log(name: int) -> None:
         for number in range(20):
-            plumbing.logger.info("%d:%d", name, number)
+            piped.logger.info("%d:%d", name, number)
 
     threads = [threading.Thread(target=log, args=(name,)) for name in range(5)]
     for thread in threads:
         thread.start()
-    assert eventually(lambda: len(plumbing.lines()), 100) == 100
+    assert eventually(lambda: len(piped.lines()), 100) == 100
     for thread in threads:
         thread.join()
-    lines = plumbing.lines()
+    lines = piped.lines()
     for name in range(5):
         assert [line for line in lines if line.startswith(f"{name}:")] == [f"{name}:{number}" for number in range(20)]
