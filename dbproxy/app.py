@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import resource
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from dbproxy import __version__
@@ -16,6 +17,7 @@ from dbproxy.handlers.group import GroupHandlers
 from dbproxy.handlers.login import LoginHandlers
 from dbproxy.handlers.message import AUDIO_QUEUE, GROUP_MESSAGE_QUEUES, MESSAGE_QUEUES, MessageHandlers
 from dbproxy.handlers.session import SessionHandlers
+from dbproxy.lifecycle import Leaving, connect_when_ready
 from dbproxy.models.audio import AudioModel
 from dbproxy.models.depart import DepartModel
 from dbproxy.models.device import DeviceModel
@@ -52,15 +54,6 @@ from dbproxy.work.worker_calls import WorkerCalls
 
 logger = logging.getLogger(__name__)
 
-MOMENT_TO_MOVE = 0.5
-"""Seconds that the peers have, after the stop packet, to send what they were about to send."""
-
-LAST_ANSWERS = 0.25
-"""The last part of StopGrace, in which nothing more is read: a peer that goes on sending must not get what it has sent interrupted."""
-
-LEAVING_LOOK = 0.02
-"""Seconds between two looks whether everything is answered, while leaving."""
-
 WAITING_LOOK = 1.0
 """Seconds between two looks how long requests have waited for a worker."""
 
@@ -90,8 +83,8 @@ class Application:
         self._server: ProxyServer | None = None
         self._sync_center: SyncCenter | None = None
         self._stop_requested = False
-        self._leaving_since: float | None = None
-        self._hears_no_more = False
+        self._actions: deque[Callable[[], None]] = deque()
+        self._leaving: Leaving | None = None
 
     @property
     def port(self) -> int:
@@ -103,6 +96,7 @@ class Application:
 
         Raises:
             StartupError: a backend that cannot be used, a port that cannot be listened on; nothing is left running then.
+            StopRequestedError: a stop was asked for while it waited for the backends; likewise.
 
         """
         try:
@@ -124,6 +118,11 @@ class Application:
         self._stop_requested = True
         self._reactor.wake()
 
+    def call_soon(self, action: Callable[[], None]) -> None:
+        """Have the reactor thread call ``action``, as soon as it runs. Any thread, and signal handlers."""
+        self._actions.append(action)
+        self._reactor.wake()
+
     @property
     def _started_server(self) -> ProxyServer:
         if self._server is None:
@@ -133,9 +132,7 @@ class Application:
     def _start(self) -> None:
         config = self._config
         _raise_descriptor_limit()
-        self._caches.open()
-        self._databases.open()
-        limits = check_schema(self._databases)
+        limits = connect_when_ready(self._connect, config.start_timeout, lambda: self._stop_requested)
         handlers, members = self._build_handlers(limits)
         pool = self._pool = self._build_pool(handlers)
         dispatcher = Dispatcher(handlers, pool.put)
@@ -159,11 +156,17 @@ class Application:
         self._reactor.call_every(WAITING_LOOK, WaitingReport(pool.waiting).look)
         self._reactor.add_loop_callback(pool.release_drained)
         self._reactor.add_loop_callback(pool.wake_worker)
-        self._reactor.add_loop_callback(self._leave_if_asked)
+        self._reactor.add_loop_callback(self._do_what_is_asked)
         pool.start()
         self._sync_center = SyncCenter(self._databases.master, self._caches.unread, members, config.sync_interval, config.db_lock_timeout)
         self._server.listen(config.listen_ips, config.listen_port)
         self._sync_center.start()
+
+    def _connect(self) -> ContentLimits:
+        """Connect to every backend and look at the tables. May be called again after it has failed."""
+        self._caches.open()
+        self._databases.open()
+        return check_schema(self._databases)
 
     def _spare_descriptors(self) -> int:
         """How many connections of peers there may be at once, so that the backends can always be connected to."""
@@ -249,38 +252,21 @@ class Application:
         if self._pool is not None:
             self._pool.hold(tasks)
 
-    def _leave_if_asked(self) -> None:
-        """Loop callback: begin to leave when asked to."""
-        if self._stop_requested and self._leaving_since is None:
-            self._leaving_since = time.monotonic()
-            self._started_server.stop_receiving()
-            self._reactor.call_every(LEAVING_LOOK, self._leave_when_done)
-
-    def _leave_when_done(self) -> None:
-        """Timer: stop the loop as soon as everything is answered and sent and the peers have had a moment, or when the grace is over."""
-        if self._leaving_since is None or self._pool is None:
-            return
-        age = time.monotonic() - self._leaving_since
-        outstanding = self._pool.outstanding
-        if age >= self._config.stop_grace:
-            if outstanding:
-                logger.error("StopGrace (%g s) is over: %d requests stay unanswered", self._config.stop_grace, outstanding)
-            self._reactor.stop()
-            return
-        if age >= self._config.stop_grace * (1 - LAST_ANSWERS) and not self._hears_no_more:
-            self._hears_no_more = True
-            logger.info("leaving: nothing more is read, %d requests are still to be answered", outstanding)
-            self._started_server.read_no_more()
-        # Where reading has been paused, requests that the peers have long sent are still to be read.
-        done = not outstanding and self._responses.is_empty and self._started_server.flushed and not self._started_server.is_paused
-        if done and (age >= MOMENT_TO_MOVE or not len(self._started_server)):
-            self._reactor.stop()
+    def _do_what_is_asked(self) -> None:
+        """Loop callback: what ``call_soon`` and ``request_stop`` have asked for."""
+        while self._actions:
+            self._actions.popleft()()
+        if self._stop_requested and self._leaving is None and self._pool is not None:
+            pool = self._pool
+            self._leaving = Leaving(
+                self._reactor, self._started_server, self._config.stop_grace, lambda: pool.outstanding, lambda: self._responses.is_empty
+            )
 
     def _release(self) -> None:
         """Stop the threads and close everything; whatever of it there is."""
         deadline = time.monotonic() + LAST_JOIN
-        if self._leaving_since is not None:
-            deadline = min(deadline, self._leaving_since + self._config.stop_grace)
+        if self._leaving is not None:
+            deadline = min(deadline, self._leaving.deadline)
         if self._sync_center is not None:
             self._sync_center.stop(max(0.0, deadline - time.monotonic()))
         if self._pool is not None:

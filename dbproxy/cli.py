@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -15,7 +16,7 @@ from typing import Protocol
 
 from dbproxy import __version__, log
 from dbproxy.config import Config, load_config, unknown_key_warnings
-from dbproxy.errors import ConfigError, DbproxyError, StartupError
+from dbproxy.errors import ConfigError, DbproxyError, StartupError, StopRequestedError
 
 EXIT_OK = 0
 EXIT_UNEXPECTED = 1
@@ -32,13 +33,16 @@ class Service(Protocol):
     """What the command needs of the application."""
 
     def start(self) -> None:
-        """Open everything up to the listening sockets; raises ``StartupError``."""
+        """Open everything up to the listening sockets; raises ``StartupError``, or ``StopRequestedError`` when it was asked to stop."""
 
     def run(self) -> int:
         """Serve until stopped; returns the exit code."""
 
     def request_stop(self) -> None:
-        """Make ``run`` come to its end; may be called by a signal handler at any moment."""
+        """Make ``start`` or ``run`` come to its end; may be called by a signal handler at any moment."""
+
+    def call_soon(self, action: Callable[[], None]) -> None:
+        """Have ``run`` call ``action``, not before ``start`` is over; may be called by a signal handler at any moment."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 clean stop, 1 unexpected error, 2 mistake in configuration or command line, 3 a backend or port that the start needs is not to be had.
     """
+    _open_standard_descriptors()
     options = _parser().parse_args(argv)
     if options.version:
         print(f"db_proxy_server {__version__}")
@@ -64,37 +69,113 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_CONFIG
     for warning in unknown_key_warnings(config):
         _log.warning("%s: %s", options.config, warning)
-    return serve(config, _application)
+    try:
+        code = serve(config, _application)
+    finally:
+        written = log.close()
+    if not written:
+        os._exit(code)  # whatever the interpreter flushes at its end would wait for the same file or pipe
+    return code
 
 
 def serve(config: Config, create: Callable[[Config], Service]) -> int:
     """Start what ``create`` makes of ``config``, serve until a signal stops it, and return the exit code."""
+    signals = Signals()
+    signals.install()
     _log.info("db_proxy_server %s, pid %d, starts", __version__, os.getpid())
     try:
         service = create(config)
-        _install_signal_handlers(service.request_stop)  # a stop that is asked for during the start happens right after it
+        signals.direct_to(service)
         service.start()
         # Not before: a start that fails because another proxy has the port must leave that one's pid alone.
         write_pid(Path(PID_FILE))
         return service.run()
+    except StopRequestedError:
+        _log.info("stopped before it was ready")
+        return EXIT_OK
     except (StartupError, ConfigError) as error:
-        _fail(config, "cannot start: %s", error)
+        _fail("cannot start: %s", error)
         return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_START
     except Exception as error:  # noqa: BLE001 - the last resort: what happened must be in the log
-        _fail(config, "unexpected error: %s", error, trace=True)
+        _fail("unexpected error: %s", error, trace=True)
         return EXIT_UNEXPECTED
+
+
+class Signals:
+    """What signals do. This is the one place that decides it.
+
+    SIGTERM and SIGINT: the first asks the service to stop, the second ends the process at once. SIGHUP, SIGUSR1 and SIGUSR2 would kill a
+    process that does not handle them: they are logged, and nothing else happens. A handler only sets flags and wakes the service; what
+    takes longer or needs a lock is done by the thread that serves. Main thread.
+    """
+
+    def __init__(self) -> None:
+        self._service: Service | None = None
+        self._stop_asked = False
+        self._early: list[int] = []
+
+    def install(self) -> None:
+        """Handle signals from now on; what comes before ``direct_to`` is kept."""
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, self._other)
+
+    def direct_to(self, service: Service) -> None:
+        """Tell ``service`` of every signal, also of those that came before."""
+        self._service = service
+        if self._stop_asked:
+            service.request_stop()
+        while self._early:
+            self._pass_on(service, self._early.pop(0))
+
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        if self._stop_asked:
+            os._exit(128 + number)
+        self._stop_asked = True
+        if self._service is not None:
+            self._service.request_stop()
+
+    def _other(self, number: int, _frame: FrameType | None) -> None:
+        if self._service is None:
+            self._early.append(number)
+        else:
+            self._pass_on(self._service, number)
+
+    @staticmethod
+    def _pass_on(service: Service, number: int) -> None:
+        service.call_soon(lambda: _log.warning("signal %s is ignored", signal.Signals(number).name))
 
 
 def write_pid(path: Path) -> None:
     """Write the process id to ``path`` so that a reader never sees half of it; a failure is logged, no more."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    # Nobody can put a link to another file where this one is made: its name cannot be foreseen, and it must not be there yet.
+    temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
+    made = False
     try:
-        temporary.write_text(f"{os.getpid()}\n", encoding="ascii")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        made = True
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(f"{os.getpid()}\n")
         temporary.replace(path)
     except OSError as error:
         _log.warning("%s cannot be written: %s", path, error.strerror)
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if made:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _open_standard_descriptors() -> None:
+    """Open the null device for those of the descriptors 0 to 2 that are closed: a socket that got their number would be read and
+    written as stdin, stdout or stderr.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,25 +194,7 @@ def _application(config: Config) -> Service:
     return Application(config)
 
 
-def _fail(config: Config, message: str, error: Exception, *, trace: bool = False) -> None:
+def _fail(message: str, error: Exception, *, trace: bool = False) -> None:
     # What a foreign error says or shows may be a value of the configuration, and so a password.
     shown = error if isinstance(error, DbproxyError) else type(error).__name__
     _log.critical(message, shown, exc_info=error if trace else None)
-    if config.log_file:  # who typed the command looks at the terminal first
-        print(f"db_proxy_server: {message % shown}", file=sys.stderr)
-
-
-def _install_signal_handlers(request_stop: Callable[[], None]) -> None:
-    """SIGTERM and SIGINT: the first asks for a stop, the second ends the process at once."""
-    asked = False
-
-    def stop(signum: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            os._exit(128 + signum)
-        asked = True
-        request_stop()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)

@@ -1,7 +1,7 @@
 """dbproxyserver.conf → ``Config``: reads the file, checks every key, and reports all mistakes at once.
 
 The format is the original's: lines ``key=value``, ``#`` starts a comment anywhere in a line, blanks around key and value are cut,
-a line without ``=`` is ignored, and the first of two equal keys wins. What each key accepts stands in ``config_keys``.
+a line without ``=`` or without a value is ignored, and the first of two equal keys wins. What each key accepts stands in ``config_keys``.
 A ``Config`` is immutable: any thread may read it.
 """
 
@@ -30,7 +30,7 @@ from dbproxy.config_keys import (
 from dbproxy.errors import ConfigError
 
 REQUIRED_DB_INSTANCES = ("teamtalk_master", "teamtalk_slave")
-REQUIRED_CACHE_INSTANCES = ("unread", "group_set", "token", "sync", "group_member")
+REQUIRED_CACHE_INSTANCES = ("unread", "group_set", "token", "group_member")
 
 # A lower bound above its upper bound, or a lock wait that outlasts the wait for its statement, makes no sense.
 _NOT_ABOVE = (("MaxSendBuffer", "MaxSendBufferTotal"),)
@@ -98,6 +98,8 @@ class Config:
     """The longest silence towards a peer before a heartbeat is sent."""
     peer_timeout: float
     """The longest silence of a peer before its connection is closed."""
+    start_timeout: float
+    """The longest wait, at the start, for backends that are not up yet."""
     stop_grace: float
     """The longest time between SIGTERM and exit."""
     request_timeout: float
@@ -184,12 +186,15 @@ class _Reader:
         self.problems: list[str] = []
         self._source = source
         self._entries: dict[str, tuple[int, str]] = {}
+        self._empty: dict[str, int] = {}
         self._used: set[str] = set()
         for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
             name, equals, value = line.partition("#")[0].partition("=")
-            name = name.strip()
-            if equals and name:
-                self._entries.setdefault(name, (number, value.strip()))
+            name, value = name.strip(), value.strip()
+            if equals and name and value:
+                self._entries.setdefault(name, (number, value))
+            elif equals and name:
+                self._empty.setdefault(name, number)
 
     def take(self, keys: Iterable[Key], prefix: str = "") -> dict[str, Any]:
         """Return field → value for those of ``keys`` that are in order; the others become problems."""
@@ -200,7 +205,9 @@ class _Reader:
 
     def _take_one(self, key: Key, name: str, values: dict[str, Any]) -> None:
         if name not in self._entries:
-            if key.default is None:
+            if key.default is None and name in self._empty:
+                self._complain(self._empty[name], f"{name} has no value: expected {key.rule.accepts}")
+            elif key.default is None:
                 self.problems.append(f"{self._source}: {name} is missing: expected {key.rule.accepts}")
             else:
                 values[key.field] = key.rule.parse(key.default)

@@ -197,6 +197,7 @@ OPTIONAL_KEYS: tuple[Key, ...] = (
     Key("MaxPduLength", "max_pdu_length", _whole(1024, _GIB, "bytes"), "16777216"),
     Key("HeartbeatInterval", "heartbeat_interval", TIMEOUT, "5"),
     Key("PeerTimeout", "peer_timeout", TIMEOUT, "30"),
+    Key("StartTimeout", "start_timeout", _seconds(0, 3600), "60"),
     Key("StopGrace", "stop_grace", _seconds(0, 3600), "4"),
     Key("RequestTimeout", "request_timeout", TIMEOUT, "15"),
     Key("MaxWaitingRequests", "max_waiting_requests", _whole(1, 10_000_000, "requests"), "20000"),
@@ -249,7 +250,7 @@ DB_INSTANCE_KEYS: tuple[Key, ...] = (
     Key("_port", "port", PORT),
     Key("_dbname", "dbname", WORD),
     Key("_username", "username", WORD),
-    Key("_password", "password", ANY, secret=True),
+    Key("_password", "password", ANY, "", secret=True),
     Key("_maxconncnt", "maxconncnt", POOL_SIZE),
 )
 """Keys of each name in DBInstances; the instance's name stands in front."""

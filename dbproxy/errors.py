@@ -21,6 +21,14 @@ class StartupError(DbproxyError):
     """A backend that is unreachable or misconfigured, a port that is taken: the message names instance, host, port and key."""
 
 
+class BackendNotReadyError(StartupError):
+    """MySQL or Redis cannot be reached or is still starting: waiting may help."""
+
+
+class StopRequestedError(DbproxyError):
+    """The start was given up because the proxy was asked to stop."""
+
+
 class ProtocolError(DbproxyError):
     """A byte stream that cannot be cut into PDUs: the connection has to be closed."""
 

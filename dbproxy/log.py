@@ -1,12 +1,13 @@
 """The log: one line per record, to stderr or a file that logrotate may move, and a limit for lines that repeat.
 
 Built on the standard library's ``logging``; the rooms of this package only use ``logging.getLogger(__name__)``.
-Only ``dbproxy.cli`` calls ``configure``: a program that embeds the proxy keeps its own logging.
+Only ``dbproxy.cli`` calls ``configure`` and ``close``: a program that embeds the proxy keeps its own logging.
+
+A record passes the ``RepeatLimiter``, is formatted in the thread that logs, and waits in the queue of ``log_queue`` to be written.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import logging.handlers
 import sys
@@ -18,6 +19,10 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from dbproxy.errors import ConfigError, DbproxyError
+from dbproxy.log_queue import LineQueueHandler
+
+CLOSE_TIMEOUT = 1.0
+"""Seconds that ``close`` waits for lines to be written."""
 
 REPEAT_LIMIT = 20
 """So many records with the same format string are written per ``REPEAT_WINDOW``; the rest is counted."""
@@ -40,27 +45,42 @@ _ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 def configure(level: str, file: str) -> None:
     """Send records of at least ``level`` (debug, info, warning, error) to ``file``, or to stderr when it is empty.
 
-    Replaces what an earlier call set up. Raises ``ConfigError`` when the file cannot be opened. For the main thread, before others start.
+    With a file, CRITICAL lines go to stderr as well: who typed the command looks at the terminal first. Replaces what an earlier call
+    set up. Raises ``ConfigError`` when the file cannot be opened. For the main thread, before others start.
     """
-    target: logging.Handler
+    targets: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if file:
+        targets[0].setLevel(logging.CRITICAL)
         try:
-            target = _LogFile(file, encoding="utf-8", errors="backslashreplace")
+            targets.append(_LogFile(file, encoding="utf-8", errors="backslashreplace"))
         except OSError as error:
             raise ConfigError([f"LogFile={file}: cannot be opened: {error.strerror}"]) from None
-    else:
-        target = logging.StreamHandler(sys.stderr)
-    target.setFormatter(LineFormatter())
+    close()
+    lines = LineQueueHandler(*reversed(targets))
+    lines.setFormatter(LineFormatter())
     root = logging.getLogger()
-    for handler in root.handlers[:]:
-        if isinstance(handler, RepeatLimiter):
-            root.removeHandler(handler)
-            handler.close()
-    root.addHandler(RepeatLimiter(target))
+    root.addHandler(RepeatLimiter(lines))
     number = getattr(logging, level.upper())
     # The libraries' own chatter is no use to an operator.
     root.setLevel(max(number, logging.WARNING))
     logging.getLogger("dbproxy").setLevel(number)
+
+
+def close() -> bool:
+    """Write what ``configure`` has set up still holds, and end it; nothing happens when there is nothing.
+
+    Returns False when the file or stderr did not take all of it within ``CLOSE_TIMEOUT``: a thread hangs in it then, and so would the
+    interpreter when it flushes what is open at its end. Main thread.
+    """
+    root = logging.getLogger()
+    written = True
+    for handler in root.handlers[:]:
+        if isinstance(handler, RepeatLimiter):
+            root.removeHandler(handler)
+            handler.close()
+            if isinstance(handler.target, LineQueueHandler):
+                written &= handler.target.finish(CLOSE_TIMEOUT)
+    return written
 
 
 class LineFormatter(logging.Formatter):
@@ -135,7 +155,7 @@ class RepeatLimiter(logging.Handler):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
-        self._target = target
+        self.target = target
         self._limit = limit
         self._window = window
         self._clock = clock
@@ -153,29 +173,25 @@ class RepeatLimiter(logging.Handler):
             summaries = self._sweep(now) if now >= self._next_sweep else []
             write = self._admit(record, now)
         for summary in summaries:
-            self._target.handle(summary)
+            self.target.handle(summary)
         if write:
-            self._target.handle(record)
+            self.target.handle(record)
         return write
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write ``record`` whatever was written before."""
-        self._target.handle(record)
+        self.target.handle(record)
 
     def flush(self) -> None:
         """Write the counts that are still held back."""
         with self._guard:
             summaries = self._sweep(self._clock(), everything=True)
         for summary in summaries:
-            self._target.handle(summary)
-        # As logging.shutdown does: a full disk or a stream that somebody closed is no reason to fail now.
-        with contextlib.suppress(OSError, ValueError):
-            self._target.flush()
+            self.target.handle(summary)
 
     def close(self) -> None:
-        """Write the counts that are still held back and close the target."""
+        """Write the counts that are still held back; the target stays open."""
         self.flush()
-        self._target.close()
         super().close()
 
     def _admit(self, record: logging.LogRecord, now: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import selectors
@@ -123,6 +124,16 @@ class ProxyConn:
         return now - self._blocked_since if self._backlog else 0.0
 
     @property
+    def has_part_of_a_pdu(self) -> bool:
+        """Whether the peer has sent the beginning of a PDU and not yet its end."""
+        return self._framer.pending > 0
+
+    @property
+    def last_received(self) -> float:
+        """When something last came from the peer (monotonic time)."""
+        return self._last_received
+
+    @property
     def flushed(self) -> bool:
         """Whether everything given to ``send`` has gone to the kernel."""
         return not self._backlog
@@ -169,6 +180,11 @@ class ProxyConn:
         """Do not count ``seconds`` in which this process did not run (a suspended virtual machine, SIGSTOP) as silence of the peer's."""
         self._last_received += seconds
         self._blocked_since += seconds
+
+    def finish_sending(self) -> None:
+        """Tell the peer that nothing more comes. What it sends is still read; ``send`` must not be called any more."""
+        with contextlib.suppress(OSError):  # the peer is gone already
+            self._socket.shutdown(socket.SHUT_WR)
 
     def close(self, reason: str, level: int = logging.INFO) -> None:
         """Close the connection and forget it; a second call does nothing."""

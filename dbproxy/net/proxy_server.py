@@ -12,7 +12,7 @@ from typing import Protocol
 from dbproxy.net.listener import Listener
 from dbproxy.net.proxy_conn import ConnLimits, ProxyConn
 from dbproxy.net.reactor import Reactor
-from dbproxy.wire.commands import STOP_RECEIVE_PDU
+from dbproxy.wire.commands import HEARTBEAT_COMMAND_ID, STOP_RECEIVE_PDU
 from dbproxy.wire.pdu import ImPdu
 
 logger = logging.getLogger(__name__)
@@ -113,7 +113,9 @@ class ProxyServer:
         self._last_tick = time.monotonic()
         self._paused_since: float | None = None
         self._paused_alone: set[int] = set()
-        self._reads_no_more = False
+        self._leaving = False
+        self._takes_no_more = False
+        self._last_request = 0.0
         reactor.add_loop_callback(self.send_response_pdu_list)
         reactor.add_loop_callback(self._check_overload)
         reactor.call_every(TICK, self._tick)
@@ -131,7 +133,13 @@ class ProxyServer:
     @property
     def is_paused(self) -> bool:
         """Whether nothing is read at the moment because of too much work, so that requests may be waiting in the sockets."""
-        return (self._paused_since is not None or bool(self._paused_alone)) and not self._reads_no_more
+        return (self._paused_since is not None or bool(self._paused_alone)) and not self._takes_no_more
+
+    @property
+    def last_request(self) -> float:
+        """When a peer last sent something other than a heartbeat (monotonic time); asked for, and known, only after ``stop_receiving``."""
+        unfinished = (connection.last_received for connection in self._connections.values() if connection.has_part_of_a_pdu)
+        return max([self._last_request, *unfinished])
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -175,6 +183,7 @@ class ProxyServer:
 
     def stop_receiving(self) -> None:
         """Accept nobody any more and tell every peer to take new work elsewhere; what they send is still answered."""
+        self._leaving = True
         for listener in self._listeners:
             listener.accept_the_rest()
             listener.close()
@@ -182,11 +191,18 @@ class ProxyServer:
         for connection in tuple(self._connections.values()):
             connection.send((STOP_RECEIVE_PDU,))
 
-    def read_no_more(self) -> None:
-        """Read nothing more from any connection; what has been read is still answered."""
-        self._reads_no_more = True
+    def take_no_more(self) -> None:
+        """After ``stop_receiving``: drop what the peers send from now on; what has been taken is still answered. What is dropped is read
+        all the same, so that closing resets nothing.
+        """
+        self._takes_no_more = True
         for connection in tuple(self._connections.values()):
-            connection.pause_reading(True)
+            connection.pause_reading(False)
+
+    def finish_sending(self) -> None:
+        """Tell every peer that nothing more comes; all answers must have been sent."""
+        for connection in tuple(self._connections.values()):
+            connection.finish_sending()
 
     def close(self) -> None:
         """Close everything."""
@@ -210,7 +226,7 @@ class ProxyServer:
             uuid, sock, peer, self._reactor, self._limits, self._receive, self._forget, self._on_pending, self._responses.keep
         )
         self._connections[uuid] = connection
-        if self._paused_since is not None and not self._reads_no_more:
+        if self._paused_since is not None and not self._takes_no_more:
             connection.pause_reading(True)
         logger.info("connected [peer=%s uuid=%d]", peer, uuid)
 
@@ -237,6 +253,11 @@ class ProxyServer:
         """Hand on what a connection has sent. Whether that was one too many is asked at once, and not at the end of the turn: a thousand
         connections that are all readable in this turn would bring a thousand times as much as there is room for.
         """
+        if self._leaving:
+            if self._takes_no_more:
+                return
+            if any(pdu.command_id != HEARTBEAT_COMMAND_ID for pdu in pdus):
+                self._last_request = time.monotonic()
         self._on_pdus(connection, pdus)
         self._check_overload()
         if self._work.large_overloaded and self._work.has_large(connection.uuid) and not connection.closed:
@@ -246,11 +267,11 @@ class ProxyServer:
     def _check_overload(self) -> None:
         """Also a loop callback: pause or resume reading everywhere when the workers have too much to do, or no longer."""
         overloaded = self._work.overloaded
-        if self._paused_alone and not self._work.large_overloaded and not self._reads_no_more:
+        if self._paused_alone and not self._work.large_overloaded and not self._takes_no_more:
             for uuid in self._paused_alone & self._connections.keys():
                 self._connections[uuid].pause_reading(overloaded)
             self._paused_alone.clear()
-        if overloaded == (self._paused_since is not None) or self._reads_no_more:
+        if overloaded == (self._paused_since is not None) or self._takes_no_more:
             return
         now = time.monotonic()
         waiting, oldest = self._work.waiting()

@@ -27,11 +27,11 @@ from redis.connection import Connection
 from redis.retry import Retry
 
 from dbproxy.config import CacheInstance, Config
-from dbproxy.errors import StartupError, StoreUnavailableError
+from dbproxy.errors import BackendNotReadyError, StartupError, StoreUnavailableError
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.kernel_socket import set_kernel_timeouts, still_connected
 from dbproxy.stores.pipeline import CacheCommand, pack, take_arrived
-from dbproxy.stores.tls import tls_context, tls_keys
+from dbproxy.stores.tls import is_tls_refusal, tls_context, tls_keys
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +85,14 @@ class TlsConnection(Connection):
             raise
 
 
+def _may_get_ready(error: BaseException | None) -> bool:
+    """Whether connecting failed because the server is not up, or is still loading its data; and not because it does not let us in."""
+    if isinstance(error, (redis.AuthenticationError, redis.exceptions.AuthorizationError)):
+        return False
+    lost = (redis.ConnectionError, redis.TimeoutError, OSError)  # BusyLoadingError is a ConnectionError
+    return isinstance(error, lost) and not is_tls_refusal(error)
+
+
 def _socket_of(connection: Connection) -> socket.socket | None:
     """The socket of a connection, None while it has none; for the type checker redis-py's attribute would always be None."""
     return cast("Any", connection)._sock  # type: ignore[no-any-return]
@@ -126,7 +134,8 @@ class CachePool:
         """Connect once and look whether the database answers.
 
         Raises:
-            StartupError: naming instance, host, port and the keys to look at.
+            StartupError: naming instance, host, port and the keys to look at; BackendNotReadyError if waiting may help. It may be
+                called again then.
 
         """
         try:
@@ -134,7 +143,8 @@ class CachePool:
         except StoreUnavailableError as error:
             ends = ("host", "port", "db", "username", "password", *tls_keys(self._instance.tls))
             keys = ", ".join(f"{self.name}_{end}" for end in ends)
-            raise StartupError(f"{error} (keys {keys})") from error
+            kind = BackendNotReadyError if _may_get_ready(error.__cause__) else StartupError
+            raise kind(f"{error} (keys {keys})") from error
 
     def run(self, commands: Sequence[CacheCommand]) -> list[Any]:
         """Send these commands with one round trip and return their replies in order: bytes, int, None, or a list of such.
@@ -299,14 +309,13 @@ class CacheManager:
         self.unread = self.pools["unread"]
         self.group_set = self.pools["group_set"]
         self.token = self.pools["token"]
-        self.sync = self.pools["sync"]
         self.group_member = self.pools["group_member"]
 
     def open(self) -> None:
         """Connect every pool once.
 
         Raises:
-            StartupError: a server that cannot be reached or does not let us in.
+            StartupError: a server that cannot be reached or does not let us in; see ``CachePool.open``.
 
         """
         for pool in self.pools.values():

@@ -30,6 +30,7 @@ from pymysql.constants import CR, ER
 
 from dbproxy.config import Config, DBInstance
 from dbproxy.errors import (
+    BackendNotReadyError,
     DbproxyError,
     DeadlockError,
     LockWaitError,
@@ -41,7 +42,7 @@ from dbproxy.errors import (
 )
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.db_conn import CannotConnectError, DBConn, Row, SessionOfServer, error_text
-from dbproxy.stores.tls import tls_context, tls_keys
+from dbproxy.stores.tls import is_tls_refusal, tls_context, tls_keys
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,11 @@ Result = TypeVar("Result")
 
 _REFUSALS = {ER.LOCK_DEADLOCK: DeadlockError, ER.LOCK_WAIT_TIMEOUT: LockWaitError}
 _SERVER_GOES_AWAY = {ER.SERVER_SHUTDOWN, ER.CON_COUNT_ERROR, 1927, 3024, 1969}  # 1927 KILLed, 3024/1969 statement time exceeded
+_NOT_READY = {
+    *(CR.CR_CONNECTION_ERROR, CR.CR_CONN_HOST_ERROR, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, ER.CON_COUNT_ERROR, ER.SERVER_SHUTDOWN),
+    ER.UNKNOWN_COM_ERROR,  # a Galera node that does not take part in its cluster yet
+}
+"""Why connecting fails while a server is not up, or not yet."""
 _MINIMUM_IDLE = 2
 
 _MOST_ABANDONED = 1000
@@ -98,7 +104,8 @@ class DBPool:
         """Connect the first connections.
 
         Raises:
-            StartupError: naming instance, host, port and the keys to look at.
+            StartupError: naming instance, host, port and the keys to look at; BackendNotReadyError if waiting may help. It may be
+                called again then.
 
         """
         pooled = []
@@ -110,7 +117,9 @@ class DBPool:
         except pymysql.err.Error as error:
             ends = ("host", "port", "dbname", "username", "password", *tls_keys(self._instance.tls))
             keys = ", ".join(f"{self.name}_{end}" for end in ends)
-            raise StartupError(f"{self}, database {self._instance.dbname}: {error_text(error)} (keys {keys})") from error
+            waiting_helps = error.args[:1] and error.args[0] in _NOT_READY and not is_tls_refusal(error)
+            kind = BackendNotReadyError if waiting_helps else StartupError
+            raise kind(f"{self}, database {self._instance.dbname}: {error_text(error)} (keys {keys})") from error
         finally:
             for connection in pooled:
                 connection.close()
@@ -278,7 +287,7 @@ class DBManager:
         """Connect the first connections of every pool.
 
         Raises:
-            StartupError: a server that cannot be reached or does not let us in.
+            StartupError: a server that cannot be reached or does not let us in; see ``DBPool.open``.
 
         """
         for pool in self.pools.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from dbproxy.errors import StartupError, StoreError
+from dbproxy.errors import BackendNotReadyError, StartupError, StoreError, StoreUnavailableError
 from dbproxy.stores import schema
 from dbproxy.stores.db_conn import Row
 from dbproxy.stores.mysql import DBManager, DBPool
@@ -20,7 +20,7 @@ def check_schema(databases: DBManager) -> schema.ContentLimits:
     Returns what the columns of the master take.
 
     Raises:
-        StartupError: naming the instance, and what is missing.
+        StartupError: naming the instance, and what is missing; BackendNotReadyError if the server was lost meanwhile.
 
     """
     columns = {pool: _check(pool) for pool in databases.pools.values()}
@@ -64,4 +64,5 @@ def _described(pool: DBPool, query: str) -> Sequence[Row]:
     try:
         return pool.select(query)
     except StoreError as error:
-        raise StartupError(f"the description of the tables cannot be read: {error}") from error
+        kind = BackendNotReadyError if isinstance(error, StoreUnavailableError) else StartupError
+        raise kind(f"the description of the tables cannot be read: {error}") from error

@@ -41,3 +41,12 @@ def tls_context(name: str, settings: TlsSettings) -> ssl.SSLContext:
 def tls_keys(settings: TlsSettings | None) -> tuple[str, ...]:
     """Return the ends of the configuration keys that matter when a connection with these settings fails."""
     return () if settings is None else ("ssl", "ssl_ca", "ssl_cert", "ssl_key", "ssl_verify")
+
+
+def is_tls_refusal(error: BaseException | None) -> bool:
+    """Whether an error comes from TLS itself, such as a certificate that is not trusted, and not from a connection that was lost."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
+        error = error.__cause__ or error.__context__
+    return False

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
 from dbproxy.testing import Client, ConnectionClosedError, ProxyProcess, Stack, seed
-from dbproxy.testing.client import Pdu
+from dbproxy.testing.client import BY_REQUEST, Pdu, pack
 from dbproxy.testing.requests import message
 from dbproxy.testing.traffic import Traffic, audit
 from dbproxy.wire.pb import buddy_pb2, message_pb2
@@ -127,8 +128,80 @@ def test_peers_that_go_on_sending_get_nothing_interrupted(stack: Stack) -> None:
             traffic.wait_for(60)
             proxy.terminate()
             assert proxy.wait(10) == 0
-        assert "nothing more is read" in proxy.log()
+        assert "no more requests are taken" in proxy.log()
         assert "stay unanswered" not in proxy.log()
     assert audit(stack, traffic) == []
     with stack.redis() as redis:
         assert redis.hget("9_im_group_msg", "count") == str(stack.rows("select count(*) as n from IMGroupMessage_1")[0]["n"])
+
+
+def test_a_peer_that_still_sends_is_answered_and_then_the_proxy_leaves(stack: Stack) -> None:
+    with ProxyProcess(stack, {"StopGrace": 10}) as proxy, proxy.client() as client:
+        assert client.send_message(1, 2).msg_id == 1
+        proxy.terminate()
+        for msg_id in range(2, 9):
+            time.sleep(0.3)
+            assert client.send_message(1, 2).msg_id == msg_id
+        assert client.closed_within(5)
+        assert proxy.wait(5) == 0
+        assert "no more requests are taken" not in proxy.log()
+
+
+def test_a_request_that_arrives_in_pieces_is_waited_for(stack: Stack) -> None:
+    with ProxyProcess(stack, {"StopGrace": 10}) as proxy, proxy.client() as client:
+        assert client.send_message(1, 2).msg_id == 1
+        request = message(1, 2, b"x" * 100)
+        command = BY_REQUEST[type(request)]
+        data = pack(command.service_id, command.command_id, request.SerializeToString())
+        proxy.terminate()
+        for start in range(0, len(data), len(data) // 5):
+            client.send_raw(data[start : start + len(data) // 5])
+            time.sleep(0.3)
+        assert client.receive(5).message.msg_id == 2  # type: ignore[attr-defined]
+        assert proxy.wait(5) == 0
+
+
+def test_heartbeats_do_not_delay_the_leaving(stack: Stack) -> None:
+    with ProxyProcess(stack, {"StopGrace": 20}) as proxy, proxy.client() as client:
+        assert client.send_message(1, 2).msg_id == 1
+        began = time.monotonic()
+        proxy.terminate()
+        with suppress(ConnectionClosedError):
+            while not client.closed_within(0.1) and time.monotonic() < began + 15:
+                client.send_heartbeat()
+        assert proxy.wait(5) == 0
+        assert time.monotonic() - began < 0.5 + MOMENT
+
+
+def test_a_peer_that_never_stops_is_cut_and_loses_no_answer(stack: Stack) -> None:
+    """A connection that is reset could lose answers on their way; one that ends with the end of the stream cannot."""
+    request = message_pb2.IMUnreadMsgCntReq(user_id=1)
+    with ProxyProcess(stack, {"StopGrace": 2}) as proxy, proxy.client(timeout=20) as client:
+        client.request(request)
+        began = time.monotonic()
+        proxy.terminate()
+        sent = received = 0
+        stopped = threading.Event()
+
+        def keep_sending() -> None:
+            nonlocal sent
+            with suppress(ConnectionClosedError):
+                while not stopped.is_set():
+                    client.send(request)
+                    sent += 1
+                    stopped.wait(0.001)
+
+        sender = threading.Thread(target=keep_sending)
+        sender.start()
+        try:
+            while True:
+                received += client.receive(20).message_type is message_pb2.IMUnreadMsgCntRsp
+        except ConnectionClosedError as error:
+            end = error
+        stopped.set()
+        sender.join()
+        assert proxy.wait(5) == 0
+        assert time.monotonic() - began < 2 + MOMENT
+        assert "the proxy closed the connection" in str(end)
+        assert "no more requests are taken" in proxy.log()
+    assert 0 < received <= sent

@@ -10,6 +10,7 @@ import pytest
 from dbproxy.testing import ProxyProcess, Stack, seed
 from dbproxy.testing.faulty_link import FaultyLink
 from dbproxy.testing.traffic import Traffic, audit
+from dbproxy.testing.waiting import eventually
 from dbproxy.wire.pb import base_define_pb2 as base
 from dbproxy.wire.pb import buddy_pb2, message_pb2
 
@@ -104,7 +105,7 @@ def test_requests_end_while_the_network_swallows_everything(
         assert client.login("alice").result_code == 0
         assert client.add_members(1, 9, [4]).result_code == 0
         assert [info.user_id for info in client.user_info([1]).user_info_list] == [1]
-        assert "ERROR" in proxy.log()
+        assert eventually(lambda: "ERROR" in proxy.log(), True)
 
 
 def test_a_slow_network_costs_only_time(stack: Stack, mysql: FaultyLink, redis: FaultyLink, proxy: ProxyProcess) -> None:

@@ -33,6 +33,7 @@ from dbproxy.testing import (
 from dbproxy.testing.private_server import find_program
 from dbproxy.testing.process import can_connect
 from dbproxy.testing.requests import SINGLE
+from dbproxy.testing.waiting import eventually
 from dbproxy.wire.commands import HEARTBEAT_PDU, STOP_RECEIVE_PDU, UNREAD_COUNT
 from dbproxy.wire.pb import message_pb2
 
@@ -291,7 +292,7 @@ def test_proxy_process_starts_answers_and_stops(stack: Stack) -> None:
         assert proxy.returncode == -signal.SIGKILL
         proxy.start()
         assert proxy.port == port
-        assert proxy.log()
+        assert eventually(lambda: bool(proxy.log()), True)
     assert proxy.returncode == 0
 
 

@@ -27,7 +27,7 @@ def stack(dbproxy_stack: Stack) -> Stack:
 
 
 def start_and_fail(stack: Stack, tmp_path: Path, overrides: Mapping[str, object]) -> subprocess.CompletedProcess[str]:
-    config = stack.write_config(tmp_path / "dbproxyserver.conf", {"ListenPort": free_port(), **overrides})
+    config = stack.write_config(tmp_path / "dbproxyserver.conf", {"ListenPort": free_port(), "StartTimeout": 0, **overrides})
     command = [sys.executable, "-m", "dbproxy", "--config", str(config)]
     return subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False)
 
@@ -161,6 +161,21 @@ def test_pid_file_and_log_file(stack: Stack, tmp_path: Path) -> None:
     assert "PDU length 5" in text
     assert "uuid=" in text
     assert "topsecret" not in text
+
+
+def test_signals_that_have_no_meaning_do_not_end_it(stack: Stack) -> None:
+    with ProxyProcess(stack) as proxy, proxy.client() as client:
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            proxy.signal(number)
+            assert eventually(lambda name=number.name: f"signal {name} is ignored" in proxy.log(), True)  # type: ignore[misc]
+        assert client.send_message(1, 2).msg_id == 1
+
+
+def test_closed_standard_descriptors_are_not_given_to_sockets(stack: Stack, tmp_path: Path) -> None:
+    closed = ("/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh")
+    with ProxyProcess(stack, {"LogFile": tmp_path / "proxy.log"}, launcher=closed) as proxy, proxy.client() as client:
+        assert client.send_message(1, 2).msg_id == 1
+        assert {str((Path("/proc") / str(proxy.pid) / "fd" / str(number)).readlink()) for number in range(3)} == {"/dev/null"}
 
 
 def test_two_proxies_share_the_databases(stack: Stack) -> None:

@@ -203,7 +203,7 @@ def test_the_traceback_of_a_defect_shows_the_place_and_not_the_words(stack: Stac
     with ProxyProcess(stack, SECRETS, env={"PYTHONPATH": path}) as proxy, proxy.client() as client:
         assert client.ask(buddy_pb2.IMChangeSignInfoReq(user_id=1, sign_info=TEXT), buddy_pb2.IMChangeSignInfoRsp).result_code == 1
         assert client.login("alice").result_code == 0
-        log = proxy.log()
+    log = proxy.log()
     assert "CID_BUDDY_LIST_CHANGE_SIGN_INFO_REQUEST [peer=127.0.0.1:" in log
     assert "sitecustomize.py" in log
     assert "ValueError (what it says is left out)" in log

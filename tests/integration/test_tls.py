@@ -220,7 +220,7 @@ def test_redis_that_wants_a_certificate_of_ours(stack: Stack, tls_redis: TlsRedi
 def test_redis_that_does_not_speak_tls_is_refused(stack: Stack, papers: Papers) -> None:
     plain = TlsRedis(stack.redis_server, stack.redis_server.port)
     keys = token(plain, ssl_ca=papers.trusted.certificate, password="secret-words")
-    assert "Redis instance token" in failure(stack, {**keys, "CacheTimeout": 1, "CacheConnectTimeout": 1})
+    assert "Redis instance token" in failure(stack, {**keys, "CacheTimeout": 1, "CacheConnectTimeout": 1, "StartTimeout": 0})
 
 
 # whom we trust

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,9 @@ import pytest
 from dbproxy import __version__
 from dbproxy.cli import main, serve, write_pid
 from dbproxy.config import Config, load_config
-from dbproxy.errors import StartupError
+from dbproxy.errors import StartupError, StopRequestedError
 
+HARMLESS = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
 STOCK = Path(__file__).parents[2] / "conf" / "dbproxyserver.conf"
 
 
@@ -44,12 +45,15 @@ class FakeService:
     def request_stop(self) -> None:
         self.stops += 1
 
+    def call_soon(self, action: Callable[[], None]) -> None:
+        action()
+
 
 @pytest.fixture(autouse=True)
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working directory of its own, and signal handlers and logging as they were."""
     monkeypatch.chdir(tmp_path)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, *HARMLESS)}
     root = logging.getLogger()
     before, levels = root.handlers[:], (root.level, logging.getLogger("dbproxy").level)
     yield tmp_path
@@ -146,6 +150,35 @@ def test_the_first_signal_asks_for_a_stop(number: signal.Signals, config: Config
     assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN
 
 
+@pytest.mark.parametrize("number", HARMLESS)
+def test_other_signals_are_logged_and_stop_nothing(number: signal.Signals, config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    service = FakeService()
+    service.signal_in_run = number
+    assert serve(config, lambda _: service) == 0
+    assert service.stops == 0
+    assert f"signal {number.name} is ignored" in caplog.text
+
+
+def test_signals_that_come_before_there_is_a_service_reach_it(config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    service = FakeService()
+
+    def create(_: Config) -> FakeService:
+        for number in (*HARMLESS, signal.SIGTERM):
+            signal.raise_signal(number)
+        return service
+
+    assert serve(config, create) == 0
+    assert service.stops == 1
+    assert [f"signal {number.name} is ignored" in caplog.text for number in HARMLESS] == [True, True, True]
+
+
+def test_a_stop_during_the_start_is_a_clean_end_without_a_pid(workplace: Path, config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    assert serve(config, lambda _: FakeService(start_error=StopRequestedError("x"))) == 0
+    assert "stopped before it was ready" in caplog.text
+    assert list(workplace.iterdir()) == []
+
+
 def test_the_second_signal_ends_the_process_at_once(workplace: Path) -> None:
     program = f"""
 import signal
@@ -170,6 +203,19 @@ serve(load_config({str(STOCK)!r}), lambda config: Stubborn())
 def test_a_pid_that_cannot_be_written_is_only_a_warning(workplace: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_pid(workplace / "none" / "server.pid")
     assert "server.pid cannot be written: No such file or directory" in caplog.text
+
+
+def test_the_pid_file_follows_no_link(workplace: Path) -> None:
+    victim = workplace / "victim"
+    victim.write_text("precious", encoding="ascii")
+    for name in ("server.pid", f"server.pid.{os.getpid()}"):
+        (workplace / name).symlink_to(victim)
+    write_pid(workplace / "server.pid")
+    assert victim.read_text(encoding="ascii") == "precious"
+    pid_file = workplace / "server.pid"
+    assert not pid_file.is_symlink()
+    assert pid_file.read_text(encoding="ascii") == f"{os.getpid()}\n"
+    assert pid_file.stat().st_mode & 0o777 == 0o644
 
 
 def test_the_module_is_the_command(workplace: Path) -> None:

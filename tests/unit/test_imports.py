@@ -21,7 +21,9 @@ ALLOWED = {
     "config": {"config", "config_keys", "errors"},
     "config_keys": {"errors"},
     "errors": set(),
-    "log": {"errors"},
+    "log": {"log_queue", "errors"},
+    "log_queue": set(),
+    "lifecycle": {"net", "errors"},
 }
 """Which rooms (or single modules) a room may use. app and cli stand above all rooms and are not listed."""
 

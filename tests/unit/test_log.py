@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from dbproxy.errors import ConfigError, StoreUnavailableError
-from dbproxy.log import LineFormatter, RepeatLimiter, configure
+from dbproxy.log import LineFormatter, RepeatLimiter, close, configure
+from dbproxy.testing.waiting import eventually
 
 
 class Lines(logging.Handler):
@@ -60,12 +61,8 @@ def own_logging() -> Iterator[None]:
     """Gives the root logger back as it was."""
     root, ours = logging.getLogger(), logging.getLogger("dbproxy")
     levels = root.level, ours.level
-    before = root.handlers[:]
     yield
-    for handler in root.handlers[:]:
-        if handler not in before:
-            root.removeHandler(handler)
-            handler.close()
+    close()
     root.setLevel(levels[0])
     ours.setLevel(levels[1])
 
@@ -190,6 +187,7 @@ def test_configure_logs_to_stderr_from_the_level_on(capsys: pytest.CaptureFixtur
     configure("warning", "")
     logging.getLogger("dbproxy.x").info("quiet")
     logging.getLogger("dbproxy.x").warning("loud")
+    close()
     captured = capsys.readouterr().err
     assert "quiet" not in captured
     assert captured.endswith("WARNING [MainThread] loud\n")
@@ -200,6 +198,7 @@ def test_configure_twice_writes_lines_once(capsys: pytest.CaptureFixture[str]) -
     configure("info", "")
     configure("info", "")
     logging.getLogger("dbproxy.x").info("once")
+    close()
     assert capsys.readouterr().err.count("once") == 1
 
 
@@ -208,6 +207,7 @@ def test_debug_is_for_our_own_lines_only(capsys: pytest.CaptureFixture[str]) -> 
     configure("debug", "")
     logging.getLogger("dbproxy.x").debug("ours")
     logging.getLogger("urllib3.x").info("theirs")
+    close()
     assert "ours" in (captured := capsys.readouterr().err)
     assert "theirs" not in captured
 
@@ -217,8 +217,10 @@ def test_a_log_file_that_was_moved_away_is_opened_anew(tmp_path: Path) -> None:
     path = tmp_path / "proxy.log"
     configure("info", str(path))
     logging.getLogger("dbproxy.x").info("first 你好")
+    assert eventually(lambda: "first" in path.read_text(encoding="utf-8"), True)
     path.rename(tmp_path / "proxy.log.1")
     logging.getLogger("dbproxy.x").info("second")
+    close()
     assert "first 你好" in (tmp_path / "proxy.log.1").read_text(encoding="utf-8")
     assert "second" in path.read_text(encoding="utf-8")
 
@@ -232,10 +234,27 @@ def test_a_log_file_that_vanished_never_raises_and_stderr_gets_the_lines(tmp_pat
     folder.rmdir()
     logging.getLogger("dbproxy.x").info("saved")
     logging.getLogger("dbproxy.x").info("also")
-    assert [line.rpartition(" ")[2] for line in capsys.readouterr().err.splitlines()] == ["saved", "also"]
+    saved: list[str] = []
+
+    def lines() -> list[str]:
+        saved.extend(line.rpartition(" ")[2] for line in capsys.readouterr().err.splitlines())
+        return saved
+
+    assert eventually(lines, ["saved", "also"]) == ["saved", "also"]
     folder.mkdir()
     logging.getLogger("dbproxy.x").info("back")
+    close()
     assert "back" in (folder / "proxy.log").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("own_logging")
+def test_critical_lines_go_to_stderr_too_when_there_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configure("info", str(tmp_path / "proxy.log"))
+    logging.getLogger("dbproxy.x").error("only in the file")
+    logging.getLogger("dbproxy.x").critical("in both")
+    close()
+    assert capsys.readouterr().err.endswith("CRITICAL [MainThread] in both\n")
+    assert "only in the file" in (tmp_path / "proxy.log").read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("own_logging")

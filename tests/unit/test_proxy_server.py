@@ -13,7 +13,7 @@ from dbproxy.errors import StartupError
 from dbproxy.net.proxy_conn import ConnLimits, ProxyConn
 from dbproxy.net.proxy_server import LAST_UUID, Network, ProxyServer
 from dbproxy.net.reactor import Reactor
-from dbproxy.wire.commands import STOP_RECEIVE_PDU
+from dbproxy.wire.commands import HEARTBEAT_PDU, STOP_RECEIVE_PDU
 from dbproxy.wire.pdu import HEADER, ImPdu, pack_pdu
 from dbproxy.work.response_deque import CloseConnection, ResponseDeque
 
@@ -327,6 +327,41 @@ def test_leaving_tells_everybody_once_and_lets_nobody_in(servers: Servers) -> No
         socket.create_connection(address, timeout=5)
     peers[0].sendall(pack_pdu(3, 0x0301, 1, b"still"))
     turn_until(harness, lambda: bool(harness.received))
+
+
+def test_while_leaving_requests_are_noticed_and_heartbeats_are_not(servers: Servers) -> None:
+    harness = servers()
+    peer = harness.connect()
+    harness.server.stop_receiving()
+    peer.sendall(HEARTBEAT_PDU)
+    turn_until(harness, lambda: len(harness.received) == 1)
+    assert harness.server.last_request == 0.0
+    began = time.monotonic()
+    peer.sendall(pack_pdu(3, 0x0301, 1, b"part")[:10])
+    turn_until(harness, lambda: harness.server.last_request > began)
+    peer.sendall(pack_pdu(3, 0x0301, 1, b"part")[10:] + HEARTBEAT_PDU)
+    turn_until(harness, lambda: len(harness.received) == 3)
+    assert harness.server.last_request > began
+
+
+def test_what_is_not_taken_any_more_is_read_so_that_the_end_resets_nothing(servers: Servers) -> None:
+    harness = servers()
+    peer = harness.connect()
+    harness.work.overloaded = True
+    harness.turns()
+    harness.server.stop_receiving()
+    assert peer.recv(100) == STOP_RECEIVE_PDU
+    harness.server.take_no_more()
+    peer.sendall(pack_pdu(3, 0x0301, 1, b"too late") * 100)
+    harness.turns(10)
+    harness.post((1, b"the last answer"))
+    harness.turns()
+    harness.server.finish_sending()
+    peer.sendall(pack_pdu(3, 0x0301, 2, b"much too late"))
+    harness.turns(10)
+    harness.server.close()
+    assert (peer.recv(100), peer.recv(100)) == (b"the last answer", b"")
+    assert harness.received == []
 
 
 def test_all_addresses_get_the_same_port_and_a_taken_one_is_named() -> None:
