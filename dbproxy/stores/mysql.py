@@ -40,6 +40,7 @@ from dbproxy.errors import (
     StoreUnavailableError,
 )
 from dbproxy.stores.db_conn import CannotConnectError, DBConn, Row, SessionOfServer, error_text
+from dbproxy.stores.resolver import Resolver
 from dbproxy.stores.tls import tls_context, tls_keys
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class _Creator:
 class DBPool:
     """The connections to one MySQL instance: 2 at the start, up to ``maxconncnt``; who finds none waits, but not forever."""
 
-    def __init__(self, instance: DBInstance, config: Config) -> None:
+    def __init__(self, instance: DBInstance, config: Config, resolver: Resolver) -> None:
         self.name = instance.name
         self._instance = instance
         self._timeout = config.db_pool_timeout
@@ -79,7 +80,7 @@ class DBPool:
         self._free = threading.BoundedSemaphore(instance.maxconncnt)
         self._abandoned: deque[SessionOfServer] = deque(maxlen=_MOST_ABANDONED)
         self._pool = PooledDB(
-            _Creator(lambda: DBConn(instance, config, tls)),
+            _Creator(lambda: DBConn(instance, config, tls, resolver)),
             mincached=min(_MINIMUM_IDLE, instance.maxconncnt),
             maxcached=instance.maxconncnt,
             maxconnections=instance.maxconncnt,
@@ -260,7 +261,8 @@ class DBManager:
     """The pools by name: ``master`` takes the writes, ``slave`` the reads that may be a moment old."""
 
     def __init__(self, config: Config) -> None:
-        self.pools: Mapping[str, DBPool] = {name: DBPool(instance, config) for name, instance in config.db_instances.items()}
+        resolver = Resolver()
+        self.pools: Mapping[str, DBPool] = {name: DBPool(instance, config, resolver) for name, instance in config.db_instances.items()}
         self.master = self.pools["teamtalk_master"]
         self.slave = self.pools["teamtalk_slave"]
 
