@@ -65,12 +65,14 @@ class LoginHandlers:
         Everything that can fail comes first and may be repeated; the attempts are counted after it, once each. So this handler is no
         pure lookup for ``Answering``, which would run it again as a whole.
         """
-        allowed = [index for index, request in enumerate(requests) if not self._attempts.is_locked(request.user_name)]
-        checked = dict(zip(allowed, self._check([requests[index] for index in allowed]), strict=True))
-        return [
-            self._decide(request, checked[index]) if index in checked else _login_reply(request, LOCKED)
-            for index, request in enumerate(requests)
-        ]
+        locked = {index for index, request in enumerate(requests) if self._attempts.is_locked(request.user_name)}
+        if not locked:
+            return list(map(self._decide, requests, self._check(requests)))
+        allowed = [index for index in range(len(requests)) if index not in locked]
+        replies = [_login_reply(request, LOCKED) for request in requests]
+        for index, checked in zip(allowed, self._check([requests[index] for index in allowed]), strict=True):
+            replies[index] = self._decide(requests[index], checked)
+        return replies
 
     def _check(self, requests: Sequence[server_pb2.IMValidateReq]) -> list[_Checked | None]:
         """Look up who wants to log in, without counting anything; None for a request that cannot be checked although others can.

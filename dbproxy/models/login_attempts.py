@@ -62,6 +62,8 @@ class LoginAttempts:
 
     def is_locked(self, who: Who) -> bool:
         """Whether somebody has failed too often to be looked at."""
+        if not isinstance(who, int) and not self._locked_names:  # as nearly always: not worth the lock
+            return False
         with self._lock:
             return len(self._recent(who, self._clock())) > MAX_FAILURES
 
@@ -70,6 +72,8 @@ class LoginAttempts:
 
         While somebody is locked even the right password is refused, and nothing is counted.
         """
+        if right and isinstance(who, int) and who not in self._accounts:  # as nearly always: nothing to forget
+            return Outcome.RIGHT
         with self._lock:
             now = self._clock()
             failures = self._recent(who, now)

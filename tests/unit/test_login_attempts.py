@@ -149,9 +149,12 @@ def test_what_has_nothing_left_to_remember_takes_no_room(attempts: LoginAttempts
     clock.now += WINDOW + 1
     fail(attempts, "another")
     assert len(attempts) == 1
+    fail(attempts, ALICE, 11)
     clock.now += WINDOW + 1
     assert not attempts.is_locked("another")
-    assert len(attempts) == 0
+    assert attempts.attempt(ALICE, right=True) is Outcome.RIGHT
+    fail(attempts, BOB)
+    assert len(attempts) == 1
 
 
 def test_a_name_of_any_length_is_counted_and_takes_little_room(attempts: LoginAttempts) -> None:
