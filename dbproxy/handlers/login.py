@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
+from dbproxy.errors import StoreError, StoreUnavailableError
 from dbproxy.handlers.buddy import fill_user_info
 from dbproxy.handlers.text import echo_text
 from dbproxy.models.device import DeviceModel
-from dbproxy.models.login_attempts import LoginAttempts
-from dbproxy.models.user import UserModel
+from dbproxy.models.login_attempts import LoginAttempts, Outcome, Who
+from dbproxy.models.user import User, UserModel
 from dbproxy.wire import commands
 from dbproxy.wire.pb import login_pb2, server_pb2
 from dbproxy.work.handler_map import Handler, LazyAnswer
+
+logger = logging.getLogger(__name__)
 
 PUSH_TYPE = 1
 """The only value of UserTokenInfo.push_type that the push server knows."""
@@ -22,6 +27,13 @@ OK, WRONG, FAILED, LOCKED = 0, 1, 2, 6
 
 RESULT_STRINGS = {OK: "成功", WRONG: "用户名/密码错误", FAILED: "服务端内部错误", LOCKED: "用户名/密码错误次数太多"}
 """What the clients show; the wording is the original's."""
+
+
+class _Checked(NamedTuple):
+    """A request that has been looked up: whose attempt it is, and the reply to it if the password is right and nothing is locked."""
+
+    who: Who
+    accepted: server_pb2.IMValidateRsp | None
 
 
 class LoginHandlers:
@@ -40,7 +52,6 @@ class LoginHandlers:
                 self.validate,
                 refuse=_login_failed,
                 unreadable=_unreadable_login,
-                retry_individually=True,
                 copies_attach_data=False,
             ),
             Handler(commands.DEVICE_TOKEN, self.register_device, unbatched=True),
@@ -50,29 +61,65 @@ class LoginHandlers:
         ]
 
     def validate(self, requests: Sequence[server_pb2.IMValidateReq]) -> list[server_pb2.IMValidateRsp]:
-        """Log users in."""
-        allowed = [request for request in requests if not self._attempts.is_locked(request.user_name)]
-        users = iter(self._users.authenticate([(request.user_name, request.password) for request in allowed]) if allowed else ())
-        open_names = {request.user_name for request in allowed}
-        replies = []
-        for request in requests:
-            name = request.user_name
-            if name not in open_names:
-                replies.append(_login_reply(request, LOCKED))
-                continue
-            user = next(users)
-            if self._attempts.is_locked(name):  # by the failures before it in this run
-                reply = _login_reply(request, LOCKED)
-            elif user is None:
-                self._attempts.failed(name)
-                reply = _login_reply(request, WRONG)
-            else:
-                self._attempts.succeeded(name)
-                reply = _login_reply(request, OK)
-                fill_user_info(reply.user_info, user)
-                reply.user_info.status = 0
-            replies.append(reply)
+        """Log users in.
+
+        Everything that can fail comes first and may be repeated; the attempts are counted after it, once each. So this handler is no
+        pure lookup for ``Answering``, which would run it again as a whole.
+        """
+        locked = {index for index, request in enumerate(requests) if self._attempts.is_locked(request.user_name)}
+        if not locked:
+            return list(map(self._decide, requests, self._check(requests)))
+        allowed = [index for index in range(len(requests)) if index not in locked]
+        replies = [_login_reply(request, LOCKED) for request in requests]
+        for index, checked in zip(allowed, self._check([requests[index] for index in allowed]), strict=True):
+            replies[index] = self._decide(requests[index], checked)
         return replies
+
+    def _check(self, requests: Sequence[server_pb2.IMValidateReq]) -> list[_Checked | None]:
+        """Look up who wants to log in, without counting anything; None for a request that cannot be checked although others can.
+
+        Raises:
+            StoreUnavailableError: the database is down; for a single request whatever else went wrong with it, too.
+
+        """
+        if not requests:
+            return []
+        try:
+            logins = self._users.authenticate([(request.user_name, request.password) for request in requests])
+            return [
+                _Checked(
+                    request.user_name if login.user is None else login.user.user_id,
+                    _accepted(request, login.user) if login.user is not None and login.right else None,
+                )
+                for request, login in zip(requests, logins, strict=True)
+            ]
+        except StoreUnavailableError:
+            raise
+        except Exception:
+            if len(requests) == 1:
+                raise
+        return [self._check_alone(request) for request in requests]
+
+    def _check_alone(self, request: server_pb2.IMValidateReq) -> _Checked | None:
+        try:
+            return self._check((request,))[0]
+        except StoreUnavailableError:
+            raise
+        except Exception as error:  # logged, and refused by the caller; it must not spoil the logins beside it
+            if isinstance(error, StoreError):
+                logger.error("a login could not be checked: %s", error)
+            else:
+                logger.error("a login could not be checked", exc_info=error)
+            return None
+
+    def _decide(self, request: server_pb2.IMValidateReq, checked: _Checked | None) -> server_pb2.IMValidateRsp:
+        """Count an attempt and answer it."""
+        if checked is None:
+            return _login_failed(request)
+        outcome = self._attempts.attempt(checked.who, right=checked.accepted is not None)
+        if checked.accepted is not None and outcome is Outcome.RIGHT:
+            return checked.accepted
+        return _login_reply(request, LOCKED if outcome is Outcome.LOCKED else WRONG)
 
     def register_device(self, requests: Sequence[login_pb2.IMDeviceTokenReq]) -> list[login_pb2.IMDeviceTokenRsp]:
         """Note the tokens of phones."""
@@ -121,6 +168,13 @@ class LoginHandlers:
                 reply.shield_status = shields[request.user_id]
             replies.append(reply)
         return replies
+
+
+def _accepted(request: server_pb2.IMValidateReq, user: User) -> server_pb2.IMValidateRsp:
+    reply = _login_reply(request, OK)
+    fill_user_info(reply.user_info, user)
+    reply.user_info.status = 0
+    return reply
 
 
 def _login_reply(request: server_pb2.IMValidateReq, result_code: int) -> server_pb2.IMValidateRsp:

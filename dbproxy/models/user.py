@@ -55,7 +55,17 @@ def _user(fields: Sequence[bytes]) -> User:
     return tuple.__new__(User, (int(user_id), int(sex), nick, avatar, int(depart_id), email, name, phone, domain, int(status), sign_info))
 
 
+class Login(NamedTuple):
+    """Whom a name has found, None for nobody, and whether the password was theirs."""
+
+    user: User | None
+    right: bool
+
+
 _NOBODY: tuple[None, Row] = (None, ())
+
+_TRUE = ord("1")
+"""What a comparison says in the text that ``concat`` makes of several."""
 
 
 class UserModel:
@@ -84,26 +94,39 @@ class UserModel:
         found = self._select(f"{which} order by id", more=",updated")
         return [user for user, _ in found], max((int(updated) for _, (updated,) in found), default=since)
 
-    def authenticate(self, credentials: Sequence[tuple[str | bytes, str | bytes]]) -> list[User | None]:
-        """For each (name, md5 of the password in hex): the user if it is right. Only users with status 0 may log in."""
+    def authenticate(self, credentials: Sequence[tuple[str | bytes, str | bytes]]) -> list[Login]:
+        """For each (name, md5 of the password in hex): the user whom the name finds, and whether the password is right.
+
+        Only users with status 0 can be found. A name that is spelled differently finds the user whom the database takes it for (trailing
+        blanks, letter case: the column's collation); for that the database is asked a second time, once for all such names.
+        """
         wanted = list(dict.fromkeys(name for name, _ in credentials if isinstance(name, str)))
         found: list[tuple[User, Row]] = []
         if wanted:  # a name that is not UTF-8 is nobody's, and the database would refuse to compare it
             among = ",".join(["%s"] * len(wanted))
             found = self._select(f"name in ({among}) and status=0 order by id", wanted, _SECRETS)
         by_name = {user.name: (user, secrets) for user, secrets in found}
-        users: list[User | None] = []
+        others = [name for name in wanted if name.encode() not in by_name]
+        if found and others:
+            by_name |= self._by_collation(others, found)
+        logins = []
         for name, password in credentials:
             user, secrets = by_name.get(_bytes(name), _NOBODY)
-            if user is None and found and isinstance(name, str):
-                user, secrets = self._by_collation(name)
-            users.append(user if user is not None and _matches(secrets, _bytes(password)) else None)
-        return users
+            logins.append(Login(user, user is not None and _matches(secrets, _bytes(password))))
+        return logins
 
-    def _by_collation(self, name: str) -> tuple[User | None, Row]:
-        """The user whom the database finds by a name though the bytes differ (letter case, trailing blanks: the column's collation)."""
-        found = self._select("name=%s and status=0 order by id desc limit 1", (name,), _SECRETS)
-        return found[0] if found else _NOBODY
+    def _by_collation(self, spellings: Sequence[str], found: Sequence[tuple[User, Row]]) -> dict[bytes, tuple[User, Row]]:
+        """Which of the users that were found each of these spellings means; of several the one with the largest id."""
+        matches = ",".join(["name=%s"] * len(spellings))
+        among = ",".join(str(user.user_id) for user, _ in found)
+        rows = self._slave.select(f"select id,concat({matches}) from IMUser where id in ({among}) order by id", spellings)
+        by_id = {user.user_id: (user, secrets) for user, secrets in found}
+        return {
+            spelling.encode(): by_id[int(user_id)]
+            for user_id, flags in rows
+            for spelling, flag in zip(spellings, flags, strict=True)
+            if flag == _TRUE
+        }
 
     def _select(self, which: str, arguments: Sequence[str] = (), more: str = "") -> list[tuple[User, Row]]:
         """Users, and beside each what has been asked for with ``more``."""

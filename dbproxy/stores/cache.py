@@ -31,6 +31,7 @@ from dbproxy.errors import BackendNotReadyError, StartupError, StoreUnavailableE
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.kernel_socket import set_kernel_timeouts, still_connected
 from dbproxy.stores.pipeline import CacheCommand, pack, take_arrived
+from dbproxy.stores.resolver import Resolver
 from dbproxy.stores.tls import is_tls_refusal, tls_context, tls_keys
 
 logger = logging.getLogger(__name__)
@@ -67,17 +68,33 @@ class BrokenKey:
         return f"{self.key} is broken ({self.why})"
 
 
-class TlsConnection(Connection):
+class PooledConnection(Connection):
+    """A connection whose host is looked up with a limit, which ``socket_connect_timeout`` includes."""
+
+    def __init__(self, resolver: Resolver, **options: Any) -> None:  # noqa: ANN401 - what redis-py takes
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        self._resolver = resolver
+        self._connect_timeout: float = options["socket_connect_timeout"]
+
+    def _connect(self) -> socket.socket:
+        sock = self._resolver.connect(self.host, self.port, self._connect_timeout)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.settimeout(self.socket_timeout)
+        return sock
+
+
+class TlsConnection(PooledConnection):
     """A connection that uses a context made once. redis-py's own would read all certificates of the system for every connection, and
     trust them beside those that it is told to trust.
     """
 
-    def __init__(self, context: ssl.SSLContext, **options: Any) -> None:  # noqa: ANN401 - what redis-py takes
-        super().__init__(**options)  # type: ignore[no-untyped-call]
+    def __init__(self, context: ssl.SSLContext, resolver: Resolver, **options: Any) -> None:  # noqa: ANN401
+        super().__init__(resolver, **options)
         self._context = context
 
     def _connect(self) -> socket.socket:
-        sock: socket.socket = super()._connect()  # type: ignore[no-untyped-call]
+        sock = super()._connect()
         try:
             return self._context.wrap_socket(sock, server_hostname=self.host)
         except OSError:
@@ -101,7 +118,7 @@ def _socket_of(connection: Connection) -> socket.socket | None:
 class CachePool:
     """The connections to one Redis instance and database number, up to ``maxconncnt``; who finds none waits, but not forever."""
 
-    def __init__(self, instance: CacheInstance, config: Config, calls: BackendCalls = UNTRACKED) -> None:
+    def __init__(self, instance: CacheInstance, config: Config, resolver: Resolver, calls: BackendCalls = UNTRACKED) -> None:
         self.name = instance.name
         self._calls = calls
         self._instance = instance
@@ -113,11 +130,11 @@ class CachePool:
             "password": instance.password or None,
             "socket_connect_timeout": config.cache_connect_timeout,
             "socket_timeout": config.cache_timeout,
-            "socket_keepalive": True,
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
         }
         self._tls = None if instance.tls is None else tls_context(instance.name, instance.tls)
+        self._resolver = resolver
         self._timeout = config.cache_pool_timeout
         self._free = threading.BoundedSemaphore(instance.maxconncnt)
         self._idle: deque[Connection] = deque()  # the last one used is the next one taken; append and pop are atomic
@@ -228,8 +245,8 @@ class CachePool:
 
     def _new_connection(self) -> Connection:
         if self._tls is None:
-            return Connection(**self._options)  # type: ignore[no-untyped-call]
-        return TlsConnection(self._tls, **self._options)
+            return PooledConnection(self._resolver, **self._options)
+        return TlsConnection(self._tls, self._resolver, **self._options)
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
@@ -303,8 +320,9 @@ class CacheManager:
     """The pools by purpose. Several may lead to the same server; that is the operator's choice and nobody else's concern."""
 
     def __init__(self, config: Config, calls: BackendCalls = UNTRACKED) -> None:
+        resolver = Resolver()
         self.pools: Mapping[str, CachePool] = {
-            name: CachePool(instance, config, calls) for name, instance in config.cache_instances.items()
+            name: CachePool(instance, config, resolver, calls) for name, instance in config.cache_instances.items()
         }
         self.unread = self.pools["unread"]
         self.group_set = self.pools["group_set"]

@@ -20,6 +20,7 @@ from dbproxy.errors import LockWaitError
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.kernel_socket import set_kernel_timeouts, still_connected
 from dbproxy.stores.raw_result import RawInput, RawResult
+from dbproxy.stores.resolver import Resolver
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,9 @@ are not those of our socket)."""
 class DBConn(_Connection):
     """One MySQL connection. It connects when it is first used, and again after it was lost outside of a transaction."""
 
-    def __init__(self, instance: DBInstance, config: Config, tls: ssl.SSLContext | None, calls: BackendCalls = UNTRACKED) -> None:
+    def __init__(
+        self, instance: DBInstance, config: Config, tls: ssl.SSLContext | None, resolver: Resolver, calls: BackendCalls = UNTRACKED
+    ) -> None:
         # For MariaDB only. A transaction of ours waits for Redis at most; one that waits for longer has lost its proxy, and holds locks.
         # And no subquery of ours is asked twice about the same row, so a table that keeps their answers is made in vain.
         idle = math.ceil(config.cache_pool_timeout + config.cache_connect_timeout + 2 * config.cache_timeout) + 5
@@ -72,7 +75,6 @@ class DBConn(_Connection):
             conv=_CODECS,
             autocommit=True,
             init_command=session,
-            connect_timeout=max(1, round(config.db_connect_timeout)),
             read_timeout=config.db_timeout,
             write_timeout=config.db_timeout,
             client_flag=CLIENT.MULTI_STATEMENTS,
@@ -86,6 +88,7 @@ class DBConn(_Connection):
         """What ``end_session`` needs to find this connection on the server."""
         self._input = RawInput(self._receive)
         self._kernel_keeps_time = False
+        self._resolver = resolver
         self._connect_timeout = config.db_connect_timeout
         self._statement_timeout = config.db_timeout
         self._longest_statement = _LONGEST_PACKET
@@ -123,7 +126,7 @@ class DBConn(_Connection):
         self._read_timeout = self._connect_timeout  # a server that accepts and then says nothing must not take longer
         self._calls.begin()
         try:
-            self.connect()
+            self.connect(self._connected_socket())
         except pymysql.err.Error as error:
             self.discard()
             raise CannotConnectError(*error.args) from error
@@ -143,6 +146,18 @@ class DBConn(_Connection):
             raise CannotConnectError(*error.args) from error
         finally:
             self._read_timeout = self._statement_timeout
+
+    def _connected_socket(self) -> socket.socket:
+        """Connect, as the driver would do it, but with a limit for the lookup of the host's name too."""
+        try:
+            sock = self._resolver.connect(self.host, self.port, self._connect_timeout)
+        except OSError as error:
+            raise pymysql.err.OperationalError(
+                CR.CR_CONN_HOST_ERROR, f"Can't connect to MySQL server on {self.host!r} ({error})"
+            ) from error
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return sock
 
     def _request_authentication(self) -> None:
         """Log in, but never in plain text where TLS is wanted: older versions of the driver would, if somebody on the way (or the server)

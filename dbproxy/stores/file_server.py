@@ -14,6 +14,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from dbproxy.errors import FileServerError
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
+from dbproxy.stores.resolver import Resolver
 
 MOST_ANSWER = 64 * 1024
 """Bytes of the answer to an upload; what is longer is none."""
@@ -27,7 +28,9 @@ class _Exchange:
     wait. The timeouts of the library are for every single read, so a server that sends a byte now and then could hold a thread for good.
     """
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, resolver: Resolver) -> None:
+        self._timeout = timeout
+        self._resolver = resolver
         self._timer = self._timer_for(timeout)
         self._lock = threading.Lock()
         self._over = False
@@ -42,6 +45,20 @@ class _Exchange:
         with self._lock:
             self._over = True
             self._timer.cancel()
+
+    def connect(self, connection: HTTPConnection) -> socket.socket:
+        """Connect to the host of a connection, as the library would do it, but with a limit for the lookup of its name too."""
+        host = connection._dns_host.strip("[]")
+        try:
+            sock = self._resolver.connect(host, connection.port, self._timeout)
+        except socket.gaierror as error:
+            raise urllib3.exceptions.NameResolutionError(host, connection, error) from error
+        except TimeoutError as error:
+            raise urllib3.exceptions.ConnectTimeoutError(connection, f"no connection to {host} within {self._timeout:g} s") from error
+        except OSError as error:
+            raise urllib3.exceptions.NewConnectionError(connection, f"no connection to {host}: {error}") from error
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
 
     def _timer_for(self, seconds: float) -> threading.Timer:
         timer = threading.Timer(seconds, self._end)
@@ -69,11 +86,19 @@ class _Noted(HTTPConnection):
         _exchange.current.connection = self
         super().request(*args, **kwargs)
 
+    def _new_conn(self) -> socket.socket:
+        sock: socket.socket = _exchange.current.connect(self)
+        return sock
+
 
 class _NotedTls(HTTPSConnection):
     def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         _exchange.current.connection = self
         super().request(*args, **kwargs)
+
+    def _new_conn(self) -> socket.socket:
+        sock: socket.socket = _exchange.current.connect(self)
+        return sock
 
 
 class _Pool(urllib3.HTTPConnectionPool):
@@ -95,6 +120,7 @@ class FileServer:
         self._site: Final = site
         self._max_length: Final = max_length
         self._timeout: Final = timeout
+        self._resolver: Final = Resolver()
         self._http = urllib3.PoolManager(maxsize=connections, timeout=urllib3.Timeout(connect=timeout, read=timeout), retries=False)
         self._http.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
 
@@ -140,7 +166,7 @@ class FileServer:
         """Return the status and at most ``most`` bytes of the answer."""
         self._calls.begin()
         try:
-            with _Exchange(self._timeout):
+            with _Exchange(self._timeout, self._resolver):
                 response = self._http.request(method, url, fields=fields, preload_content=False)
                 try:
                     return response.status, response.read(most)

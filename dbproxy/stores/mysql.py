@@ -42,6 +42,7 @@ from dbproxy.errors import (
 )
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.db_conn import CannotConnectError, DBConn, Row, SessionOfServer, error_text
+from dbproxy.stores.resolver import Resolver
 from dbproxy.stores.tls import is_tls_refusal, tls_context, tls_keys
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class _Creator:
 class DBPool:
     """The connections to one MySQL instance: 2 at the start, up to ``maxconncnt``; who finds none waits, but not forever."""
 
-    def __init__(self, instance: DBInstance, config: Config, calls: BackendCalls = UNTRACKED) -> None:
+    def __init__(self, instance: DBInstance, config: Config, resolver: Resolver, calls: BackendCalls = UNTRACKED) -> None:
         self.name = instance.name
         self._calls = calls
         self._instance = instance
@@ -87,7 +88,7 @@ class DBPool:
         self._free = threading.BoundedSemaphore(instance.maxconncnt)
         self._abandoned: deque[SessionOfServer] = deque(maxlen=_MOST_ABANDONED)
         self._pool = PooledDB(
-            _Creator(lambda: DBConn(instance, config, tls, calls)),
+            _Creator(lambda: DBConn(instance, config, tls, resolver, calls)),
             mincached=min(_MINIMUM_IDLE, instance.maxconncnt),
             maxcached=instance.maxconncnt,
             maxconnections=instance.maxconncnt,
@@ -279,7 +280,10 @@ class DBManager:
     """The pools by name: ``master`` takes the writes, ``slave`` the reads that may be a moment old."""
 
     def __init__(self, config: Config, calls: BackendCalls = UNTRACKED) -> None:
-        self.pools: Mapping[str, DBPool] = {name: DBPool(instance, config, calls) for name, instance in config.db_instances.items()}
+        resolver = Resolver()
+        self.pools: Mapping[str, DBPool] = {
+            name: DBPool(instance, config, resolver, calls) for name, instance in config.db_instances.items()
+        }
         self.master = self.pools["teamtalk_master"]
         self.slave = self.pools["teamtalk_slave"]
 

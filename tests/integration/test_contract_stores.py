@@ -116,6 +116,15 @@ def test_sessions_of_an_unknown_type_are_left_out(stack: Stack, dbproxy_client: 
     assert sorted((info.session_type, info.session_id) for info in sessions) == [(SINGLE, 2), (GROUP, 9)]
 
 
+def test_departments_of_an_unknown_status_are_left_out_and_count_for_the_time(stack: Stack, dbproxy_client: Client) -> None:
+    for depart_id, status in ((1, 0), (2, 1), (3, 2)):
+        seed.department(stack, depart_id, status=status, updated=seed.T0 + depart_id)
+    for since, shown in ((0, [1, 2]), (seed.T0 + 1, [2]), (seed.T0 + 2, []), (seed.T0 + 3, [])):
+        reply = dbproxy_client.departments(since)
+        assert [depart.dept_id for depart in reply.dept_list] == shown
+        assert reply.latest_update_time == seed.T0 + 3
+
+
 def test_groups_of_an_unknown_type_are_left_out(stack: Stack, dbproxy_client: Client) -> None:
     seed.group(stack, 10, [1, 2], type=7)
     assert [info.group_id for info in dbproxy_client.group_info({9: 0, 10: 0}).group_info_list] == [9]

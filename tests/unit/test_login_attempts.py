@@ -1,11 +1,13 @@
-"""Too many failed logins lock a name for a while; time is given by the test."""
+"""Too many failed logins lock an account or a name for a while; time is given by the test."""
 
 from __future__ import annotations
 
 import pytest
 
 from dbproxy.models import login_attempts
-from dbproxy.models.login_attempts import MAX_FAILURES, WINDOW, LoginAttempts
+from dbproxy.models.login_attempts import MAX_FAILURES, WINDOW, LoginAttempts, Outcome, Who
+
+ALICE, BOB = 1, 2
 
 
 class Clock:
@@ -26,89 +28,133 @@ def attempts(clock: Clock) -> LoginAttempts:
     return LoginAttempts(clock)
 
 
-def fail(attempts: LoginAttempts, name: str | bytes, times: int) -> None:
+def fail(attempts: LoginAttempts, who: Who, times: int = 1) -> None:
     for _ in range(times):
-        attempts.failed(name)
+        attempts.attempt(who, right=False)
+
+
+whoever = pytest.mark.parametrize("who", [ALICE, "nobody", b"\xff"])
 
 
 def test_the_limit_is_the_stock_one() -> None:
     assert (MAX_FAILURES, WINDOW) == (10, 1800)
 
 
-def test_ten_failures_do_not_lock_and_eleven_do(attempts: LoginAttempts) -> None:
-    fail(attempts, "alice", 10)
-    assert not attempts.is_locked("alice")
-    fail(attempts, "alice", 1)
-    assert attempts.is_locked("alice")
+@whoever
+def test_ten_failures_do_not_lock_and_eleven_do(attempts: LoginAttempts, who: Who) -> None:
+    assert [attempts.attempt(who, right=False) for _ in range(13)] == [Outcome.WRONG] * 11 + [Outcome.LOCKED] * 2
+    assert attempts.is_locked(who)
 
 
-def test_names_are_counted_apart(attempts: LoginAttempts) -> None:
-    fail(attempts, "alice", 11)
-    assert not attempts.is_locked("bob")
-    assert not attempts.is_locked("Alice")
-    assert not attempts.is_locked(b"\xff")
+def test_an_account_that_is_locked_does_not_let_in_the_right_password(attempts: LoginAttempts) -> None:
+    fail(attempts, ALICE, 10)
+    assert attempts.attempt(ALICE, right=True) is Outcome.RIGHT
+    fail(attempts, ALICE, 11)
+    assert attempts.attempt(ALICE, right=True) is Outcome.LOCKED
+    assert attempts.attempt(BOB, right=True) is Outcome.RIGHT
 
 
-def test_a_name_that_is_not_utf8_is_counted_too(attempts: LoginAttempts) -> None:
-    fail(attempts, b"\xff", 11)
-    assert attempts.is_locked(b"\xff")
+def test_accounts_and_names_are_counted_apart(attempts: LoginAttempts) -> None:
+    fail(attempts, "1", 11)
+    for other in (1, "2", b"1 ", b"\xff"):
+        assert not attempts.is_locked(other)
 
 
 def test_a_success_forgets_all_failures(attempts: LoginAttempts) -> None:
-    fail(attempts, "alice", 10)
-    attempts.succeeded("alice")
-    fail(attempts, "alice", 10)
-    assert not attempts.is_locked("alice")
+    fail(attempts, ALICE, 10)
+    attempts.attempt(ALICE, right=True)
+    assert len(attempts) == 0
+    fail(attempts, ALICE, 10)
+    assert not attempts.is_locked(ALICE)
 
 
-def test_the_lock_ends_when_the_failures_are_half_an_hour_old(attempts: LoginAttempts, clock: Clock) -> None:
-    fail(attempts, "alice", 11)
+@whoever
+def test_the_lock_ends_when_the_failures_are_half_an_hour_old(attempts: LoginAttempts, clock: Clock, who: Who) -> None:
+    fail(attempts, who, 11)
     clock.now += WINDOW
-    assert attempts.is_locked("alice")
+    assert attempts.is_locked(who)
+    fail(attempts, who)  # counts for nothing while it is locked
     clock.now += 1
-    assert not attempts.is_locked("alice")
+    assert not attempts.is_locked(who)
 
 
-def test_the_window_moves_with_time(attempts: LoginAttempts, clock: Clock) -> None:
+@whoever
+def test_the_window_moves_with_time(attempts: LoginAttempts, clock: Clock, who: Who) -> None:
     for _ in range(30):  # one every 200 s: never more than ten within half an hour
-        attempts.failed("alice")
-        assert not attempts.is_locked("alice")
+        fail(attempts, who)
+        assert not attempts.is_locked(who)
         clock.now += 200
+    outcomes = []
     for _ in range(11):  # one every 150 s: twelve within half an hour, so eleven at last
-        attempts.failed("alice")
+        outcomes.append(attempts.attempt(who, right=False))
         clock.now += 150
-    assert attempts.is_locked("alice")
+    assert Outcome.LOCKED in outcomes
 
 
-def test_only_old_failures_are_forgotten(attempts: LoginAttempts, clock: Clock) -> None:
-    fail(attempts, "alice", 6)
+@whoever
+def test_only_old_failures_are_forgotten(attempts: LoginAttempts, clock: Clock, who: Who) -> None:
+    fail(attempts, who, 6)
     clock.now += WINDOW - 10
-    fail(attempts, "alice", 5)
-    assert attempts.is_locked("alice")
+    fail(attempts, who, 5)
+    assert attempts.is_locked(who)
     clock.now += 20
-    assert not attempts.is_locked("alice")
-    fail(attempts, "alice", 6)
-    assert attempts.is_locked("alice")
+    assert not attempts.is_locked(who)
+    fail(attempts, who, 6)
+    assert attempts.is_locked(who)
 
 
-def test_an_attacker_with_many_names_fills_only_a_bounded_table(
+def test_failures_of_other_names_never_unlock_anything(attempts: LoginAttempts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login_attempts, "MAX_NAMES", 100)
+    fail(attempts, ALICE, 11)
+    fail(attempts, BOB, 10)
+    fail(attempts, "victim", 11)
+    for number in range(300):
+        fail(attempts, f"made up {number}")
+        assert len(attempts) <= 102
+    assert attempts.is_locked(ALICE)
+    assert attempts.is_locked("victim")
+    fail(attempts, BOB)
+    assert attempts.is_locked(BOB)
+
+
+def test_of_names_that_are_not_locked_the_oldest_makes_room(attempts: LoginAttempts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login_attempts, "MAX_NAMES", 2)
+    fail(attempts, "early", 10)
+    fail(attempts, "late", 10)
+    fail(attempts, "new", 10)
+    for name, locked in (("late", True), ("new", True), ("early", False)):
+        fail(attempts, name)
+        assert attempts.is_locked(name) == locked
+
+
+def test_a_table_of_locked_names_takes_no_new_one_until_a_lock_is_over(
     attempts: LoginAttempts, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(login_attempts, "MAX_NAMES", 100)
-    fail(attempts, "early", 11)
-    fail(attempts, "victim", 11)
-    for number in range(99):
-        attempts.failed(f"made up {number}")
-    assert len(attempts._failures) == 100
-    assert not attempts.is_locked("early")  # the name whose last failure is oldest went
-    assert attempts.is_locked("victim")
+    monkeypatch.setattr(login_attempts, "MAX_NAMES", 2)
+    for name in ("a", "b"):
+        fail(attempts, name, 11)
+        clock.now += 10
+    fail(attempts, "c", 20)
+    assert [attempts.is_locked(name) for name in ("a", "b", "c")] == [True, True, False]
+    assert len(attempts) == 2
+    clock.now += WINDOW - 15
+    fail(attempts, "c", 11)
+    assert [attempts.is_locked(name) for name in ("a", "b", "c")] == [False, True, True]
 
 
-def test_a_name_with_nothing_left_to_remember_takes_no_room(attempts: LoginAttempts, clock: Clock) -> None:
-    attempts.failed("alice")
+def test_what_has_nothing_left_to_remember_takes_no_room(attempts: LoginAttempts, clock: Clock) -> None:
+    for who in range(100):
+        fail(attempts, who)
+        fail(attempts, f"made up {who}", who % 12)
     clock.now += WINDOW + 1
-    assert not attempts.is_locked("alice")
-    assert attempts._failures == {}
+    fail(attempts, "another")
+    assert len(attempts) == 1
+    fail(attempts, ALICE, 11)
+    clock.now += WINDOW + 1
+    assert not attempts.is_locked("another")
+    assert attempts.attempt(ALICE, right=True) is Outcome.RIGHT
+    fail(attempts, BOB)
+    assert len(attempts) == 1
 
 
 def test_a_name_of_any_length_is_counted_and_takes_little_room(attempts: LoginAttempts) -> None:
@@ -116,5 +162,5 @@ def test_a_name_of_any_length_is_counted_and_takes_little_room(attempts: LoginAt
     fail(attempts, name, 11)
     assert attempts.is_locked(name)
     assert not attempts.is_locked(name + "y")
-    (key,) = attempts._failures
+    (key,) = attempts._locked_names
     assert len(str(key)) < 200
