@@ -102,7 +102,8 @@ def test_storing_after_a_stranger_reads_no_history(dbproxy_stack: Stack, histori
             client.requests(batch)
         if removed:
             for relate_id in histories.relations.values():
-                dbproxy_stack.rows(f"update {names.message_table(relate_id)} set status=1 where relateId={relate_id} order by id desc limit 2")
+                table = names.message_table(relate_id)
+                dbproxy_stack.rows(f"update {table} set status=1 where relateId={relate_id} order by id desc limit 2")
         before = histories.meter.read()
         histories.client.requests(batch)
         return histories.meter.cost(before, histories.meter.read(), 1).rows_read
