@@ -91,6 +91,7 @@ def test_a_commit_that_waits_for_space_is_not_killed(small_disk: Path, tmp_path:
             assert len(given) < 1000
         for user_id in range(3, 6):
             assert client.send_message(user_id, 2).msg_id == 0
+        assert client.messages(1, 2).msg_list[0].msg_id == given[-1]
         assert stack.mariadb.running
         filler.unlink()
         assert eventually(store, True, timeout=90)
