@@ -21,8 +21,9 @@ SessionOfServer = tuple[int, str]
 """How the server knows a connection: thread id, and the host and port from which it sees it come (behind an address translation they
 are not those of our socket)."""
 
-_MORE_THAN_REDIS = 3
-"""Seconds that a session may say nothing beyond the longest wait for Redis."""
+_MORE_THAN_REDIS = 2
+"""Seconds that a session may say nothing beyond the longest wait for Redis. With the defaults a proxy that freezes while it waits for a
+lock, 5 s at most, holds it until 25 s after it froze."""
 
 _OLD, _NEW = "information_schema.processlist", "performance_schema.processlist"
 

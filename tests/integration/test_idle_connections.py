@@ -18,7 +18,7 @@ from dbproxy.testing.waiting import eventually
 KEYS: dict[str, object] = {"CachePoolTimeout": 0.5, "CacheConnectTimeout": 0.5, "CacheTimeout": 0.5, "SyncInterval": 3600}
 """The shorter the waits for Redis, the sooner the server ends what is idle."""
 
-IDLE = 5
+IDLE = 4
 """That many seconds."""
 
 ACCOUNT = {f"{pool}_{key}": "idler" for pool in ("teamtalk_master", "teamtalk_slave") for key in ("username", "password")}
@@ -55,9 +55,9 @@ def counter(stack: Stack, name: str) -> int:
 
 
 def test_the_server_ends_silent_sessions_later_than_the_longest_wait_for_redis(stack: Stack, pool: DBPool) -> None:
-    assert idle_timeout(load_config(stack.write_config())) == 21  # the default: others wait for at most 25 s
+    assert idle_timeout(load_config(stack.write_config())) == 20  # the default
     assert idle_timeout(load_config(stack.write_config(overrides=KEYS))) == IDLE
-    assert pool.select("select @@wait_timeout") == [(b"5",)]
+    assert pool.select("select @@wait_timeout") == [(b"%d" % IDLE,)]
 
 
 def test_requests_after_idle_hours_find_new_connections_and_nothing_is_logged(stack: Stack) -> None:
