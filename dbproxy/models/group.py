@@ -242,7 +242,7 @@ class GroupModel:
         """Fill in who is affected and change rows, hash and counters; False when there is nothing to do for this user."""
         now = int(time.time())
         affected.clear()
-        with connection.named_locks((GroupMembers.lock_name(group_id),), self._lock_timeout):
+        with self._members.locked(connection, group_id):
             connection.execute("begin")
             if not self._may_change(connection, user_id, group_id, change_type):
                 connection.execute("rollback")
@@ -266,11 +266,13 @@ class GroupModel:
                 )
             )
             if affected:
-                self._rewrite_hash(group_id, fields, change_type, affected, now)
+                self._rewrite_hash(connection, group_id, fields, change_type, affected, now)
                 self._clear_unread(group_id, affected)
         return True
 
-    def _rewrite_hash(self, group_id: int, fields: dict[bytes, bytes], change_type: int, affected: Sequence[int], now: int) -> None:
+    def _rewrite_hash(
+        self, connection: DBConn, group_id: int, fields: dict[bytes, bytes], change_type: int, affected: Sequence[int], now: int
+    ) -> None:
         """Let Redis follow what was committed. When it does not, the hash is not there, and comes back from MySQL."""
         for user_id in affected:
             if change_type == ADD:
@@ -278,7 +280,7 @@ class GroupModel:
             else:
                 fields.pop(b"%d" % user_id, None)
         try:
-            self._members.replace(group_id, fields)
+            self._members.replace(connection, group_id, fields)
         except StoreError as error:
             logger.error("group %d: its members will come into Redis when they are needed: %s", group_id, error)
 

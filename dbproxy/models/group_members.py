@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
+from dbproxy.errors import StoreError
 from dbproxy.models import names
 from dbproxy.models.bounded_cache import BoundedCache
 from dbproxy.stores.cache import CachePool, number, pairs
@@ -35,6 +37,9 @@ class GroupMembers:
 
     A Redis that was started again may have brought back a hash from an old snapshot, with people who have left and without those who
     have joined. So after a restart each hash is written anew from MySQL before it is believed.
+
+    A proxy that stood still (frozen, its host suspended) has lost the lock meanwhile, without knowing it. What it writes then may be older
+    than what others have written; so it deletes the hash when it finds that out.
     """
 
     def __init__(self, master: DBPool, cache: CachePool, lock_timeout: float) -> None:
@@ -47,6 +52,31 @@ class GroupMembers:
     def lock_name(group_id: int) -> str:
         """The named lock for the rows and the hash of a group's members and for their group sessions."""
         return f"dbproxy.group.{group_id}"
+
+    @contextmanager
+    def locked(self, connection: DBConn, group_id: int) -> Iterator[None]:
+        """Hold the group's named lock for the length of the block, which may write its hash.
+
+        Raises:
+            LockWaitError: somebody else held it for longer than the lock timeout.
+
+        """
+        holding = False
+        try:
+            with connection.named_locks((self.lock_name(group_id),), self._lock_timeout):
+                holding = True
+                yield
+        finally:
+            if holding and not connection.open:
+                self._forget_doubtful(group_id)
+
+    def _forget_doubtful(self, group_id: int) -> None:
+        try:
+            self.forget(group_id)
+        except StoreError as error:
+            logger.error("group %d: the lock was lost, and its members in Redis may be out of date: %s", group_id, error)
+        else:
+            logger.warning("group %d: the lock was lost; its members will come into Redis when they are needed", group_id)
 
     def join_times(self, memberships: Sequence[Membership]) -> list[int | None]:
         """For each (group, user): unix time at which the user joined, None when they are not in it."""
@@ -101,10 +131,7 @@ class GroupMembers:
 
     def bring_back(self, group_id: int) -> None:
         """Write the hash of a group from MySQL if it is not there."""
-        with (
-            self._master.connection() as connection,
-            connection.named_locks((self.lock_name(group_id),), self._lock_timeout),
-        ):
+        with self._master.connection() as connection, self.locked(connection, group_id):
             self._restore_one(connection, group_id)
 
     # for callers that hold the group's named lock, under which nothing can be restored
@@ -116,8 +143,10 @@ class GroupMembers:
             return self._rows(connection, group_id)
         return pairs(fields)
 
-    def replace(self, group_id: int, fields: Mapping[bytes, bytes]) -> None:
-        """Write the hash of a group, whatever was in it."""
+    def replace(self, connection: DBConn, group_id: int, fields: Mapping[bytes, bytes]) -> None:
+        """Write the hash of a group, whatever was in it; not if ``connection``, which holds the lock, turns out to be lost."""
+        if connection.is_lost:
+            return
         key = names.group_member_key(group_id)
         commands: list[CacheCommand] = [("MULTI",), ("DEL", key)]
         if fields:
@@ -146,14 +175,11 @@ class GroupMembers:
         old = self._are_old(group_ids)
         for group_id in old:
             restarts = self._cache.restarts
-            with (
-                self._master.connection() as connection,
-                connection.named_locks((self.lock_name(group_id),), self._lock_timeout),
-            ):
+            with self._master.connection() as connection, self.locked(connection, group_id):
                 fields = self._rows(connection, group_id)
                 # a group of which MySQL knows nothing at all is somebody else's, and left alone
                 if fields or connection.select(f"select 1 from IMGroupMember where groupId={group_id} limit 1"):
-                    self.replace(group_id, fields)
+                    self.replace(connection, group_id, fields)
             self._believed.put(group_id, restarts)
             logger.info("group %d: its members are made anew from MySQL, because Redis was started again", group_id)
         return bool(old)
@@ -175,7 +201,7 @@ class GroupMembers:
             return
         fields = self._rows(connection, group_id)
         if fields:
-            self.replace(group_id, fields)
+            self.replace(connection, group_id, fields)
 
     @staticmethod
     def _rows(connection: DBConn, group_id: int) -> dict[bytes, bytes]:

@@ -141,8 +141,11 @@ class LastIds:
                 self._stretches[table] = Stretch(stretch.epoch + 1, stretch.last + 1, stretch.last, b"")
 
     def _largest(self, conversation_ids: Sequence[int]) -> str:
-        """The query for "status|msgId" of the largest msg_id of each conversation; if ``by_status``, among those of its highest status."""
-        order = "status desc,msgId desc" if self._by_status else "msgId desc"
+        """The query for "status|msgId" of the largest msg_id of each conversation; if ``by_status``, among those of its highest status.
+
+        The order names the conversation too, though it is the same in all rows: without it MySQL reads and sorts the whole history.
+        """
+        order = f"{self._column} desc,{'status desc,' if self._by_status else ''}msgId desc"
         return each_in_its_table(
             conversation_ids,
             lambda shard: (

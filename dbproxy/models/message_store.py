@@ -35,8 +35,9 @@ from dbproxy.models.last_ids import LastIds
 from dbproxy.models.msg_ids import MsgIds
 from dbproxy.models.session import NOTHING_TO_TOUCH, SessionKey, SessionModel, SessionRows
 from dbproxy.stores.cache import CachePool
-from dbproxy.stores.db_conn import DBConn, Row, SessionOfServer
+from dbproxy.stores.db_conn import DBConn, Row
 from dbproxy.stores.mysql import DBPool, died_at_once
+from dbproxy.stores.server_session import SessionOfServer, end_session
 
 logger = logging.getLogger(__name__)
 
@@ -242,8 +243,8 @@ class MessageStore(ABC):
     def _run_transaction(self, attempt: Attempt, tries: list[SessionOfServer]) -> Callable[[], None]:
         drafts, now = attempt.drafts, attempt.now
         with self._master.connection() as connection, connection.named_locks(tuple(attempt.lock_names), self._lock_timeout):
-            tries.append(connection.server_session)
             opened = self._open(connection, attempt)
+            tries.append(connection.server_session)  # not before the first statement: that may find the connection dead, and use another
             attempt.msg_ids.give_out(opened.last_ids, opened.new_ids)
             statements = SessionModel.touch_statements(opened.sessions, self.session_type, now)
             for draft in drafts:
@@ -312,7 +313,7 @@ class MessageStore(ABC):
     def _has_committed(self, connection: DBConn, drafts: Sequence[Draft], tries: Sequence[SessionOfServer]) -> bool:
         """Whether the transaction that carried these drafts was committed; ``tries`` are the connections that carried it."""
         for server_session in tries:
-            connection.end_session(server_session)  # so that its transaction ends now, one way or the other
+            end_session(connection, server_session)  # so that its transaction ends now; one that may be committing is waited for
         connection.execute("begin")
         connection.select(self._lock_query({draft.conversation_id for draft in drafts}))
         rows: Sequence[Row] = connection.select(self._stored_query(drafts[0]))

@@ -126,9 +126,11 @@ def _of_groups(group_ids: Sequence[int]) -> str:
 
 def _last(table: str, column: str, sender: str, index: str) -> str:
     """The subquery for the last visible message of conversation ``c.id``: one step in the index, however long the history is. One field,
-    because reading a field costs about as much as all else about a row; the content, which may hold anything, comes last.
+    because reading a field costs about as much as all else about a row; the content, which may hold anything, comes last. In a correlated
+    subquery MySQL does not see that the leading columns are constants: unless the order names them too, it reads and sorts all rows.
     """
     return (
         f"select concat_ws('|',m.msgId,m.type,m.{sender},ifnull(m.content,'')) from {table} m force index ({index}) "
-        f"where m.{column}=c.id and m.status=0 order by m.created desc,m.id desc limit 1"
+        f"where m.{column}=c.id and m.status=0 "
+        f"order by m.{column} desc,m.status desc,m.created desc,m.id desc limit 1"
     )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import re
 import socket
 import ssl
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,10 +18,10 @@ from dbproxy.config import Config, DBInstance
 from dbproxy.errors import LockWaitError
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.kernel_socket import set_kernel_timeouts, still_connected
+from dbproxy.stores.mysql_errors import CannotConnectError, NeverBegunError
 from dbproxy.stores.raw_result import RawInput, RawResult
 from dbproxy.stores.resolver import Resolver
-
-logger = logging.getLogger(__name__)
+from dbproxy.stores.server_session import SessionOfServer, find_session, idle_timeout
 
 Row = tuple[Any, ...]
 """A row as the server sent it: bytes, or None for NULL. Numbers are left to ``int``, text to ``decode``."""
@@ -34,35 +33,32 @@ ER_NET_PACKET_TOO_LARGE = 1153
 _LONGEST_PACKET = 0xFFFFFF
 _RECEIVE_SIZE = 64 * 1024
 
-_QUOTED = re.compile(r"(: |near |entry )'.*'( for | at |$)", re.DOTALL)
-"""Where MySQL's error messages quote values or statements, and with them what people have written."""
-
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
 """Seconds: a server that vanished without a word (power, firewall) is noticed on idle connections too, and not after two hours."""
 
+_LESS_THAN_SERVER = 2
+"""Seconds before the server would end an idle connection at which we do not use it any more: it must not end while we send."""
 
 if TYPE_CHECKING:
     _Connection = pymysql.connections.Connection[Any]  # generic for the type checker only
 else:
     _Connection = pymysql.connections.Connection
 
-SessionOfServer = tuple[int, str]
-"""How the server knows a connection: thread id, and the host and port from which it sees it come (behind an address translation they
-are not those of our socket)."""
-
 
 class DBConn(_Connection):
-    """One MySQL connection. It connects when it is first used, and again after it was lost outside of a transaction."""
+    """One MySQL connection. It connects when it is first used, and again after it was lost outside of a transaction.
+
+    It belongs to the thread that took it from its pool (``revive``), until that gives it back (``rest``).
+    """
 
     def __init__(
         self, instance: DBInstance, config: Config, tls: ssl.SSLContext | None, resolver: Resolver, calls: BackendCalls = UNTRACKED
     ) -> None:
-        # For MariaDB only. A transaction of ours waits for Redis at most; one that waits for longer has lost its proxy, and holds locks.
-        # And no subquery of ours is asked twice about the same row, so a table that keeps their answers is made in vain.
-        idle = math.ceil(config.cache_pool_timeout + config.cache_connect_timeout + 2 * config.cache_timeout) + 5
+        idle = idle_timeout(config)
+        # For MariaDB only: no subquery of ours is asked twice about the same row, so a table that keeps their answers is made in vain.
         session = (
             f"set sql_mode='STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout={max(1, round(config.db_lock_timeout))}"
-            f" /*M!100300 , idle_transaction_timeout={idle}, optimizer_switch='subquery_cache=off' */"
+            f", wait_timeout={idle} /*M!100300 , optimizer_switch='subquery_cache=off' */"
         )
         super().__init__(
             host=instance.host,
@@ -84,8 +80,17 @@ class DBConn(_Connection):
         )
         self._calls = calls
         self.committing = False
+        self.carries_text = False
+        """Whether text has been put into a statement since the connection was taken: the server's errors may quote it."""
         self.server_session: SessionOfServer = (0, "")
-        """What ``end_session`` needs to find this connection on the server."""
+        """What ``end_session`` needs to find this connection on the server; it is another one after the first statement of who took an
+        idle connection, if that turned out to be dead."""
+        self.has_performance_schema = True
+        """Not of MariaDB; see ``server_session.py``."""
+        self._idle_limit = idle - _LESS_THAN_SERVER
+        self._idle_since = time.monotonic()
+        self._rested = False
+        self._first_statement: bytes | None = None
         self._input = RawInput(self._receive)
         self._kernel_keeps_time = False
         self._resolver = resolver
@@ -98,6 +103,7 @@ class DBConn(_Connection):
         _result: RawResult
         server_status: int
         server_capabilities: int
+        server_version: str
         ssl: bool
 
         _next_seq_id: int
@@ -109,19 +115,45 @@ class DBConn(_Connection):
         def _execute_command(self, command: int, statement: bytes) -> None: ...
         def _force_close(self) -> None: ...
 
+    @property
+    def is_mariadb(self) -> bool:
+        """Whether the server is MariaDB and not MySQL; once it is connected."""
+        return "MariaDB" in self.server_version
+
     def revive(self) -> None:
-        """Make sure that the connection can be used: connect if it is closed, or if the server has closed it meanwhile.
+        """Begin to use the connection: connect if it is closed. If the server has ended it meanwhile, it is connected anew with the first
+        statement.
 
         Raises:
-            pymysql.err.OperationalError: the server cannot be reached.
+            CannotConnectError: the server cannot be reached.
 
         """
-        self.committing = False
-        if self.open:
-            if still_connected(self._sock):
-                return
-            self.discard()
+        self.committing = self.carries_text = False
+        self._rested = self.open
+        if not self._rested:
+            self._connect_anew()
+
+    def rest(self) -> None:
+        """End to use the connection: from now on it is idle."""
+        self._idle_since = time.monotonic()
+
+    @property
+    def is_cold(self) -> bool:
+        """Whether it has been idle for so long that it is not used any more; of a connection that nobody uses."""
+        return time.monotonic() - self._idle_since > self._idle_limit
+
+    def _wake(self) -> None:
+        """Before the first statement: replace a connection that the server has ended, or may end just now."""
+        if self.is_cold:
+            self.close()  # with a farewell: the server would report a connection that was lost
+        elif still_connected(self._sock):
+            return
+        self._connect_anew()
+
+    def _connect_anew(self) -> None:
+        self.discard()
         self._input.clear()
+        self._first_statement = None
         self._kernel_keeps_time = False
         self._read_timeout = self._connect_timeout  # a server that accepts and then says nothing must not take longer
         self._calls.begin()
@@ -137,7 +169,7 @@ class DBConn(_Connection):
                 self._sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(self._statement_timeout * 1000))
             self._longest_statement = int(self.select("select @@max_allowed_packet")[0][0])
-            self.server_session = self._find_session()
+            self.server_session = find_session(self)
             if not self.ssl:
                 set_kernel_timeouts(self._sock, self._statement_timeout)
                 self._kernel_keeps_time = True
@@ -167,16 +199,10 @@ class DBConn(_Connection):
             raise pymysql.err.OperationalError(CR.CR_SSL_CONNECTION_ERROR, "TLS is required but the server does not offer it")
         super()._request_authentication()  # type: ignore[misc]
 
-    def _find_session(self) -> SessionOfServer:
-        """Ask the server how it knows this connection; it works without, so a server without space for temporary tables will do."""
-        try:
-            rows = self.select("select host from information_schema.processlist where id=connection_id()")
-        except pymysql.err.Error as error:
-            if not self.open:
-                raise
-            logger.warning("where this connection comes from cannot be asked: %s", error_text(error))
-            rows = []
-        return self.thread_id(), rows[0][0].decode(errors="replace") if rows else ""
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection is closed, or the server has closed it, as far as the kernel has heard."""
+        return not self.open or not still_connected(self._sock)
 
     def discard(self) -> None:
         """Close the socket without a farewell to the server; the next ``revive`` connects anew."""
@@ -200,22 +226,12 @@ class DBConn(_Connection):
         self.committing = False
         return [result.insert_id for result in results[:-1]]
 
-    def end_session(self, session: SessionOfServer) -> None:
-        """End another connection of ours on the server, if it is still there. Where it comes from is compared as well: a server that was
-        started again counts its threads from 1, and the number may be somebody else's by now.
-        """
-        thread_id, host = session
-        if host and self.select("select 1 from information_schema.processlist where id=%s and host=%s", (thread_id, host)):
-            try:
-                self.execute(f"kill {thread_id}")
-            except pymysql.err.OperationalError as error:
-                if not self.open:
-                    raise
-                logger.debug("connection %d is gone already: %s", thread_id, error)
-
     @contextmanager
     def named_locks(self, names: Sequence[str], timeout: float) -> Iterator[None]:
         """Hold the server's named locks for the length of the block. They order what no row exists for yet, also between proxies.
+
+        A server that hears nothing for longer than ``idle_timeout`` gives them to others, and closes the connection: afterwards it is not
+        ``open``. Whoever writes elsewhere under these locks has to look.
 
         Raises:
             LockWaitError: one was not free within ``timeout`` seconds.
@@ -225,7 +241,7 @@ class DBConn(_Connection):
         if not names:
             yield
             return
-        quoted = [self.escape(name) for name in names]
+        quoted = [self.quoted(name) for name in names]
         try:
             got = self.select("select " + ",".join(f"get_lock({name},{timeout:.1f})" for name in quoted))[0]
             if got.count(b"1") < len(names):
@@ -237,6 +253,16 @@ class DBConn(_Connection):
                     self.execute("do " + ",".join(f"release_lock({name})" for name in quoted))
             except pymysql.err.Error:
                 self.discard()  # the server releases what a closed connection held
+
+    def escape(self, obj: object, mapping: Any = None) -> str:  # noqa: ANN401 - as in the driver
+        """Return a value as it stands in a statement. Text is taken for something that people wrote: see ``carries_text``."""
+        if isinstance(obj, (str, bytes)):
+            self.carries_text = True
+        return super().escape(obj, mapping)
+
+    def quoted(self, name: str) -> str:
+        """Return a name of ours as it stands in a statement."""
+        return super().escape(name)
 
     def execute(self, statement: str, arguments: Sequence[Any] = ()) -> int:
         """Execute one statement; the number of rows that it changed (0 when they already had these values)."""
@@ -271,16 +297,42 @@ class DBConn(_Connection):
             yield result
 
     def _send(self, statement: str) -> None:
-        """Send a statement, unless the server would close the connection on account of its length. Its result must be read then."""
+        """Send a statement, unless the server would close the connection on account of its length. Its result must be read then.
+
+        The first statement on a connection that was idle is sent again on a new one, when the server has certainly not read it.
+        """
         data = statement.encode("utf-8", "surrogateescape")
         if len(data) + 1024 > self._longest_statement:
             raise pymysql.err.DataError(ER_NET_PACKET_TOO_LARGE, f"{len(data)} bytes are more than max_allowed_packet")
+        rested, self._rested = self._rested, False
+        if rested:
+            self._wake()
+            self._first_statement = data
+        try:
+            self._execute_command(COMMAND.COM_QUERY, data)
+        except NeverBegunError:
+            if self._first_statement is None:
+                raise
+            self._send_again(self._first_statement)
+
+    def _send_again(self, data: bytes) -> None:
+        """Send the first statement once more, on a new connection."""
+        self._connect_anew()
         self._execute_command(COMMAND.COM_QUERY, data)
 
     def _read_query_result(self, unbuffered: bool = False) -> int:
         self._result = None  # type: ignore[assignment]  # the former one, should this fail
         self._input.sequence = self._next_seq_id
-        result = self._result = RawResult(self._input, self.encoding, self._calls.large_result)
+        try:
+            result = RawResult(self._input, self.encoding, self._calls.large_result)
+        except NeverBegunError:
+            if self._first_statement is None:
+                raise
+            self._send_again(self._first_statement)
+            self._input.sequence = self._next_seq_id
+            result = RawResult(self._input, self.encoding, self._calls.large_result)
+        self._result = result
+        self._first_statement = None
         self._next_seq_id = self._input.sequence
         if result.server_status is not None:
             self.server_status = result.server_status
@@ -318,14 +370,4 @@ class DBConn(_Connection):
             self._sock.sendall(data)
         except OSError as error:
             self._force_close()
-            raise pymysql.err.OperationalError(CR.CR_SERVER_GONE_ERROR, f"MySQL server has gone away ({error!r})") from error
-
-
-class CannotConnectError(pymysql.err.OperationalError):
-    """The server cannot be reached or does not let us in; whatever it says about that, nothing has been refused but the connection."""
-
-
-def error_text(error: pymysql.err.Error) -> str:
-    """What the server says, without the values that it quotes."""
-    text = str(error.args[1]) if len(error.args) > 1 else str(error) or type(error).__name__
-    return _QUOTED.sub(r"\1'...'\2", text)
+            raise NeverBegunError(CR.CR_SERVER_GONE_ERROR, f"MySQL server has gone away ({error!r})") from error

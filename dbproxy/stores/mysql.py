@@ -9,8 +9,10 @@ What is different from the defaults of the libraries, and why:
   when it is first used), ``ping=0`` and ``reset=False``;
 - nothing is executed again behind our back: DBUtils repeats a statement after the errors named in ``failures``, so it is given only
   the one that PyMySQL raises before it sends anything;
-- a connection that the server has closed while it was idle (wait_timeout, KILL, a restart) is noticed when it is taken, for the price of
-  one system call and no round trip.
+- a connection that the server has closed while it was idle (wait_timeout, KILL, a restart) is noticed before its first statement, for the
+  price of one system call and no round trip;
+- the connection that was used last is taken first, so those that are not needed get cold. One that is nearly as long idle as the server
+  allows is closed here, with a farewell: the server would report it as aborted.
 """
 
 from __future__ import annotations
@@ -41,8 +43,10 @@ from dbproxy.errors import (
     StoreUnavailableError,
 )
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
-from dbproxy.stores.db_conn import CannotConnectError, DBConn, Row, SessionOfServer, error_text
+from dbproxy.stores.db_conn import DBConn, Row
+from dbproxy.stores.mysql_errors import CLIENT_INTERACTION_TIMEOUT, CannotConnectError, error_text, is_refusal
 from dbproxy.stores.resolver import Resolver
+from dbproxy.stores.server_session import SessionOfServer, end_session
 from dbproxy.stores.tls import is_tls_refusal, tls_context, tls_keys
 
 logger = logging.getLogger(__name__)
@@ -50,7 +54,8 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 _REFUSALS = {ER.LOCK_DEADLOCK: DeadlockError, ER.LOCK_WAIT_TIMEOUT: LockWaitError}
-_SERVER_GOES_AWAY = {ER.SERVER_SHUTDOWN, ER.CON_COUNT_ERROR, 1927, 3024, 1969}  # 1927 KILLed, 3024/1969 statement time exceeded
+# 1927 KILLed, 3024/1969 statement time exceeded
+_SERVER_GOES_AWAY = {ER.SERVER_SHUTDOWN, ER.CON_COUNT_ERROR, 1927, 3024, 1969, CLIENT_INTERACTION_TIMEOUT}
 _NOT_READY = {
     *(CR.CR_CONNECTION_ERROR, CR.CR_CONN_HOST_ERROR, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, ER.CON_COUNT_ERROR, ER.SERVER_SHUTDOWN),
     ER.UNKNOWN_COM_ERROR,  # a Galera node that does not take part in its cluster yet
@@ -59,6 +64,9 @@ _NOT_READY = {
 _MINIMUM_IDLE = 2
 
 _MOST_ABANDONED = 1000
+
+_ABANDONED_PAUSE = 0.5
+"""Seconds after which a lost connection that could not be ended is looked for again."""
 
 _LOOK_PAUSE = 0.25
 """Seconds between two attempts to find out what became of a commit."""
@@ -76,6 +84,21 @@ class _Creator:
         self.connect = connect
 
 
+class _LastUsedFirst(PooledDB):  # type: ignore[misc]  # the library has no types
+    """Gives out the connection that was used last, and closes one that has got cold when another comes back."""
+
+    def cache(self, con: Any) -> None:  # noqa: ANN401
+        """Take back a connection that nobody uses any more."""
+        with self._lock:
+            super().cache(con)
+            idle = self._idle_cache
+            if idle and idle[-1] is con:
+                idle.insert(0, idle.pop())
+            cold = idle.pop() if idle and idle[-1].dbapi_connection.is_cold else None
+        if cold is not None:
+            cold.close()
+
+
 class DBPool:
     """The connections to one MySQL instance: 2 at the start, up to ``maxconncnt``; who finds none waits, but not forever."""
 
@@ -86,8 +109,9 @@ class DBPool:
         self._timeout = config.db_pool_timeout
         tls = None if instance.tls is None else tls_context(instance.name, instance.tls)
         self._free = threading.BoundedSemaphore(instance.maxconncnt)
-        self._abandoned: deque[SessionOfServer] = deque(maxlen=_MOST_ABANDONED)
-        self._pool = PooledDB(
+        self._abandoned: deque[tuple[SessionOfServer, float]] = deque(maxlen=_MOST_ABANDONED)
+        """Connections that were lost, each with the monotonic time from which on its end on the server is looked for."""
+        self._pool = _LastUsedFirst(
             _Creator(lambda: DBConn(instance, config, tls, resolver, calls)),
             mincached=min(_MINIMUM_IDLE, instance.maxconncnt),
             maxcached=instance.maxconncnt,
@@ -123,6 +147,7 @@ class DBPool:
             raise kind(f"{self}, database {self._instance.dbname}: {error_text(error)} (keys {keys})") from error
         finally:
             for connection in pooled:
+                connection.dbapi_connection.rest()
                 connection.close()
 
     @contextmanager
@@ -144,7 +169,7 @@ class DBPool:
             connection: DBConn = pooled.dbapi_connection
             try:
                 connection.revive()
-                if self._abandoned:
+                if self._abandoned and self._abandoned[0][1] <= time.monotonic():
                     self._end_abandoned(connection)
                 yield connection
             except pymysql.err.Error as error:
@@ -156,6 +181,7 @@ class DBPool:
                 connection.discard()  # nobody knows what is still to be read from it
                 raise
             finally:
+                connection.rest()
                 pooled.close()
         finally:
             self._free.release()
@@ -209,7 +235,7 @@ class DBPool:
         ``timeout`` seconds have passed.
 
         Raises:
-            As ``connection`` does.
+            OutcomeUnknownError: it could not be found out, so nothing may be done again.
 
         """
         deadline = time.monotonic() + timeout
@@ -217,9 +243,9 @@ class DBPool:
             try:
                 with self.connection() as connection:
                     return look(connection)
-            except StoreError:
+            except StoreError as error:
                 if time.monotonic() > deadline:
-                    raise
+                    raise OutcomeUnknownError(f"what became of a commit could not be found out in {timeout:g} s: {error}") from error
                 time.sleep(_LOOK_PAUSE)
 
     def select(self, statement: str, arguments: Sequence[Any] = ()) -> Sequence[Row]:
@@ -232,35 +258,37 @@ class DBPool:
 
     def _end_abandoned(self, connection: DBConn) -> None:
         """End what is left on the server of connections that were lost: where the network swallowed our farewell, their transactions
-        would hold their locks until the server gives up waiting for us, which can take hours.
+        would hold their locks until the server gives up waiting for us. Those that may be committing are left alone, and looked for again.
         """
-        while self._abandoned:
+        now = time.monotonic()
+        for _ in range(len(self._abandoned)):
             try:
-                session = self._abandoned.popleft()
+                session, due = self._abandoned.popleft()
             except IndexError:  # another thread took the last one
                 return
             try:
-                connection.end_session(session)
+                if due > now or not end_session(connection, session):
+                    self._abandoned.append((session, max(due, now + _ABANDONED_PAUSE)))
             except pymysql.err.Error:
                 if not connection.open:
-                    self._abandoned.append(session)
+                    self._abandoned.append((session, now))
                     raise
 
     def _translate(self, connection: DBConn, error: pymysql.err.Error) -> Exception:
         """Turn a driver's error into ours, and make sure that no transaction or unread result stays on the connection."""
         code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
         committing, connection.committing = connection.committing, False
-        refused = ER.ERROR_FIRST <= code < CR.CR_ERROR_FIRST or code >= 3000
         if isinstance(error, CannotConnectError):
             return StoreUnavailableError(f"{self}: {error_text(error)}")
-        if refused and code not in _SERVER_GOES_AWAY:
+        text = error_text(error, with_text=connection.carries_text)
+        if is_refusal(code) and code not in _SERVER_GOES_AWAY:
             connection.end_transaction()
-            return _REFUSALS.get(code, StatementError)(code, error_text(error))
+            return _REFUSALS.get(code, StatementError)(code, text)
         connection.discard()
-        self._abandoned.append(connection.server_session)
+        self._abandoned.append((connection.server_session, 0.0))
         if committing:
-            return OutcomeUnknownError(f"{self}: lost during a commit: {error_text(error)}")
-        return StoreUnavailableError(f"{self}: {error_text(error)}")
+            return OutcomeUnknownError(f"{self}: lost during a commit: {text}")
+        return StoreUnavailableError(f"{self}: {text}")
 
 
 _LOST = {0, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST}

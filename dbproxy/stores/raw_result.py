@@ -17,6 +17,7 @@ from pymysql.err import OperationalError
 from pymysql.protocol import MysqlPacket
 
 from dbproxy.stores.backend_calls import LARGE_RESULT
+from dbproxy.stores.mysql_errors import NeverBegunError
 
 MORE_RESULTS = 0x0008
 """Status flag of the server: another result of the same script follows."""
@@ -73,6 +74,7 @@ class RawInput:
 
         Raises:
             pymysql.err.OperationalError: the two sides have counted differently, or the connection is lost.
+            NeverBegunError: the server ended the connection before it read what this packet should be the answer to.
 
         """
         part = self._part()
@@ -92,6 +94,8 @@ class RawInput:
             start = _HEADER
         header: int = _PACKET_START.unpack_from(self.data, self.position)[0]
         if header >> 24 != self.sequence:
+            if self.sequence == 1 and not header >> 24:  # numbered as nobody's answer: what a server says that ends an idle connection
+                raise NeverBegunError(CR.CR_SERVER_LOST, "the server had ended the connection")
             raise OperationalError(CR.CR_SERVER_LOST, "packets out of order")
         length = header & _LONGEST_PACKET
         if len(self.data) < start + length:

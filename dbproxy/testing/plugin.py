@@ -1,4 +1,5 @@
-"""The pytest plugin: fixtures ``dbproxy_stack``, ``dbproxy_proxy`` and ``dbproxy_client``, and the marker ``dbproxy``.
+"""The pytest plugin: fixtures ``dbproxy_stack``, ``dbproxy_proxy`` and ``dbproxy_client``, the marker ``dbproxy``, and the options
+``--mysqld`` and ``--redis-server``.
 
 It is loaded into every pytest run of an environment in which this package is installed, so it imports nothing before a fixture is used.
 """
@@ -16,9 +17,32 @@ if TYPE_CHECKING:
     from dbproxy.testing.stack import Stack
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options that choose the servers."""
+    group = parser.getgroup("dbproxy")
+    group.addoption("--mysqld", metavar="PATH", help="run the tests on this MariaDB or MySQL server program (or set DBPROXY_MYSQLD)")
+    group.addoption(
+        "--redis-server", metavar="PATH", help="run the tests on this Redis or Valkey server program (or set DBPROXY_REDIS_SERVER)"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Make the marker known, and let every server that is started from now on be the chosen one.
+
+    Raises:
+        pytest.UsageError: a program that was chosen cannot be run.
+
+    """
     config.addinivalue_line("markers", "dbproxy(**keys): keys of dbproxyserver.conf for the fixture dbproxy_proxy")
+    chosen = config.getoption("mysqld", None), config.getoption("redis_server", None)
+    if any(chosen):
+        from dbproxy.errors import StartupError
+        from dbproxy.testing.private_server import choose_servers
+
+        try:
+            choose_servers(*chosen)
+        except StartupError as error:
+            raise pytest.UsageError(str(error)) from None
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,41 @@ if TYPE_CHECKING:
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # not on the PATH of an ordinary Debian user, but that is where servers live
 
 
-def find_program(names: Sequence[str], package: str) -> str:
-    """Return the path of the first of ``names`` that is installed; StartupError that names the Debian ``package`` otherwise."""
+MYSQLD, REDIS_SERVER = "DBPROXY_MYSQLD", "DBPROXY_REDIS_SERVER"
+"""Environment variables: the program that a private server runs, instead of the one that is installed. An environment variable, so that
+the processes that a test starts use the same servers as the test.
+"""
+
+
+def choose_servers(mysqld: Path | str | None, redis_server: Path | str | None) -> None:
+    """Let the private servers of this process and its children run these programs (MariaDB or MySQL, Redis or Valkey); None changes
+    nothing. Call it before a server is started.
+
+    Raises:
+        StartupError: there is no such program.
+
+    """
+    for variable, program in ((MYSQLD, mysqld), (REDIS_SERVER, redis_server)):
+        if program is None:
+            continue
+        found = shutil.which(program)
+        if found is None:
+            raise StartupError(f"{program} is not a program that can be run")
+        os.environ[variable] = os.path.abspath(found)  # noqa: PTH100 - resolve() would follow links, and some programs look at their name
+
+
+def find_program(names: Sequence[str], package: str, variable: str | None = None) -> str:
+    """Return the program that the environment variable ``variable`` names, or else the path of the first of ``names`` that is installed.
+
+    Raises:
+        StartupError: there is none; it names the Debian ``package``, or the variable.
+
+    """
+    chosen = os.environ.get(variable, "") if variable else ""
+    if chosen:
+        if shutil.which(chosen) is None:
+            raise StartupError(f"{variable}={chosen}: not a program that can be run")
+        return chosen
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SBIN])
     for name in names:
         found = shutil.which(name, path=path)

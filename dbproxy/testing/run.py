@@ -14,6 +14,7 @@ from types import FrameType
 from dbproxy.errors import DbproxyError, StartupError
 from dbproxy.testing import seed
 from dbproxy.testing.file_server import FileServer
+from dbproxy.testing.private_server import choose_servers
 from dbproxy.testing.proxy import ProxyProcess
 from dbproxy.testing.stack import POOLS, Stack
 
@@ -28,9 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scripts/run", description="Run a proxy with private stores.")
     parser.add_argument("--directory", type=Path, default=Path(".stack"), help="where all data is kept (default: %(default)s)")
     parser.add_argument("--port", type=int, default=PORT, help="the proxy's port on 127.0.0.1 (default: %(default)s)")
+    parser.add_argument("--mysqld", metavar="PATH", help="another MariaDB or MySQL server program than the installed one")
+    parser.add_argument("--redis-server", metavar="PATH", help="another Redis or Valkey server program than the installed one")
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        choose_servers(options.mysqld, options.redis_server)
         _check_port(options.port)
         _say(f"starting MariaDB and Redis in {options.directory.resolve()} ...")
         files = FileServer(directory=options.directory.resolve() / "files")

@@ -1,12 +1,14 @@
 """Real servers on private ports and in private directories: :class:`PrivateMariaDB` and :class:`PrivateRedis`.
 
 They listen on 127.0.0.1 and a unix socket only, run as the current user, read no configuration of the system, and never touch a
-system service or a default port. They die with the process that started them.
+system service or a default port. They die with the process that started them. ``choose_servers`` makes them run other programs than the
+installed ones, as the options ``--mysqld`` and ``--redis-server`` of pytest do.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import socket
@@ -22,7 +24,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from dbproxy.errors import StartupError
-from dbproxy.testing.private_server import PrivateServer, find_program
+from dbproxy.testing.private_server import MYSQLD, REDIS_SERVER, PrivateServer, find_program
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -34,6 +36,9 @@ SCHEMA = Path(__file__).parent / "schema.sql"
 
 _AS_ROOT = ("--user=root",) if os.geteuid() == 0 else ()
 """The server refuses to run as root unless it is told to."""
+
+_MYSQL_ONLY = ("--mysqlx=OFF", "--secure-file-priv=NULL")
+"""The X protocol would listen on all addresses and on a fixed port, and the folder for files is the system's by default."""
 
 
 class PrivateMariaDB(PrivateServer):
@@ -94,12 +99,12 @@ class PrivateMariaDB(PrivateServer):
         shutil.rmtree(data, ignore_errors=True)  # of an installation that was interrupted
         making = directory / "data.new"
         shutil.rmtree(making, ignore_errors=True)
-        server = self._server_program()
-        if self._is_mysql(server):
+        server = _mysqld()
+        if self.is_mysql:
             command = [server, "--no-defaults", "--initialize-insecure", f"--datadir={making}", *_AS_ROOT]
         else:
             command = [
-                find_program(("mariadb-install-db", "mysql_install_db"), "mariadb-server"),
+                _installer_of(server),
                 "--no-defaults",
                 f"--datadir={making}",
                 *_AS_ROOT,
@@ -115,7 +120,7 @@ class PrivateMariaDB(PrivateServer):
 
     def _command(self, directory: Path) -> list[str]:
         return [
-            self._server_program(),
+            _mysqld(),
             "--no-defaults",
             *_AS_ROOT,
             f"--datadir={directory / 'data'}",
@@ -132,17 +137,14 @@ class PrivateMariaDB(PrivateServer):
             "--innodb-buffer-pool-dump-at-shutdown=OFF",
             "--innodb-buffer-pool-load-at-startup=OFF",
             "--max-connections=400",
+            *(_MYSQL_ONLY if self.is_mysql else ()),
             *self._options,
         ]
 
-    @staticmethod
-    def _server_program() -> str:
-        return find_program(("mariadbd", "mysqld"), "mariadb-server")
-
-    @staticmethod
-    def _is_mysql(server: str) -> bool:
-        version = subprocess.run([server, "--no-defaults", "--version"], capture_output=True, text=True, check=False, timeout=30).stdout
-        return "MariaDB" not in version
+    @property
+    def is_mysql(self) -> bool:
+        """Whether the program is MySQL and not MariaDB; it need not run for that."""
+        return _is_mysql(_mysqld())
 
     def _root(self) -> Connection[DictCursor]:
         return pymysql.connect(
@@ -183,6 +185,29 @@ class PrivateMariaDB(PrivateServer):
                     pass
             except (OSError, pymysql.MySQLError) as error:
                 raise StartupError(f"the schema {self._schema} cannot be loaded: {error}") from error
+
+
+def _mysqld() -> str:
+    return find_program(("mariadbd", "mysqld"), "mariadb-server", MYSQLD)
+
+
+@functools.cache
+def _is_mysql(server: str) -> bool:
+    command = [server, "--no-defaults", "--version"]
+    version = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30).stdout
+    return "-MariaDB" not in version  # with the hyphen, because the path of the program, which comes first, may say anything
+
+
+def _installer_of(server: str) -> str:
+    """The program that makes a data directory for a MariaDB server: the one that came with it, if it lies near it."""
+    names = ("mariadb-install-db", "mysql_install_db")
+    directory = Path(server).parent
+    for folder in (directory, directory.parent / "bin", directory.parent / "scripts"):
+        for name in names:
+            found = shutil.which(folder / name)
+            if found:
+                return found
+    return find_program(names, "mariadb-server")
 
 
 class PrivateRedis(PrivateServer):
@@ -226,7 +251,7 @@ class PrivateRedis(PrivateServer):
     def _command(self, directory: Path) -> list[str]:
         durable = ("--appendonly", "yes", "--appendfsync", "always") if self.persistent else ("--appendonly", "no")
         return [
-            find_program(("redis-server", "valkey-server"), "redis-server"),
+            find_program(("redis-server", "valkey-server"), "redis-server", REDIS_SERVER),
             *("--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.unix_socket), "--unixsocketperm", "700"),
             *("--dir", str(directory), "--daemonize", "no", "--databases", "16", "--save", "", *durable),
             *(("--requirepass", self.password) if self.password else ()),

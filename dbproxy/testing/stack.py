@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -42,7 +42,8 @@ class Stack:
     """A private MariaDB with TeamTalk's tables and a private Redis with five logical databases, and configurations for proxies on them.
 
     ``directory`` None means a temporary one, removed by :meth:`close`; a given one is kept and found again by the next start.
-    ``persistent`` makes Redis keep its data, ``redis_password`` makes it ask for one. Starts with :meth:`start` or as a context
+    ``persistent`` makes Redis keep its data, ``redis_password`` makes it ask for one; ``mysql_options`` are further options of the
+    database server. Starts with :meth:`start` or as a context
     manager. Not thread safe, except for :meth:`mysql`, :meth:`redis` and :meth:`write_config`, which any thread may call once it runs.
     """
 
@@ -53,6 +54,7 @@ class Stack:
         schema: Path | str = SCHEMA,
         persistent: bool = False,
         redis_password: str | None = None,
+        mysql_options: Sequence[str] = (),
     ) -> None:
         self._keep = directory is not None
         self._given = None if directory is None else Path(directory).resolve()
@@ -60,6 +62,7 @@ class Stack:
         self._schema = schema
         self._persistent = persistent
         self._redis_password = redis_password
+        self._mysql_options = tuple(mysql_options)
         self._admin: Connection[DictCursor] | None = None
         self._lock = threading.Lock()
         self._configs = 0
@@ -81,7 +84,7 @@ class Stack:
         if not self._keep:
             GUARD.remove_directory(directory)
         self._directory = directory
-        self.mariadb = PrivateMariaDB(directory / "mariadb", schema=self._schema, keep=self._keep)
+        self.mariadb = PrivateMariaDB(directory / "mariadb", schema=self._schema, keep=self._keep, options=self._mysql_options)
         self.redis_server = PrivateRedis(directory / "redis", persistent=self._persistent, password=self._redis_password, keep=self._keep)
         try:
             self.mariadb.start()

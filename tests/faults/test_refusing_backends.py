@@ -5,13 +5,9 @@ as the reason is gone everything works again.
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from pymysql.connections import Connection
@@ -19,7 +15,6 @@ from pymysql.cursors import DictCursor
 
 from dbproxy.testing import Client, InProcessProxy, ProxyProcess, Stack, seed
 from dbproxy.testing.requests import GROUP, message
-from dbproxy.testing.traffic import Traffic, audit
 from dbproxy.testing.waiting import eventually
 from dbproxy.wire.pb import base_define_pb2
 
@@ -135,45 +130,6 @@ def test_a_read_only_mysql_refuses_and_forgives_at_once(stack: Stack) -> None:
             assert client.add_members(1, 9, [4]).result_code == 0
     finally:
         stack.rows("drop user 'plain'@'127.0.0.1'")
-
-
-@pytest.fixture
-def small_disk() -> Iterator[Path]:
-    """A directory on a file system of its own that can be filled."""
-    with tempfile.TemporaryDirectory(prefix="dbproxy-disk-") as directory:
-        mount = ["mount", "-t", "tmpfs", "-o", "size=256m", "none", directory]
-        if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-            pytest.skip("only root may mount a small file system")
-        try:
-            yield Path(directory)
-        finally:
-            subprocess.run(["umount", "-l", directory], check=True)
-
-
-def test_a_full_disk_refuses_and_forgives_at_once(small_disk: Path) -> None:
-    """While the disk of MySQL is full, what needs a new page is refused (error 1114), what does not is stored."""
-    with Stack(small_disk / "stack") as stack, InProcessProxy(stack, KEYS) as proxy, proxy.client(timeout=30) as client:
-        seed.group(stack, 9, [1, 2, 3])
-        conversations = [(1, 2, False), (3, 4, False), (2, 9, True)]
-        filler = small_disk / "filler"
-        with Traffic(lambda _: proxy.client(), conversations) as traffic, filler.open("wb", buffering=0) as file:
-            replies = [client.send_message(5, 6, "x" * 4000).msg_id]
-            traffic.wait_for(30)
-            with contextlib.suppress(OSError):
-                while file.write(bytes(1 << 16)):
-                    pass
-            while 0 not in replies:
-                replies.append(client.send_message(5, 6, "x" * 4000).msg_id)
-                assert len(replies) < 4000
-            given = [msg_id for msg_id in replies if msg_id]
-            (relation,) = stack.rows("select id from IMRelationShip where smallId=5")
-            rows = stack.rows(f"select msgId from IMMessage_{int(str(relation['id'])) % 8} where fromId=5 order by id")
-            assert [row["msgId"] for row in rows] == given
-            filler.unlink()
-            file.close()
-            assert client.send_message(5, 6, "x" * 4000).msg_id > len(given)
-            traffic.wait_for(30, timeout=5)
-        assert audit(stack, traffic) == []
 
 
 # locks and deadlocks

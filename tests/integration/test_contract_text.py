@@ -162,6 +162,8 @@ def test_a_sign_info_is_measured_in_bytes(stack: Stack, dbproxy_client: Client, 
 
 
 def test_what_only_mariadb_takes_for_utf8_silences_nobody_s_list(stack: Stack, dbproxy_client: Client) -> None:
+    if stack.mariadb.is_mysql:
+        pytest.skip("MySQL refuses surrogates; see the next test")
     request = with_bytes(buddy_pb2.IMChangeSignInfoReq(user_id=1), "sign_info", SURROGATE)
     assert dbproxy_client.ask(request, buddy_pb2.IMChangeSignInfoRsp).result_code == 0
     created = group_pb2.IMGroupCreateReq(user_id=1, group_type=base_define_pb2.GROUP_TYPE_NORMAL, group_avatar="", member_id_list=[1])
@@ -182,6 +184,25 @@ def test_what_only_mariadb_takes_for_utf8_silences_nobody_s_list(stack: Stack, d
     assert [info.file_name for info in dbproxy_client.offline_files(2).offline_file_list] == [odd]  # type: ignore[comparison-overlap]
     (refused,) = dbproxy_client.requests([message(1, 2, SURROGATE)])
     assert refused.msg_id == 0  # type: ignore[attr-defined]
+
+
+def test_what_mysql_does_not_take_for_utf8_is_refused_and_leaves_nothing(stack: Stack, dbproxy_client: Client) -> None:
+    if not stack.mariadb.is_mysql:
+        pytest.skip("MariaDB takes surrogates")
+    request = with_bytes(buddy_pb2.IMChangeSignInfoReq(user_id=1), "sign_info", SURROGATE)
+    assert dbproxy_client.ask(request, buddy_pb2.IMChangeSignInfoRsp).result_code == 1
+    created = group_pb2.IMGroupCreateReq(user_id=1, group_type=base_define_pb2.GROUP_TYPE_NORMAL, group_avatar="", member_id_list=[1])
+    assert dbproxy_client.ask(with_bytes(created, "group_name", SURROGATE), group_pb2.IMGroupCreateRsp).result_code == 1
+    dbproxy_client.send(
+        with_bytes(
+            file_pb2.IMFileAddOfflineReq(from_user_id=1, to_user_id=2, task_id="t", file_name="f", file_size=1), "file_name", SURROGATE
+        )
+    )
+    (refused,) = dbproxy_client.requests([message(1, 2, SURROGATE)])
+    assert refused.msg_id == 0  # type: ignore[attr-defined]
+    assert [user.sign_info for user in dbproxy_client.all_users().user_list] == ["", "", ""]
+    assert list(dbproxy_client.offline_files(2).offline_file_list) == []
+    assert stack.rows("select * from IMGroup") == stack.rows("select * from IMGroupMember") == []
 
 
 def test_users_with_zero_bytes_in_their_names_are_told_about_like_all_others(stack: Stack, dbproxy_client: Client) -> None:

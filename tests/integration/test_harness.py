@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pymysql
 import pytest
-import redis
 import urllib3
 
 from dbproxy.errors import StartupError
@@ -24,14 +21,10 @@ from dbproxy.testing import (
     ConnectionClosedError,
     FileServer,
     InProcessProxy,
-    PrivateMariaDB,
-    PrivateRedis,
     ProxyProcess,
     Stack,
     seed,
 )
-from dbproxy.testing.private_server import find_program
-from dbproxy.testing.process import can_connect
 from dbproxy.testing.requests import SINGLE
 from dbproxy.testing.waiting import eventually
 from dbproxy.wire.commands import HEARTBEAT_PDU, STOP_RECEIVE_PDU, UNREAD_COUNT
@@ -42,110 +35,6 @@ from dbproxy.wire.pb import message_pb2
 def stack(dbproxy_stack: Stack) -> Stack:
     dbproxy_stack.reset()
     return dbproxy_stack
-
-
-# servers
-
-
-def test_redis_forgets_unless_it_is_persistent(tmp_path: Path) -> None:
-    for persistent, expected in ((False, None), (True, "1")):
-        with PrivateRedis(tmp_path / str(persistent), persistent=persistent, password="secret") as server:
-            address = server.address
-            with server.connect() as client:
-                client.set("a", 1)
-            server.kill()
-            assert not server.running
-            assert server.returncode == -signal.SIGKILL
-            server.start()
-            assert server.address == address
-            with server.connect() as client:
-                assert client.get("a") == expected
-        with PrivateRedis(tmp_path / str(persistent), persistent=persistent, password="secret") as server:
-            assert server.address == address
-            with server.connect() as client:
-                assert client.get("a") == expected
-
-
-def test_a_frozen_server_says_nothing_and_goes_on_when_thawed() -> None:
-    with PrivateRedis() as server, server.connect() as client:
-        client.set("a", 1)
-        server.freeze()
-        assert can_connect(*server.address)  # the kernel still accepts
-        with server.connect(timeout=0.2) as impatient, pytest.raises(redis.exceptions.RedisError):
-            impatient.ping()
-        server.thaw()
-        assert client.get("a") == "1"
-
-
-def test_mariadb_keeps_its_directory_and_its_durability(tmp_path: Path) -> None:
-    with PrivateMariaDB(tmp_path / "db") as server:
-        with contextlib.closing(server.connect()) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT @@innodb_flush_log_at_trx_commit AS flush")
-            assert list(cursor.fetchall()) == [{"flush": 1}]
-            cursor.execute("INSERT INTO IMAudio (fromId, toId, created) VALUES (1, 2, 3)")
-        server.kill()
-        server.start()
-        with contextlib.closing(server.connect()) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT fromId FROM IMAudio")
-            assert list(cursor.fetchall()) == [{"fromId": 1}]
-        with pytest.raises(StartupError, match="another process runs a private mariadb"):
-            PrivateMariaDB(tmp_path / "db").start()
-    with PrivateMariaDB(tmp_path / "db") as server, contextlib.closing(server.connect()) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT fromId FROM IMAudio")
-        assert list(cursor.fetchall()) == [{"fromId": 1}]
-
-
-def test_a_temporary_directory_is_removed() -> None:
-    with PrivateRedis() as server:
-        directory = server.directory
-        assert directory.is_dir()
-    assert not directory.exists()
-    server.close()
-
-
-def test_a_schema_that_does_not_load_is_reported(tmp_path: Path) -> None:
-    (tmp_path / "bad.sql").write_text("CREATE TABLE a (id int);\nCREATE TABEL b (id int);\n")
-    server = PrivateMariaDB(schema=tmp_path / "bad.sql")
-    with pytest.raises(StartupError, match=r"bad\.sql cannot be loaded.*TABEL"):
-        server.start()
-    server.close()
-
-
-def test_a_missing_program_is_reported_with_its_package() -> None:
-    with pytest.raises(StartupError, match=r"no-such-server is not installed.*apt-get install some-package"):
-        find_program(("no-such-server",), "some-package")
-
-
-def test_a_server_that_does_not_start_shows_its_log() -> None:
-    server = PrivateRedis(options=("--no-such-option", "1"))
-    with pytest.raises(StartupError, match="no-such-option"):
-        server.start()
-    server.close()
-
-
-def test_servers_die_and_directories_go_when_the_run_is_killed(tmp_path: Path) -> None:
-    program = (
-        "import os, threading, time\n"
-        "from dbproxy.testing import PrivateRedis\n"
-        "servers = [PrivateRedis(), PrivateRedis()]\n"
-        "threads = [threading.Thread(target=server.start) for server in servers]\n"  # started from threads that have ended since
-        "[thread.start() for thread in threads]; [thread.join() for thread in threads]\n"
-        "servers[1].freeze()\n"
-        "print(*(f'{server.pid} {server.directory}' for server in servers), sep='\\n', flush=True)\n"
-        "time.sleep(60)\n"
-    )
-    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}) as run:
-        assert run.stdout is not None
-        lines = [run.stdout.readline().decode().split() for _ in range(2)]
-        run.kill()
-    deadline = time.monotonic() + 10
-    while any(Path(directory).exists() for _, directory in lines) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    for pid, directory in lines:
-        assert not Path(directory).exists()
-        command_line = Path(f"/proc/{pid}/cmdline")
-        assert not command_line.exists() or b"redis" not in command_line.read_bytes()
 
 
 # stack and seed

@@ -154,11 +154,15 @@ def narrow_columns(stack: Stack) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("narrow_columns")
-def test_statements_that_mysql_refuses_do_not_bring_their_texts_into_the_log(proxy: ProxyProcess) -> None:
+def test_statements_that_mysql_refuses_do_not_bring_their_texts_into_the_log(stack: Stack, proxy: ProxyProcess) -> None:
     with proxy.client() as client:
         say_everything(client)
-        assert eventually(lambda: proxy.log().count("Incorrect string value: '...' for column") > 3, True)
+        assert eventually(lambda: proxy.log().count(" (what the server says is left out)") > 3, True)
+        if stack.mariadb.is_mysql:  # it quotes text that it cannot compare with a column, in words of its own
+            client.delete_offline_file(1, 2, TEXT)
+            assert eventually(lambda: "(3854) CANNOT_CONVERT_STRING" in proxy.log(), True)
     assert proxy.stop() == 0
+    assert "(1366) TRUNCATED_WRONG_VALUE_FOR_FIELD" in proxy.log()
     assert leaks(proxy) == []
 
 
@@ -168,7 +172,7 @@ def test_rows_that_are_there_already_do_not_bring_their_texts_into_the_log(stack
         with proxy.client() as client:
             for _ in range(2):
                 client.add_offline_file(1, 2, TEXT, file_name=TEXT)
-            assert eventually(lambda: "Duplicate entry '...'" in proxy.log(), True)
+            assert eventually(lambda: "(1062) DUP_ENTRY" in proxy.log(), True)
     finally:
         stack.rows("alter table IMTransmitFile drop index once")
     assert leaks(proxy) == []

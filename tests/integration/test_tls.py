@@ -149,7 +149,8 @@ def test_mysql_that_wants_a_certificate_of_ours(stack: Stack, mariadb: PrivateMa
 
 def test_mysql_without_tls_where_it_is_wanted_gets_no_password(stack: Stack) -> None:
     """Somebody on the way can always say that a server has none."""
-    with PrivateMariaDB(options=("--skip-ssl",), schema=None) as plain:
+    plain = PrivateMariaDB(schema=None)
+    with PrivateMariaDB(options=("--tls-version=" if plain.is_mysql else "--skip-ssl",), schema=None) as plain:
         said = failure(stack, slave(plain, plain.user, password=plain.password, ssl="on", ssl_verify="off"))
     assert "teamtalk_slave" in said
     assert "TLS is required but the server does not offer it" in said
