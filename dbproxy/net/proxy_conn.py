@@ -200,6 +200,7 @@ class ProxyConn:
         self._on_backlog(self.uuid, 0)
         self._on_pending(-self._pending)
         self._pending = 0
+        self._framer.clear()  # the selector may name this connection until the end of the turn
         self._on_closed(self)
 
     def _on_event(self, mask: int) -> None:

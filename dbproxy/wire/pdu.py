@@ -55,6 +55,10 @@ class Framer:
         """Bytes of a PDU that has not arrived as a whole."""
         return len(self._buffer)
 
+    def clear(self) -> None:
+        """Let go of the unfinished PDU; nothing may be fed any more."""
+        self._buffer = bytearray()
+
     def feed(self, data: bytes) -> list[ImPdu]:
         """Take what was read and return the PDUs that are now complete, in order."""
         if self.error is not None:

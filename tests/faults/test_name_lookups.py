@@ -82,7 +82,7 @@ def test_a_new_address_of_a_backend_is_followed(stack: Stack, names: NameService
 def test_a_start_whose_lookup_hangs_fails_within_the_connect_timeout(stack: Stack, names: NameService, host: str) -> None:
     names.hanging = True
     with pytest.raises(StartupError, match=rf"{host}.*did not end within 1 s.*{HOSTS[host][0].removesuffix('_host')}_host"):
-        InProcessProxy(stack, {**TIMEOUTS, **dict.fromkeys(HOSTS[host], host)}).start()
+        InProcessProxy(stack, {**TIMEOUTS, **dict.fromkeys(HOSTS[host], host), "StartTimeout": 0}).start()
     assert (names.asked, names.under_way) == ([host], 1)  # it was not waited for
 
 
@@ -98,11 +98,11 @@ def test_a_file_server_whose_lookup_hangs_refuses_sounds_in_time(stack: Stack, n
         assert works(client)
         names.answer()
         assert eventually(lambda: client.send_sound(1, 2, b"sound").msg_id > 0, True)
-        assert names.asked[:2] == ["files.test"] * 2
+        assert set(names.asked) == {"files.test"}
 
 
 def test_a_name_that_is_unknown_ends_the_start(stack: Stack) -> None:
-    proxy = ProxyProcess(stack, {"teamtalk_master_host": "nowhere.invalid"})
+    proxy = ProxyProcess(stack, {"teamtalk_master_host": "nowhere.invalid", "StartTimeout": 0})
     with pytest.raises(StartupError, match=r"MySQL instance teamtalk_master at nowhere\.invalid:\d+.*teamtalk_master_host"):
         proxy.start()
     assert proxy.returncode == 3
