@@ -206,3 +206,21 @@ def test_a_peer_that_floods_the_proxy_with_nonsense_neither_starves_the_others_n
         thread.join(30)
         assert proxy.stop() == 0
         assert len(proxy.log().splitlines()) < 10 * REPEAT_LIMIT
+
+
+def test_peers_that_sent_heartbeats_while_the_process_was_stopped_are_kept(stack: Stack) -> None:
+    """A virtual machine that was suspended: what the peers have sent waits in the sockets."""
+    keys = {"PeerTimeout": 2, "HeartbeatInterval": 1}
+    with ProxyProcess(stack, keys) as proxy, proxy.client() as client, proxy.client() as other:
+        assert client.login("user1").result_code == 0
+        assert other.login("user2").result_code == 0
+        proxy.freeze()
+        for _ in range(5):
+            time.sleep(1)  # this is how long it is stopped
+            client.send_heartbeat()
+        proxy.thaw()
+        assert client.push_shield(1).user_id == 1
+        other.send_heartbeat()
+        assert other.push_shield(1).user_id == 1
+        assert eventually(lambda: "this process did not run for" in proxy.log(), True)
+        assert "silent for" not in proxy.log()
