@@ -46,10 +46,10 @@ from dbproxy.work.batch_executor import BatchExecutor
 from dbproxy.work.dispatcher import Dispatcher
 from dbproxy.work.handler_map import HandlerMap
 from dbproxy.work.proxy_task import ProxyTask
+from dbproxy.work.queue_report import QueueReport
 from dbproxy.work.request_queues import QueueSettings, RequestQueues
 from dbproxy.work.response_deque import ResponseDeque
 from dbproxy.work.thread_pool import ThreadPool
-from dbproxy.work.waiting_report import WaitingReport
 from dbproxy.work.worker_calls import WorkerCalls
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ WAITING_LOOK = 1.0
 """Seconds between two looks how long requests have waited for a worker."""
 
 OWN_DESCRIPTORS = 32
-"""File descriptors beside those of connections: log, selector, doorbell, listeners, what the interpreter opens now and then."""
+"""File descriptors beside those of connections: log, selector, waker, listeners, what the interpreter opens now and then."""
 
 LAST_JOIN = 1.0
 """Seconds that the threads have to end once nothing is left to do; less if StopGrace is over before that."""
@@ -153,7 +153,7 @@ class Application:
             allowed_peers=config.allowed_peers,
             on_pdus=lambda connection, pdus: dispatcher.dispatch(connection.uuid, connection.peer, pdus),
         )
-        self._reactor.call_every(WAITING_LOOK, WaitingReport(pool.waiting).look)
+        self._reactor.call_every(WAITING_LOOK, QueueReport(pool.waiting).look)
         self._reactor.add_loop_callback(pool.release_drained)
         self._reactor.add_loop_callback(pool.wake_worker)
         self._reactor.add_loop_callback(self._do_what_is_asked)

@@ -38,7 +38,7 @@ LEAVING_LOOK = 0.02
 def connect_when_ready(connect: Callable[[], Result], timeout: float, stop_requested: Callable[[], bool]) -> Result:
     """Return what ``connect`` returns; while it says that a backend is not ready, try again, for at most ``timeout`` seconds.
 
-    ``connect`` runs in a thread of its own, because nothing ends a connect or a look-up of a name that hangs. The thread that starts the
+    ``connect`` runs in a thread of its own, because nothing ends a connect or a lookup of a name that hangs. The thread that starts the
     proxy.
 
     Raises:

@@ -65,7 +65,7 @@ class SyncCenter:
 
         """
         now = int(time.time())
-        since = number(self._unread.look([("GET", names.LAST_UPDATE_GROUP_KEY)])[0]) or self._last_run or now - FIRST_LOOK_BACK
+        since = number(self._unread.read([("GET", names.LAST_UPDATE_GROUP_KEY)])[0]) or self._last_run or now - FIRST_LOOK_BACK
         since = max(1, min(since, now) - OVERLAP)
         rows = self._master.select(f"select id,lastChated from IMGroup where status=0 and lastChated>={since}")
         chated = {int(group_id): int(last_chated) for group_id, last_chated in rows}
@@ -83,7 +83,7 @@ class SyncCenter:
         if failures:
             raise failures[0]
         self._last_run = now
-        self._unread.run([("SET", names.LAST_UPDATE_GROUP_KEY, now)])
+        self._unread.execute([("SET", names.LAST_UPDATE_GROUP_KEY, now)])
 
     def _sync_group(self, group_id: int, users: Sequence[int], last_chated: int, now: int) -> bool:
         """Bring the sessions of one group up to date; False when there is no time left for that."""

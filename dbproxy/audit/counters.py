@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dbproxy.audit.finding import Finding, Severity, listed
 from dbproxy.audit.walk import Stores, batches, of_type, scan
 from dbproxy.models import names
-from dbproxy.models.lost_counters import LostCounters, looks_lost
+from dbproxy.models.group_counter_recovery import GroupCounterRecovery, looks_lost
 from dbproxy.stores.cache import number, pairs
 
 HASHES_AT_ONCE = 100
@@ -45,7 +45,7 @@ class Unread:
     def _bad(self, keys: Sequence[bytes]) -> dict[bytes, dict[bytes, bytes]]:
         """The fields that should not be, of those keys that have some."""
         found: dict[bytes, dict[bytes, bytes]] = {}
-        for key, reply in zip(keys, self._unread.run([("HGETALL", key) for key in keys]), strict=True):
+        for key, reply in zip(keys, self._unread.execute([("HGETALL", key) for key in keys]), strict=True):
             bad = {field: value for field, value in pairs(reply).items() if not field.isdigit() or not value.isdigit()}
             if bad:
                 found[key] = bad
@@ -56,7 +56,7 @@ class Unread:
             still = self._bad([key]).get(key)
             if still is None:
                 return None
-            self._unread.run([("HDEL", key, *still)])
+            self._unread.execute([("HDEL", key, *still)])
             return f"deleted the fields {listed(map(_text, still))}"
 
         return Finding(
@@ -77,7 +77,7 @@ class GroupCounters:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._unread = stores.caches.unread
-        self._lost = LostCounters(stores.master, stores.caches.unread)
+        self._lost = GroupCounterRecovery(stores.master, stores.caches.unread)
 
     def run(self) -> Iterator[Finding]:
         """Look; the findings one by one."""
@@ -86,7 +86,7 @@ class GroupCounters:
                 right, wrong = of_type(self._unread, [key for key in keys if name.fullmatch(key)], b"hash")
                 for key in wrong:
                     yield self._not_a_number(key, "it is no hash")
-                counts = self._unread.run([("HGET", key, names.COUNT_FIELD) for key in right])
+                counts = self._unread.execute([("HGET", key, names.COUNT_FIELD) for key in right])
                 for key, count in zip(right, counts, strict=True):
                     if count is not None and not count.isdigit():
                         yield self._not_a_number(key, f"its count is {_text(count)[:60]}")
@@ -106,14 +106,14 @@ class GroupCounters:
 
     def _above(self, memberships: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """Those of the copies that are above the group's counter. Copies are read first: the counter only rises."""
-        copies = self._unread.run([("HGET", names.user_group_count_key(*membership), names.COUNT_FIELD) for membership in memberships])
+        copies = self._unread.execute([("HGET", names.user_group_count_key(*membership), names.COUNT_FIELD) for membership in memberships])
         counts = self._counts([group_id for _, group_id in memberships])
         return [membership for membership, copy, count in zip(memberships, copies, counts, strict=True) if number(copy) > number(count)]
 
     def _counts(self, group_ids: Sequence[int]) -> list[bytes | None]:
         keys = [names.group_count_key(group_id).encode() for group_id in group_ids]
         right = of_type(self._unread, list(dict.fromkeys(keys)), b"hash")[0]
-        found = dict(zip(right, self._unread.run([("HGET", key, names.COUNT_FIELD) for key in right]), strict=True))
+        found = dict(zip(right, self._unread.execute([("HGET", key, names.COUNT_FIELD) for key in right]), strict=True))
         return [found.get(key) for key in keys]
 
     def _last_id(self, group_id: int) -> int:
@@ -149,7 +149,7 @@ class GroupCounters:
             if self._above([(user_id, group_id)]):
                 # A message may come in between, and be counted for this user as unread: too late by a moment, not lost.
                 count = number(self._counts([group_id])[0])
-                self._unread.run([("HSET", names.user_group_count_key(user_id, group_id), names.COUNT_FIELD, count)])
+                self._unread.execute([("HSET", names.user_group_count_key(user_id, group_id), names.COUNT_FIELD, count)])
                 lowered.append(user_id)
         if lowered:
             done.append(f"set the copies of {listed(lowered)} to it")
@@ -158,15 +158,15 @@ class GroupCounters:
     def _not_a_number(self, key: bytes, what: str) -> Finding:
         def drop() -> str | None:
             if not of_type(self._unread, [key], b"hash")[1]:
-                count = self._unread.run([("HGET", key, names.COUNT_FIELD)])[0]
+                count = self._unread.execute([("HGET", key, names.COUNT_FIELD)])[0]
                 if count is None or count.isdigit():
                     return None
             group = _COPY.fullmatch(key)
             if group is None:
-                self._unread.run([("DEL", key)])
+                self._unread.execute([("DEL", key)])
                 return "deleted it"
             count = number(self._counts([int(group[2])])[0])
-            self._unread.run([("DEL", key), ("HSET", key, names.COUNT_FIELD, count)])
+            self._unread.execute([("DEL", key), ("HSET", key, names.COUNT_FIELD, count)])
             return f"set it to {count}"
 
         return Finding(

@@ -40,7 +40,7 @@ class Devices:
             yield from self._look(batch, self._stores.master).values()
 
     def _look(self, keys: Sequence[bytes], database: DBPool) -> dict[bytes, Finding]:
-        values = self._token.run([("MGET", *keys)])[0]
+        values = self._token.execute([("MGET", *keys)])[0]
         users: dict[bytes, bytes] = {}
         tokens: dict[bytes, bytes] = {}
         for key, value in zip(keys, values, strict=True):
@@ -64,7 +64,7 @@ class Devices:
     def _about_users(self, users: dict[bytes, bytes], known: set[bytes]) -> dict[bytes, Finding]:
         findings: dict[bytes, Finding] = {}
         pointed = {key: names.device_key(value.partition(b":")[2] or value) for key, value in users.items()}
-        held = dict(zip(pointed, self._token.run([("EXISTS", token_key) for token_key in pointed.values()]), strict=True))
+        held = dict(zip(pointed, self._token.execute([("EXISTS", token_key) for token_key in pointed.values()]), strict=True))
         for key, token_key in pointed.items():
             user_id = key.removeprefix(PREFIX)
             if _bare(user_id) not in known:
@@ -77,14 +77,14 @@ class Devices:
                     "the key of its token is not there: when the phone is handed over, nobody notices",
                     f"makes {_shown(token_key)} again",
                     lambda token_key=token_key, user_id=user_id: (  # type: ignore[misc]
-                        "made it again" if self._token.run([("SETNX", token_key, user_id)])[0] else None
+                        "made it again" if self._token.execute([("SETNX", token_key, user_id)])[0] else None
                     ),
                 )
         return findings
 
     def _about_tokens(self, tokens: dict[bytes, bytes], known: set[bytes]) -> dict[bytes, Finding]:
         findings: dict[bytes, Finding] = {}
-        held = self._token.run([("EXISTS", names.device_key(value)) for value in tokens.values()])
+        held = self._token.execute([("EXISTS", names.device_key(value)) for value in tokens.values()])
         for (key, value), exists in zip(tokens.items(), held, strict=True):
             if not _is_id(value):
                 findings[key] = self._nobody(key, value, "it does not hold a user id")
@@ -96,9 +96,9 @@ class Devices:
 
     def _nobody(self, key: bytes, value: bytes, why: str) -> Finding:
         def drop() -> str | None:
-            if self._token.run([("MGET", key)])[0][0] != value:
+            if self._token.execute([("MGET", key)])[0][0] != value:
                 return None
-            self._token.run([("DEL", key)])
+            self._token.execute([("DEL", key)])
             return "deleted it"
 
         return Finding("device-of-nobody", Severity.MINOR, _shown(key), why, "deletes it", drop)

@@ -93,7 +93,7 @@ class Membership:
                 f"select groupId from IMGroupMember where groupId between {low} and {high} and status=0 group by groupId"
             )
             for batch in batches((int(group_id) for (group_id,) in rows), PIPELINE):
-                replies = self._cache.run([("EXISTS", names.group_member_key(group_id)) for group_id in batch])
+                replies = self._cache.execute([("EXISTS", names.group_member_key(group_id)) for group_id in batch])
                 yield from (group_id for group_id, exists in zip(batch, replies, strict=True) if not exists)
 
     def _read(self, database: DBPool | DBConn, group_ids: Sequence[int]) -> dict[int, tuple[Rows, Hash]]:
@@ -102,7 +102,7 @@ class Membership:
         found = database.select(f"select groupId,userId,updated from IMGroupMember where groupId in ({among(group_ids)}) and status=0")
         for group_id, user_id, joined in found:
             groups[int(group_id)][0].setdefault(int(user_id), set()).add(int(joined))
-        replies = self._cache.run([("HGETALL", names.group_member_key(group_id)) for group_id in group_ids])
+        replies = self._cache.execute([("HGETALL", names.group_member_key(group_id)) for group_id in group_ids])
         return {group_id: (groups[group_id][0], pairs(reply)) for group_id, reply in zip(group_ids, replies, strict=True)}
 
     def _describe(self, group_id: int, rows: Rows, hashed: Hash) -> Iterator[Finding]:
@@ -134,7 +134,7 @@ class Membership:
                 Severity.SEVERE if strange else Severity.WRONG,
                 key,
                 f"{listed(field.decode(errors='backslashreplace') for field in different.extra)} are no members, and Redis says they are: "
-                + ("not even user ids; look-ups of this group fail" if strange else "they can write and read"),
+                + ("not even user ids; lookups of this group fail" if strange else "they can write and read"),
                 "takes them out",
                 lambda: self._drop(group_id),
             )
@@ -157,7 +157,7 @@ class Membership:
             if not chosen:
                 return None
             fields = [argument for entry in chosen.items() for argument in entry]
-            self._cache.run([("HSET", names.group_member_key(group_id), *fields)])
+            self._cache.execute([("HSET", names.group_member_key(group_id), *fields)])
         return f"{did} {listed(chosen)}"
 
     def _drop(self, group_id: int) -> str | None:
@@ -168,14 +168,14 @@ class Membership:
             extra = compare(*self._read(connection, (group_id,))[group_id]).extra
             if not extra:
                 return None
-            self._cache.run([("HDEL", names.group_member_key(group_id), *extra)])
+            self._cache.execute([("HDEL", names.group_member_key(group_id), *extra)])
         return f"took out {listed(field.decode(errors='backslashreplace') for field in extra)}"
 
     def _wrong_type(self, key: bytes) -> Finding:
         def drop() -> str | None:
             if not of_type(self._cache, [key], b"hash")[1]:
                 return None
-            self._cache.run([("DEL", key)])
+            self._cache.execute([("DEL", key)])
             return "deleted it"
 
         return Finding(

@@ -119,7 +119,7 @@ class MessageCheck(ABC):
                     yield orphan
 
     def _behind(self, conversations: Sequence[Conversation]) -> list[int]:
-        replies = self._unread.run([("MGET", *(self._counter_key(conversation.conversation_id) for conversation in conversations))])[0]
+        replies = self._unread.execute([("MGET", *(self._counter_key(conversation.conversation_id) for conversation in conversations))])[0]
         return [
             conversation.conversation_id
             for conversation, counter in zip(conversations, replies, strict=True)
@@ -127,7 +127,7 @@ class MessageCheck(ABC):
         ]
 
     def _counter(self, conversation_id: int) -> bytes | None:
-        counter: bytes | None = self._unread.run([("MGET", self._counter_key(conversation_id))])[0][0]
+        counter: bytes | None = self._unread.execute([("MGET", self._counter_key(conversation_id))])[0][0]
         return counter
 
     def _last_id(self, database: DBPool | DBConn, conversation_id: int) -> int:
@@ -143,7 +143,7 @@ class MessageCheck(ABC):
                 last_id = self._last_id(connection, conversation_id)
                 if not _is_behind(self._counter(conversation_id), last_id):
                     return None
-                self._unread.run([("SET", self._counter_key(conversation_id), last_id)])
+                self._unread.execute([("SET", self._counter_key(conversation_id), last_id)])
             finally:
                 connection.end_transaction()
         return f"set it to {last_id}"

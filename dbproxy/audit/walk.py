@@ -69,7 +69,7 @@ def scan(pool: CachePool, pattern: str) -> Iterator[list[bytes]]:
     """Find keys: every key that exists all the time comes at least once. Never blocks Redis for long."""
     cursor = b"0"
     while True:
-        cursor, keys = pool.run([("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)])[0]
+        cursor, keys = pool.execute([("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)])[0]
         yield from batches(dict.fromkeys(keys), PIPELINE)
         if cursor == b"0":
             return
@@ -77,7 +77,7 @@ def scan(pool: CachePool, pattern: str) -> Iterator[list[bytes]]:
 
 def of_type(pool: CachePool, keys: Sequence[bytes], kind: bytes) -> tuple[list[bytes], list[bytes]]:
     """Those of the keys that have this type, and those that have another; keys that have gone are in neither."""
-    types = pool.run([("TYPE", key) for key in keys])
+    types = pool.execute([("TYPE", key) for key in keys])
     right = [key for key, found in zip(keys, types, strict=True) if found == kind]
     return right, [key for key, found in zip(keys, types, strict=True) if found not in (kind, b"none")]
 

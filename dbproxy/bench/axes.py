@@ -78,7 +78,7 @@ class History(Axis):
             connection.execute("commit")
             for table, _, _ in self._conversations():
                 connection.select(f"analyze table {table}")
-        self.stores.caches.unread.run(
+        self.stores.caches.unread.execute(
             [
                 ("SET", names.msg_id_key(focus.relate_id), size),
                 ("SET", names.group_msg_id_key(focus.group_id), size),
@@ -183,7 +183,7 @@ class Unread(Axis):
                 dataset.make_messages(connection, part, 1, self.shape.history)
             connection.execute("commit")
             _analyze(connection, "IMUser", "IMRelationShip", "IMRecentSession")
-        self.stores.caches.unread.run(
+        self.stores.caches.unread.execute(
             [
                 *(("SET", names.msg_id_key(relate_id), self.shape.history) for relate_id in relations.values()),
                 *(("HSET", names.unread_key(user_id), peer_id, 3) for peer_id in new),

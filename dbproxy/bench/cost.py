@@ -99,7 +99,7 @@ class Meter:
                 "or variable_name='Bytes_sent'"
             )
         status = {name.decode(): int(value) for name, value in rows if value.isdigit()}
-        stats = self._caches.unread.run([("INFO", "commandstats"), ("INFO", "stats")])
+        stats = self._caches.unread.execute([("INFO", "commandstats"), ("INFO", "stats")])
         commands = Counter[str]()
         for line in stats[0].decode().splitlines():
             name, _, values = line.removeprefix("cmdstat_").partition(":calls=")
@@ -170,7 +170,7 @@ def counted_proxy(stack: Stack) -> Iterator[tuple[InProcessProxy, Stores, Meter]
 def await_first_sync(stores: Stores) -> None:
     """Wait until the proxy's background sync, which runs once at the start, is done; TimeoutError when it does not happen."""
     deadline = time.monotonic() + 10
-    while not stores.caches.unread.run([("EXISTS", LAST_UPDATE_GROUP_KEY)])[0]:
+    while not stores.caches.unread.execute([("EXISTS", LAST_UPDATE_GROUP_KEY)])[0]:
         if time.monotonic() > deadline:
             raise TimeoutError("the background sync did not run")
         time.sleep(0.01)

@@ -202,7 +202,7 @@ def _make_keys(stores: Stores, data: Data) -> None:
         unread.append(("SET", names.group_msg_id_key(group_id), history))
         unread.append(("HSET", names.group_count_key(group_id), names.COUNT_FIELD, history))
     for part in chunks(unread):
-        stores.caches.unread.run(part)
+        stores.caches.unread.execute(part)
     make_phones(stores, data.users[::2])
     for group_id, members in data.groups.items():
         make_member_keys(stores, group_id, members)
@@ -216,14 +216,14 @@ def make_phones(stores: Stores, user_ids: Sequence[int]) -> None:
             token = token_of(user_id)
             commands.append(("SET", names.device_key(b"%d" % user_id), f"android:{token}"))
             commands.append(("SET", names.device_key(token.encode()), user_id))
-        stores.caches.token.run(commands)
+        stores.caches.token.execute(commands)
 
 
 def make_member_keys(stores: Stores, group_id: int, members: Sequence[int]) -> None:
     """Write members into the hash of a group."""
     for part in chunks(members):
         fields = [argument for user_id in part for argument in (user_id, T0)]
-        stores.caches.group_member.run([("HSET", names.group_member_key(group_id), *fields)])
+        stores.caches.group_member.execute([("HSET", names.group_member_key(group_id), *fields)])
 
 
 # removing
@@ -243,9 +243,9 @@ def remove(stores: Stores) -> int:
         _remove_groups(stores, connection, groups)
         _remove_conversations(stores, connection, users)
         for part in chunks(users):
-            stores.caches.unread.run([("DEL", *map(names.unread_key, part))])
+            stores.caches.unread.execute([("DEL", *map(names.unread_key, part))])
             keys = [key for user_id in part for key in (b"%d" % user_id, token_of(user_id).encode())]
-            stores.caches.token.run([("DEL", *map(names.device_key, keys))])
+            stores.caches.token.execute([("DEL", *map(names.device_key, keys))])
             connection.execute(f"delete from IMRecentSession where userId in ({joined(part)})")
             connection.execute(f"delete from IMUser where id in ({joined(part)})")
     return len(users) + len(groups)
@@ -256,11 +256,11 @@ def _remove_groups(stores: Stores, connection: DBConn, groups: Sequence[int]) ->
     for group_id in groups:
         connection.execute(f"update IMGroup set status=1 where id={group_id}")
         rows = connection.select(f"select distinct userId from IMGroupMember where groupId={group_id}")
-        stores.caches.group_member.run([("DEL", names.group_member_key(group_id))])
-        stores.caches.group_set.run([("DEL", names.group_set_key(group_id))])
-        stores.caches.unread.run([("DEL", names.group_msg_id_key(group_id), names.group_count_key(group_id))])
+        stores.caches.group_member.execute([("DEL", names.group_member_key(group_id))])
+        stores.caches.group_set.execute([("DEL", names.group_set_key(group_id))])
+        stores.caches.unread.execute([("DEL", names.group_msg_id_key(group_id), names.group_count_key(group_id))])
         for part in chunks([int(row[0]) for row in rows]):
-            stores.caches.unread.run([("DEL", *(names.user_group_count_key(user_id, group_id) for user_id in part))])
+            stores.caches.unread.execute([("DEL", *(names.user_group_count_key(user_id, group_id) for user_id in part))])
         for table in (names.group_message_table(group_id), "IMGroupMember"):
             connection.execute(f"delete from {table} where groupId={group_id}")
         connection.execute(f"delete from IMGroup where id={group_id}")
@@ -278,4 +278,4 @@ def _remove_conversations(stores: Stores, connection: DBConn, users: Sequence[in
             if among:
                 connection.execute(f"delete from {names.message_table(shard)} where relateId in ({joined(among)})")
         connection.execute(f"delete from IMRelationShip where id in ({joined(ids)})")
-        stores.caches.unread.run([("DEL", *map(names.msg_id_key, ids))])
+        stores.caches.unread.execute([("DEL", *map(names.msg_id_key, ids))])

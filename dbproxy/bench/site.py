@@ -58,7 +58,7 @@ class Stores:
 
     def cache_info(self, section: str) -> dict[str, str]:
         """One section of Redis' INFO, from the server of the pool that has most to do."""
-        text: bytes = self.caches.unread.run([("INFO", section)])[0]
+        text: bytes = self.caches.unread.execute([("INFO", section)])[0]
         lines = [line.partition(":") for line in text.decode(errors="replace").splitlines() if ":" in line]
         return {name: value for name, _, value in lines}
 

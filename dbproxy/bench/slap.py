@@ -1,7 +1,7 @@
 """What the database alone does on this machine: mariadb-slap (or mysqlslap), 8 clients written in C, with nothing in between.
 
 It works in a database of its own, which is removed afterwards, and does what storing one message needs: insert it, touch both
-sessions, commit. And it asks for three users by id, to compare look-ups with.
+sessions, commit. And it asks for three users by id, to compare lookups with.
 """
 
 from __future__ import annotations

@@ -56,21 +56,21 @@ class DeviceModel:
         own_key = names.device_key(b"%d" % user_id)
         prefix = _PREFIXES.get(client_type)
         value = token if prefix is None else prefix + b":" + token
-        former = self._token.look([("GET", own_key)])[0]
+        former = self._token.read([("GET", own_key)])[0]
         commands: list[CacheCommand] = []
         if former and b":" in former:
             former_key = names.device_key(former.partition(b":")[2])
-            if self._token.look([("STRLEN", former_key)])[0]:
+            if self._token.read([("STRLEN", former_key)])[0]:
                 commands.append(("SET", former_key, b""))
         commands += [("SET", own_key, value), ("SET", names.device_key(token), user_id)]
-        self._token.run(commands)
+        self._token.execute(commands)
 
     def tokens(self, user_ids: Iterable[int]) -> dict[int, DeviceToken]:
         """The phones of those of the users that have one and may be disturbed now, in text order of the users' keys."""
         phones: dict[int, tuple[int, bytes]] = {}
         asked = iter(dict.fromkeys(user_ids))
         while portion := list(islice(asked, USERS_PER_COMMAND)):
-            values = self._token.run([("MGET", *(names.device_key(b"%d" % user_id) for user_id in portion))])[0]
+            values = self._token.execute([("MGET", *(names.device_key(b"%d" % user_id) for user_id in portion))])[0]
             for user_id, value in zip(portion, values, strict=True):
                 prefix, separator, token = (value or b"").partition(b":")
                 if separator and prefix in _TYPES:

@@ -26,7 +26,7 @@ NORMAL, TEMPORARY = 1, 2
 ADD, REMOVE = 1, 2
 """GroupModifyType of the protocol."""
 
-LOOK_TIMEOUT = 10.0
+OUTCOME_TIMEOUT = 10.0
 """Seconds after which finding out about a lost commit is given up."""
 
 IDS_PER_QUERY = 1000
@@ -188,11 +188,11 @@ class GroupModel:
         except OutcomeUnknownError as error:
             logger.warning("%s; looking for the group", error)
             exists = f"select 1 from IMGroup where id={made[-1]} for update"
-            if not self._master.find_out(lambda connection: bool(connection.select(exists)), LOOK_TIMEOUT):
+            if not self._master.resolve_outcome(lambda connection: bool(connection.select(exists)), OUTCOME_TIMEOUT):
                 raise
         group_id = made[-1]
         try:
-            self._members.bring_back(group_id)
+            self._members.restore(group_id)
         except StoreError as error:
             logger.error("group %d is made; its members will come into Redis when they are needed: %s", group_id, error)
         return group_id
@@ -209,7 +209,7 @@ class GroupModel:
         made.append(group_id)
         self._insert_members(connection, group_id, members, now)
         # Leftovers of a group that had this id before a database was loaded anew; nobody else knows of the group before the commit.
-        self._messages.begin_anew(group_id, members)
+        self._messages.reset_counters(group_id, members)
         self._members.forget(group_id)
         connection.commit_script(())
 
@@ -227,8 +227,8 @@ class GroupModel:
                 return None
         except OutcomeUnknownError as error:
             logger.warning("%s; looking for the members", error)
-            if not affected or not self._master.find_out(
-                lambda connection: self._has_changed(connection, group_id, change_type, affected), LOOK_TIMEOUT
+            if not affected or not self._master.resolve_outcome(
+                lambda connection: self._has_changed(connection, group_id, change_type, affected), OUTCOME_TIMEOUT
             ):
                 raise
             self._clear_unread(group_id, affected)
@@ -335,7 +335,7 @@ class GroupModel:
         """Mute or unmute a group for a user; False when they are not in it. The group must exist."""
         if self._members.join_times([(group_id, user_id)])[0] is None:
             return False
-        self._group_set.write([("HSET", names.group_set_key(group_id), names.shield_field(user_id), status)])
+        self._group_set.write_or_reset([("HSET", names.group_set_key(group_id), names.shield_field(user_id), status)])
         return True
 
     def shields(self, wanted: Sequence[tuple[int, Sequence[int]]]) -> list[list[int]]:
@@ -350,7 +350,7 @@ class GroupModel:
             commands: list[CacheCommand] = [
                 ("HMGET", names.group_set_key(group_id), *map(names.shield_field, users)) for _, group_id, users in some
             ]
-            for (index, _, users), reply in zip(some, self._group_set.look(commands), strict=True):
+            for (index, _, users), reply in zip(some, self._group_set.read(commands), strict=True):
                 statuses[index] += [number(status) for status in reply or [None] * len(users)]
         return statuses
 

@@ -25,7 +25,7 @@ HASH = b"hash"
 BELIEVED_GROUPS = 100_000
 
 RESTORE_ATTEMPTS = 3
-"""How often a look-up begins anew because Redis has lost again what had just been brought back."""
+"""How often a lookup begins anew because Redis has lost again what had just been brought back."""
 
 
 class GroupMembers:
@@ -81,9 +81,9 @@ class GroupMembers:
     def join_times(self, memberships: Sequence[Membership]) -> list[int | None]:
         """For each (group, user): unix time at which the user joined, None when they are not in it."""
         commands: list[CacheCommand] = [("HGET", names.group_member_key(group_id), user_id) for group_id, user_id in memberships]
-        replies = self._cache.look(commands)
+        replies = self._cache.read(commands)
         if self._renew_old(group_id for group_id, _ in memberships):
-            replies = self._cache.look(commands)
+            replies = self._cache.read(commands)
         times = dict(zip(memberships, replies, strict=True))
         doubtful = [membership for membership, joined in times.items() if joined is None]
         for _ in range(RESTORE_ATTEMPTS):
@@ -102,7 +102,7 @@ class GroupMembers:
         for group_id, user_id in memberships:
             key = names.group_member_key(group_id)
             commands += [("TYPE", key), ("HGET", key, user_id)]
-        replies = self._cache.look(commands)
+        replies = self._cache.read(commands)
         times.update(zip(memberships, replies[1::2], strict=True))
         return [membership for membership, kind in zip(memberships, replies[::2], strict=True) if kind != HASH]
 
@@ -110,9 +110,9 @@ class GroupMembers:
         """Those of the groups that exist."""
         asked = list(dict.fromkeys(group_ids))
         commands: list[CacheCommand] = [("TYPE", names.group_member_key(group_id)) for group_id in asked]
-        replies = self._cache.run(commands)
+        replies = self._cache.execute(commands)
         if self._renew_old(asked):
-            replies = self._cache.run(commands)
+            replies = self._cache.execute(commands)
         found = {group_id for group_id, kind in zip(asked, replies, strict=True) if kind == HASH}
         return found | self._restore([group_id for group_id in asked if group_id not in found])
 
@@ -129,7 +129,7 @@ class GroupMembers:
             members |= self._read(lost)
         return members
 
-    def bring_back(self, group_id: int) -> None:
+    def restore(self, group_id: int) -> None:
         """Write the hash of a group from MySQL if it is not there."""
         with self._master.connection() as connection, self.locked(connection, group_id):
             self._restore_one(connection, group_id)
@@ -138,7 +138,7 @@ class GroupMembers:
 
     def fields(self, connection: DBConn, group_id: int) -> dict[bytes, bytes]:
         """User id → time of joining, from the hash, or from MySQL if Redis has lost it or was started again."""
-        fields = self._cache.look([("HGETALL", names.group_member_key(group_id))])[0]
+        fields = self._cache.read([("HGETALL", names.group_member_key(group_id))])[0]
         if not fields or self._are_old((group_id,)):
             return self._rows(connection, group_id)
         return pairs(fields)
@@ -151,14 +151,14 @@ class GroupMembers:
         commands: list[CacheCommand] = [("MULTI",), ("DEL", key)]
         if fields:
             commands.append(("HSET", key, *(argument for field in fields.items() for argument in field)))
-        self._cache.run([*commands, ("EXEC",)])
+        self._cache.execute([*commands, ("EXEC",)])
 
     def forget(self, group_id: int) -> None:
         """Delete the hash of a group: of a new group it is a leftover, of others it must not say what is about to change."""
-        self._cache.run([("DEL", names.group_member_key(group_id))])
+        self._cache.execute([("DEL", names.group_member_key(group_id))])
 
     def _read(self, group_ids: Sequence[int]) -> dict[int, list[int]]:
-        replies = self._cache.look([("HKEYS", names.group_member_key(group_id)) for group_id in group_ids])
+        replies = self._cache.read([("HKEYS", names.group_member_key(group_id)) for group_id in group_ids])
         return {
             group_id: [int(user) for user in sorted(reply) if user.isdigit()]
             for group_id, reply in zip(group_ids, replies, strict=True)
@@ -192,12 +192,12 @@ class GroupMembers:
         rows = self._master.select(f"select distinct groupId from IMGroupMember where groupId in ({among}) and status=0")
         restored = {int(group_id) for (group_id,) in rows}
         for group_id in sorted(restored):
-            self.bring_back(group_id)
+            self.restore(group_id)
             logger.warning("group %d: Redis had lost its members, they are back from MySQL", group_id)
         return restored
 
     def _restore_one(self, connection: DBConn, group_id: int) -> None:
-        if self._cache.run([("TYPE", names.group_member_key(group_id))])[0] == HASH:
+        if self._cache.execute([("TYPE", names.group_member_key(group_id))])[0] == HASH:
             return
         fields = self._rows(connection, group_id)
         if fields:

@@ -9,6 +9,7 @@ from typing import Any
 from dbproxy.errors import StoreError
 from dbproxy.models import names
 from dbproxy.models.draft import Draft
+from dbproxy.models.group_counter_recovery import GroupCounterRecovery, looks_lost
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.history import (
     HISTORY_COLUMNS,
@@ -20,7 +21,6 @@ from dbproxy.models.history import (
     union,
 )
 from dbproxy.models.last_ids import LastIds
-from dbproxy.models.lost_counters import LostCounters, looks_lost
 from dbproxy.models.message_store import Attempt, MessageStore, Opened
 from dbproxy.models.session import GROUP, SessionModel
 from dbproxy.stores import schema
@@ -36,7 +36,7 @@ class GroupMessageModel(MessageStore):
     """IMGroupMessage_0..7 by group id, and the group counters.
 
     Unread is a difference of two counters, the group's and the user's copy of it, so that a message to a group of 5,000 costs one
-    increment; see lost_counters.py for what that means when Redis loses them.
+    increment; see group_counter_recovery.py for what that means when Redis loses them.
     """
 
     session_type = GROUP
@@ -50,13 +50,13 @@ class GroupMessageModel(MessageStore):
         sessions: SessionModel,
         content_limit: int,
         lock_timeout: float,
-        look_timeout: float,
+        outcome_timeout: float,
     ) -> None:
         last_ids = LastIds("groupId", names.group_message_table, schema.GROUP_MESSAGE_BY_ID, by_status=False)
-        super().__init__(master, unread, sessions, last_ids, content_limit, lock_timeout, look_timeout)
+        super().__init__(master, unread, sessions, last_ids, content_limit, lock_timeout, outcome_timeout)
         self._slave = slave
         self._members = members
-        self._lost_counters = LostCounters(master, unread)
+        self._counter_recovery = GroupCounterRecovery(master, unread)
 
     # history
 
@@ -107,7 +107,7 @@ class GroupMessageModel(MessageStore):
 
     def _counts(self, group_ids: Sequence[int]) -> dict[int, int | None]:
         """The counters of groups, None of those that have none."""
-        replies = self._unread.look([("HGET", names.group_count_key(group_id), names.COUNT_FIELD) for group_id in group_ids])
+        replies = self._unread.read([("HGET", names.group_count_key(group_id), names.COUNT_FIELD) for group_id in group_ids])
         return {group_id: None if reply is None else number(reply) for group_id, reply in zip(group_ids, replies, strict=True)}
 
     def _copy(self, copies: Mapping[tuple[int, int], int]) -> None:
@@ -118,18 +118,18 @@ class GroupMessageModel(MessageStore):
         for membership, copy in copies.items():
             key = names.user_group_count_key(*membership)
             commands += [("HGET", key, names.COUNT_FIELD), ("HSET", key, names.COUNT_FIELD, copy)]
-        replaced = self._unread.write(commands)[::2]
+        replaced = self._unread.write_or_reset(commands)[::2]
         later = {membership: old for membership, reply in zip(copies, replaced, strict=True) if (old := number(reply)) > copies[membership]}
         if later:
             counts = self._counts(list({group_id for _, group_id in later}))
             # one above the counter is of a counter that Redis has lost since, and not later but wrong
             self._copy({membership: old for membership, old in later.items() if old <= (counts[membership[1]] or 0)})
 
-    def begin_anew(self, group_id: int, members: Iterable[int]) -> None:
+    def reset_counters(self, group_id: int, members: Iterable[int]) -> None:
         """Let the msg_ids of a new group begin at 1, and its counters at 0, whatever a group that had this id before has left."""
         counters = [names.user_group_count_key(user_id, group_id) for user_id in members]
         commands: list[CacheCommand] = [("DEL", key) for key in (names.group_count_key(group_id), *counters)]
-        self._unread.run([("SET", names.group_msg_id_key(group_id), 0), *commands])
+        self._unread.execute([("SET", names.group_msg_id_key(group_id), 0), *commands])
 
     # storing
 
@@ -178,7 +178,7 @@ class GroupMessageModel(MessageStore):
         commands: list[CacheCommand] = [
             ("HINCRBY", names.group_count_key(group_id), names.COUNT_FIELD, len(sent)) for group_id, sent in by_group.items()
         ]
-        counts = dict(zip(by_group, self._unread.attempt(commands), strict=True))
+        counts = dict(zip(by_group, self._unread.execute_with_errors(commands), strict=True))
         self._set_right(counts, by_group)
         copies: dict[tuple[int, int], int] = {}
         for group_id, sent in by_group.items():
@@ -202,8 +202,8 @@ class GroupMessageModel(MessageStore):
         if not lost and not broken:
             return
         try:
-            for group_id in (lost.keys() - self._lost_counters.late(lost)) | broken.keys():
-                restored = self._lost_counters.restore(group_id, last_ids[group_id], len(by_group[group_id]))
+            for group_id in (lost.keys() - self._counter_recovery.late(lost)) | broken.keys():
+                restored = self._counter_recovery.restore(group_id, last_ids[group_id], len(by_group[group_id]))
                 if restored is not None:
                     counts[group_id] = restored
         except StoreError as error:

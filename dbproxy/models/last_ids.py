@@ -30,7 +30,7 @@ CACHED_CONVERSATIONS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class RowRange:
     """Rows ``first`` to ``last`` of a table, all inserted by this proxy; ``newest`` is what the last one says, and ``epoch`` counts how
     often the table began to count from the start again.
     """
@@ -70,7 +70,7 @@ class LastIds:
         self._index = index
         self._by_status = by_status
         self._known: BoundedCache[int, _Known] = BoundedCache(CACHED_CONVERSATIONS)
-        self._stretches: dict[str, Stretch] = {}
+        self._ranges: dict[str, RowRange] = {}
         self._lock = threading.Lock()
 
     def query(self, conversation_ids: Iterable[int]) -> LastIdsQuery:
@@ -82,7 +82,7 @@ class LastIds:
         asked: list[int] = []
         for conversation_id in conversation_ids:
             table = self._table_of(conversation_id)
-            entry, stretch = self._known.get(conversation_id), self._stretches.get(table)
+            entry, stretch = self._known.get(conversation_id), self._ranges.get(table)
             if entry and stretch and entry.epoch == stretch.epoch and stretch.first <= entry.row_id <= stretch.last:
                 known[conversation_id] = (table, entry.msg_id)
                 newest[table] = stretch.newest
@@ -125,20 +125,20 @@ class LastIds:
         last, last_row_id = drafts[-1], first_row_id + len(drafts) - 1
         newest = b"%d|%d|%d|%d" % (last_row_id, last.conversation_id, last.msg_id, last.created)
         with self._lock:
-            before = self._stretches.get(table) or Stretch(0, 0, 0, b"")
+            before = self._ranges.get(table) or RowRange(0, 0, 0, b"")
             # Backwards: another thread of ours was faster, or the table was emptied and the ids begin again.
             epoch = before.epoch + 1 if first_row_id <= before.last else before.epoch
             begins = before.first if first_row_id == before.last + 1 else first_row_id
-            self._stretches[table] = Stretch(epoch, begins, last_row_id, newest)
+            self._ranges[table] = RowRange(epoch, begins, last_row_id, newest)
             for draft in drafts:
                 self._known.put(draft.conversation_id, _Known(draft.msg_id, last_row_id, epoch))
 
     def _break(self, table: str, newest: bytes) -> None:
         """Trust nothing any more that was known with this newest row, also if the next row of ours gets the id behind it."""
         with self._lock:
-            stretch = self._stretches[table]
+            stretch = self._ranges[table]
             if stretch.newest == newest:
-                self._stretches[table] = Stretch(stretch.epoch + 1, stretch.last + 1, stretch.last, b"")
+                self._ranges[table] = RowRange(stretch.epoch + 1, stretch.last + 1, stretch.last, b"")
 
     def _largest(self, conversation_ids: Sequence[int]) -> str:
         """The query for "status|msgId" of the largest msg_id of each conversation; if ``by_status``, among those of its highest status.

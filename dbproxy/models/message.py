@@ -16,7 +16,7 @@ from dbproxy.models.history import (
     union,
 )
 from dbproxy.models.last_ids import LastIds
-from dbproxy.models.message_store import Attempt, BeginAgainError, MessageStore, Opened
+from dbproxy.models.message_store import Attempt, MessageStore, Opened, RetryTransactionError
 from dbproxy.models.relation import Pair, RelationModel, pair_of
 from dbproxy.models.session import SINGLE, SessionKey, SessionModel
 from dbproxy.stores import schema
@@ -40,10 +40,10 @@ class MessageModel(MessageStore):
         sessions: SessionModel,
         content_limit: int,
         lock_timeout: float,
-        look_timeout: float,
+        outcome_timeout: float,
     ) -> None:
         last_ids = LastIds("relateId", names.message_table, schema.MESSAGE_BY_ID, by_status=True)
-        super().__init__(master, unread, sessions, last_ids, content_limit, lock_timeout, look_timeout)
+        super().__init__(master, unread, sessions, last_ids, content_limit, lock_timeout, outcome_timeout)
         self._slave = slave
         self._relations = relations
 
@@ -103,7 +103,7 @@ class MessageModel(MessageStore):
 
     def clear_unread(self, sessions: Sequence[SessionKey]) -> None:
         """For each (user id, peer id): forget what the user has not read from the peer."""
-        self._unread.write([("HDEL", names.unread_key(user_id), peer_id) for user_id, peer_id in sessions])
+        self._unread.write_or_reset([("HDEL", names.unread_key(user_id), peer_id) for user_id, peer_id in sessions])
 
     # storing
 
@@ -114,7 +114,7 @@ class MessageModel(MessageStore):
         new_pairs = [pair for pair in conversation_pairs if pair not in relations]
         needed = frozenset(RelationModel.lock_name(pair) for pair in new_pairs) - attempt.lock_names
         if needed:
-            raise BeginAgainError(needed)
+            raise RetryTransactionError(needed)
         for draft in drafts:
             draft.conversation_id = relations.get(pair_of(draft.from_id, draft.to_id), 0)
         keys = list(dict.fromkeys(key for draft in drafts for key in ((draft.from_id, draft.to_id), (draft.to_id, draft.from_id))))
@@ -128,7 +128,7 @@ class MessageModel(MessageStore):
         )
         created = self._relations.create(connection, new_pairs, attempt.now) if new_pairs else {}
         if created is None:
-            raise BeginAgainError
+            raise RetryTransactionError
         for draft in drafts:
             draft.conversation_id = draft.conversation_id or created[pair_of(draft.from_id, draft.to_id)]
         return Opened(last_ids, frozenset(created.values()), sessions, lambda: self._relations.remember(created))
@@ -168,4 +168,4 @@ class MessageModel(MessageStore):
         commands: list[CacheCommand] = [
             ("HINCRBY", names.unread_key(user_id), peer_id, count) for (user_id, peer_id), count in counts.items()
         ]
-        self._unread.write(commands)
+        self._unread.write_or_reset(commands)

@@ -37,7 +37,7 @@ from dbproxy.models.session import NOTHING_TO_TOUCH, SessionKey, SessionModel, S
 from dbproxy.stores.cache import CachePool
 from dbproxy.stores.db_conn import DBConn, Row
 from dbproxy.stores.mysql import DBPool, died_at_once
-from dbproxy.stores.server_session import SessionOfServer, end_session
+from dbproxy.stores.server_connection_id import ServerConnectionId, end_session
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ ATTEMPTS = 5
 """How often a transaction is begun before its messages are refused (deadlocks, rows made by others, lost connections)."""
 
 
-class BeginAgainError(DbproxyError):
+class RetryTransactionError(DbproxyError):
     """What the transaction was begun with is not true (any more); ``lock_names`` must be held when it begins anew."""
 
     def __init__(self, lock_names: Iterable[str] = ()) -> None:
@@ -91,10 +91,10 @@ class MessageStore(ABC):
         last_ids: LastIds,
         content_limit: int,
         lock_timeout: float,
-        look_timeout: float,
+        outcome_timeout: float,
     ) -> None:
         """``content_limit``: characters that the content column takes. ``lock_timeout``: seconds to wait for a named lock.
-        ``look_timeout``: seconds after which finding out about a lost commit is given up, and no transaction is begun once more.
+        ``outcome_timeout``: seconds after which finding out about a lost commit is given up, and no transaction is begun once more.
         """
         self._master = master
         self._unread = unread
@@ -102,7 +102,7 @@ class MessageStore(ABC):
         self._last_ids = last_ids
         self._content_limit = content_limit
         self._lock_timeout = lock_timeout
-        self._look_timeout = look_timeout
+        self._outcome_timeout = outcome_timeout
 
     def store(self, drafts: Sequence[Draft]) -> None:
         """Store drafts in the order given and set their ``msg_id``; those that cannot be stored keep 0 and leave nothing behind.
@@ -132,7 +132,7 @@ class MessageStore(ABC):
         if len(parts) == 1:
             self._refuse(drafts, error)
             return
-        deadline = time.monotonic() + self._look_timeout
+        deadline = time.monotonic() + self._outcome_timeout
         for part in parts.values():
             if time.monotonic() > deadline:
                 self._refuse(part, error)
@@ -147,7 +147,7 @@ class MessageStore(ABC):
         """Begin the transaction, lock the conversations and set ``conversation_id`` of the drafts.
 
         Raises:
-            BeginAgainError: it needs locks that are not held, or what was remembered is wrong.
+            RetryTransactionError: it needs locks that are not held, or what was remembered is wrong.
 
         """
 
@@ -209,12 +209,12 @@ class MessageStore(ABC):
         deadline = 0.0
         for attempt in range(1, ATTEMPTS + 1):
             began = time.monotonic()
-            deadline = deadline or began + self._look_timeout
-            tries: list[SessionOfServer] = []
+            deadline = deadline or began + self._outcome_timeout
+            tries: list[ServerConnectionId] = []
             try:
                 remember = self._run_transaction(Attempt(drafts, msg_ids, lock_names, int(time.time())), tries)
                 break
-            except BeginAgainError as again:
+            except RetryTransactionError as again:
                 lock_names |= again.lock_names
                 if is_last(attempt, deadline):
                     raise StoreUnavailableError("the rows of a conversation kept changing under our hands") from None
@@ -224,7 +224,7 @@ class MessageStore(ABC):
                 time.sleep(random.uniform(0, 0.02 * attempt))
             except OutcomeUnknownError as error:
                 logger.warning("%s; looking for the messages", error)
-                if self._master.find_out(partial(self._has_committed, drafts=drafts, tries=tries), self._look_timeout):
+                if self._master.resolve_outcome(partial(self._has_committed, drafts=drafts, tries=tries), self._outcome_timeout):
                     remember = _nothing
                     break
                 if is_last(attempt, deadline):
@@ -240,11 +240,13 @@ class MessageStore(ABC):
         except Exception:  # whatever it is: they are stored, and to refuse them now would make their senders write them again
             logger.exception("%d messages are stored, but their unread counters could not be raised", len(drafts))
 
-    def _run_transaction(self, attempt: Attempt, tries: list[SessionOfServer]) -> Callable[[], None]:
+    def _run_transaction(self, attempt: Attempt, tries: list[ServerConnectionId]) -> Callable[[], None]:
         drafts, now = attempt.drafts, attempt.now
         with self._master.connection() as connection, connection.named_locks(tuple(attempt.lock_names), self._lock_timeout):
             opened = self._open(connection, attempt)
-            tries.append(connection.server_session)  # not before the first statement: that may find the connection dead, and use another
+            tries.append(
+                connection.server_connection_id
+            )  # not before the first statement: that may find the connection dead, and use another
             attempt.msg_ids.give_out(opened.last_ids, opened.new_ids)
             statements = SessionModel.touch_statements(opened.sessions, self.session_type, now)
             for draft in drafts:
@@ -281,8 +283,8 @@ class MessageStore(ABC):
         largest msg_id.
 
         Raises:
-            BeginAgainError: ``confirm`` says no, or a session has to be added and the named lock for that is not held, or a remembered
-                session has gone.
+            RetryTransactionError: ``confirm`` says no, or a session has to be added and the named lock for that is not held, or a
+                remembered session has gone.
 
         """
         touch = self._sessions.touch_known(keys, self.session_type, attempt.now)
@@ -293,7 +295,7 @@ class MessageStore(ABC):
         next(results)
         if lock:
             if not confirm(next(results).rows):
-                raise BeginAgainError
+                raise RetryTransactionError
             if touch is not None:  # otherwise it may have to begin again, and leave out ids if others are faster
                 attempt.msg_ids.take()
         of_sessions = next(results)
@@ -301,19 +303,19 @@ class MessageStore(ABC):
             sessions = SessionModel.rows_of(keys, of_sessions.rows)
             needed = frozenset(lock_name_of(key) for key in sessions.missing) - attempt.lock_names
             if needed:
-                raise BeginAgainError(needed)
+                raise RetryTransactionError(needed)
             self._sessions.remember(sessions, self.session_type)
         elif of_sessions.matched_rows == len(keys):
             sessions = NOTHING_TO_TOUCH
         else:
             self._sessions.forget(keys, self.session_type)
-            raise BeginAgainError
+            raise RetryTransactionError
         return sessions, self._last_ids.read(connection, query, [result.rows for result in results])
 
-    def _has_committed(self, connection: DBConn, drafts: Sequence[Draft], tries: Sequence[SessionOfServer]) -> bool:
+    def _has_committed(self, connection: DBConn, drafts: Sequence[Draft], tries: Sequence[ServerConnectionId]) -> bool:
         """Whether the transaction that carried these drafts was committed; ``tries`` are the connections that carried it."""
-        for server_session in tries:
-            end_session(connection, server_session)  # so that its transaction ends now; one that may be committing is waited for
+        for server_connection_id in tries:
+            end_session(connection, server_connection_id)  # so that its transaction ends now; one that may be committing is waited for
         connection.execute("begin")
         connection.select(self._lock_query({draft.conversation_id for draft in drafts}))
         rows: Sequence[Row] = connection.select(self._stored_query(drafts[0]))

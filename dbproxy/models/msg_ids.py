@@ -57,7 +57,7 @@ class MsgIds:
                 key = self._counter_key(conversation_id)
                 logger.warning("counter %s was not right, it goes on from the stored messages: %s, %d", key, last, stored)
                 repairs.append(("SET", key, stored + count))
-        self._unread.run(repairs)
+        self._unread.execute(repairs)
         for draft in self._drafts:
             begin[draft.conversation_id] += 1
             draft.msg_id = begin[draft.conversation_id]
@@ -71,7 +71,7 @@ class MsgIds:
     def _take(self, counts: Mapping[int, int], new_ids: Collection[int] = ()) -> None:
         commands: list[CacheCommand] = [("SET", self._counter_key(new), 0) for new in new_ids]
         commands += [("INCRBY", self._counter_key(conversation_id), count) for conversation_id, count in counts.items()]
-        self._taken.update(zip(counts, self._unread.attempt(commands)[len(new_ids) :], strict=True))
+        self._taken.update(zip(counts, self._unread.execute_with_errors(commands)[len(new_ids) :], strict=True))
 
 
 def _usable(last: int | BrokenKey | None, count: int, stored: int) -> TypeGuard[int]:

@@ -15,7 +15,7 @@ Pair = tuple[int, int]
 CACHED_RELATIONS = 100_000
 
 FIND_ATTEMPTS = 3
-"""How often a look-up begins anew because a remembered relate_id turned out to be wrong."""
+"""How often a lookup begins anew because a remembered relate_id turned out to be wrong."""
 
 
 def pair_of(user_id: int, peer_id: int) -> Pair:

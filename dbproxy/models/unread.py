@@ -45,7 +45,7 @@ class UnreadModel:
             cursor, flat = scanned or (b"0", ())
             people = _counts(flat)
             while cursor != b"0":
-                cursor, flat = self._unread.look([("HSCAN", names.unread_key(user_id), cursor, "COUNT", FIELDS_PER_SCAN)])[0] or (b"0", ())
+                cursor, flat = self._unread.read([("HSCAN", names.unread_key(user_id), cursor, "COUNT", FIELDS_PER_SCAN)])[0] or (b"0", ())
                 people |= _counts(flat)
             unread[user_id] = Unread(people, in_groups)
         return unread
@@ -74,14 +74,14 @@ class UnreadModel:
             for user_id, groups in groups_of.items()
             for group_id in groups
         ]
-        replies = iter(self._unread.look(commands))
+        replies = iter(self._unread.read(commands))
         hashes = [next(replies) or () for _ in groups_of]
         counters = {group_id: tuple(map(number, next(replies) or (None, None))) for group_id in group_ids}
         for (user_id, groups), of_people in zip(groups_of.items(), hashes, strict=True):
             in_groups: dict[int, int] = {}
             for group_id in groups:
                 count, read_by_all = counters[group_id]
-                difference = count - max(number(next(replies)), read_by_all)  # why: lost_counters.py
+                difference = count - max(number(next(replies)), read_by_all)  # why: group_counter_recovery.py
                 if difference > 0:
                     in_groups[group_id] = difference
             yield user_id, of_people, in_groups

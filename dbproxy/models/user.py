@@ -153,7 +153,7 @@ class UserModel:
     def _note_change(self, now: int) -> None:
         """Tell C++ daemons on the same Redis, which remember it; ours look into the table, and that is where the change is."""
         try:
-            self._unread.run([("SET", names.TOTAL_USER_UPDATE_KEY, now)])
+            self._unread.execute([("SET", names.TOTAL_USER_UPDATE_KEY, now)])
         except StoreError as error:
             logger.error("a user has changed, but %s could not be set: %s", names.TOTAL_USER_UPDATE_KEY, error)
 

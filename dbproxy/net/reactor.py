@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from dbproxy.net.doorbell import Doorbell
+from dbproxy.net.waker import Waker
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ EventCallback = Callable[[int], None]
 """What a registered socket is served with; the argument is the mask of selectors.EVENT_READ and EVENT_WRITE."""
 
 LONGEST_WAIT = 1.0
-"""Seconds a turn waits at most: a bound on the harm of anything that forgot to ring."""
+"""Seconds a turn waits at most: a bound on the harm of a wake-up that was forgotten."""
 
 
 class Reactor:
@@ -33,8 +33,8 @@ class Reactor:
         self._timer_count = 0
         self._loop_callbacks: list[Callable[[], None]] = []
         self._stopping = False
-        self.doorbell = Doorbell()
-        self._selector.register(self.doorbell, selectors.EVENT_READ, self._bell_rang)
+        self.waker = Waker()
+        self._selector.register(self.waker, selectors.EVENT_READ, self._woken)
 
     def register(self, sock: socket.socket, events: int, callback: EventCallback) -> None:
         """Serve ``sock`` with ``callback`` whenever one of ``events`` is possible."""
@@ -62,7 +62,7 @@ class Reactor:
 
     def wake(self) -> None:
         """End the wait of the current turn. Any thread."""
-        self.doorbell.ring()
+        self.waker.wake()
 
     def stop(self) -> None:
         """Make ``run`` return after the current turn."""
@@ -88,12 +88,12 @@ class Reactor:
                 logger.exception("a loop callback failed")
 
     def close(self) -> None:
-        """Release the selector and the doorbell; the sockets of others stay theirs."""
+        """Release the selector and the waker; the sockets of others stay theirs."""
         self._selector.close()
-        self.doorbell.close()
+        self.waker.close()
 
-    def _bell_rang(self, _mask: int) -> None:
-        self.doorbell.silence()
+    def _woken(self, _mask: int) -> None:
+        self.waker.clear()
 
     def _add_timer(self, when: float, interval: float, callback: Callable[[], None]) -> None:
         self._timer_count += 1  # makes entries of the same time comparable, in the order of their making

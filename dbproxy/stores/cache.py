@@ -52,7 +52,7 @@ class BrokenKey:
     """The command that takes away what is in the way."""
 
     @classmethod
-    def of(cls, error: redis.ResponseError, command: CacheCommand) -> BrokenKey | None:
+    def from_error(cls, error: redis.ResponseError, command: CacheCommand) -> BrokenKey | None:
         """What is broken according to an error; None when the error says something else."""
         why = str(error)
         key = command[1]
@@ -156,14 +156,14 @@ class CachePool:
 
         """
         try:
-            self.run([("PING",)])
+            self.execute([("PING",)])
         except StoreUnavailableError as error:
             ends = ("host", "port", "db", "username", "password", *tls_keys(self._instance.tls))
             keys = ", ".join(f"{self.name}_{end}" for end in ends)
             kind = BackendNotReadyError if _may_get_ready(error.__cause__) else StartupError
             raise kind(f"{error} (keys {keys})") from error
 
-    def run(self, commands: Sequence[CacheCommand]) -> list[Any]:
+    def execute(self, commands: Sequence[CacheCommand]) -> list[Any]:
         """Send these commands with one round trip and return their replies in order: bytes, int, None, or a list of such.
 
         They are not a transaction. No command gives an empty list without asking.
@@ -178,41 +178,41 @@ class CachePool:
             raise StoreUnavailableError(f"{self}: {refused}") from refused
         return replies
 
-    def attempt(self, commands: Sequence[CacheCommand]) -> list[Any]:
-        """As ``run``, but a command that Redis refuses because of what its key holds gets a BrokenKey as its reply, and spoils nothing for
-        the others.
+    def execute_with_errors(self, commands: Sequence[CacheCommand]) -> list[Any]:
+        """As ``execute``, but a command that Redis refuses because of what its key holds gets a BrokenKey as its reply, and spoils
+        nothing for the others.
         """
-        return self._attempt(commands)[0]
+        return self._execute_with_errors(commands)[0]
 
-    def look(self, commands: Sequence[CacheCommand]) -> list[Any]:
-        """As ``run``, for commands that only read: what a key of a wrong type holds reads as if it was not there, as None."""
-        replies, broken = self._attempt(commands)
+    def read(self, commands: Sequence[CacheCommand]) -> list[Any]:
+        """As ``execute``, for commands that only read: what a key of a wrong type holds reads as if it was not there, as None."""
+        replies, broken = self._execute_with_errors(commands)
         for index, reply in broken.items():
             logger.warning("%s: %s; taken for nothing", self, reply)
             replies[index] = None
         return replies
 
-    def write(self, commands: Sequence[CacheCommand]) -> list[Any]:
-        """As ``run``, for commands that write keys whose loss does no harm: one that holds something that the command cannot work with
+    def write_or_reset(self, commands: Sequence[CacheCommand]) -> list[Any]:
+        """As ``execute``, for commands that write keys whose loss does no harm: one that holds something that the command cannot work with
         is deleted (of a hash, only the field), and the command gets another chance.
         """
-        replies, broken = self._attempt(commands)
+        replies, broken = self._execute_with_errors(commands)
         if broken:
             for reply in broken.values():
                 logger.warning("%s: %s; deleted, to begin anew", self, reply)
-            self.run(list(dict.fromkeys(reply.removal for reply in broken.values())))
-            for index, again in zip(broken, self.run([commands[index] for index in broken]), strict=True):
+            self.execute(list(dict.fromkeys(reply.removal for reply in broken.values())))
+            for index, again in zip(broken, self.execute([commands[index] for index in broken]), strict=True):
                 replies[index] = again
         return replies
 
-    def _attempt(self, commands: Sequence[CacheCommand]) -> tuple[list[Any], dict[int, BrokenKey]]:
+    def _execute_with_errors(self, commands: Sequence[CacheCommand]) -> tuple[list[Any], dict[int, BrokenKey]]:
         """The replies, and those of them that are broken keys by their place."""
         replies, refused = self._exchange(commands)
         broken: dict[int, BrokenKey] = {}
         if refused is not None:
             for index, reply in enumerate(replies):
                 if isinstance(reply, redis.ResponseError):
-                    found = BrokenKey.of(reply, commands[index])
+                    found = BrokenKey.from_error(reply, commands[index])
                     if found is None:
                         raise StoreUnavailableError(f"{self}: {reply}") from reply
                     replies[index] = broken[index] = found
@@ -262,7 +262,7 @@ class CachePool:
             except IndexError:
                 connection = self._new_connection()
             try:
-                self._revive(connection)
+                self._ensure_connected(connection)
                 yield connection
             except (redis.RedisError, OSError) as error:
                 connection.disconnect()  # type: ignore[no-untyped-call]
@@ -282,7 +282,7 @@ class CachePool:
         finally:
             self._calls.end()
 
-    def _revive(self, connection: Connection) -> None:
+    def _ensure_connected(self, connection: Connection) -> None:
         """Connect, or connect anew if the server has closed the connection meanwhile: an idle one has nothing to say."""
         sock = _socket_of(connection)
         if sock is not None:

@@ -21,7 +21,7 @@ from dbproxy.stores.kernel_socket import set_kernel_timeouts, still_connected
 from dbproxy.stores.mysql_errors import CannotConnectError, NeverBegunError
 from dbproxy.stores.raw_result import RawInput, RawResult
 from dbproxy.stores.resolver import Resolver
-from dbproxy.stores.server_session import SessionOfServer, find_session, idle_timeout
+from dbproxy.stores.server_connection_id import ServerConnectionId, find_session, idle_timeout
 
 Row = tuple[Any, ...]
 """A row as the server sent it: bytes, or None for NULL. Numbers are left to ``int``, text to ``decode``."""
@@ -48,7 +48,7 @@ else:
 class DBConn(_Connection):
     """One MySQL connection. It connects when it is first used, and again after it was lost outside of a transaction.
 
-    It belongs to the thread that took it from its pool (``revive``), until that gives it back (``rest``).
+    It belongs to the thread that took it from its pool (``ensure_connected``), until that gives it back (``rest``).
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class DBConn(_Connection):
         self.committing = False
         self.carries_text = False
         """Whether text has been put into a statement since the connection was taken: the server's errors may quote it."""
-        self.server_session: SessionOfServer = (0, "")
+        self.server_connection_id: ServerConnectionId = (0, "")
         """What ``end_session`` needs to find this connection on the server; it is another one after the first statement of who took an
         idle connection, if that turned out to be dead."""
         self.has_performance_schema = True
@@ -120,7 +120,7 @@ class DBConn(_Connection):
         """Whether the server is MariaDB and not MySQL; once it is connected."""
         return "MariaDB" in self.server_version
 
-    def revive(self) -> None:
+    def ensure_connected(self) -> None:
         """Begin to use the connection: connect if it is closed. If the server has ended it meanwhile, it is connected anew with the first
         statement.
 
@@ -169,7 +169,7 @@ class DBConn(_Connection):
                 self._sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(self._statement_timeout * 1000))
             self._longest_statement = int(self.select("select @@max_allowed_packet")[0][0])
-            self.server_session = find_session(self)
+            self.server_connection_id = find_session(self)
             if not self.ssl:
                 set_kernel_timeouts(self._sock, self._statement_timeout)
                 self._kernel_keeps_time = True
@@ -205,7 +205,7 @@ class DBConn(_Connection):
         return not self.open or not still_connected(self._sock)
 
     def discard(self) -> None:
-        """Close the socket without a farewell to the server; the next ``revive`` connects anew."""
+        """Close the socket without a farewell to the server; the next ``ensure_connected`` connects anew."""
         self._force_close()
 
     def end_transaction(self) -> None:

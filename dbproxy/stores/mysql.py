@@ -46,7 +46,7 @@ from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.db_conn import DBConn, Row
 from dbproxy.stores.mysql_errors import CLIENT_INTERACTION_TIMEOUT, CannotConnectError, error_text, is_refusal
 from dbproxy.stores.resolver import Resolver
-from dbproxy.stores.server_session import SessionOfServer, end_session
+from dbproxy.stores.server_connection_id import ServerConnectionId, end_session
 from dbproxy.stores.tls import is_tls_refusal, tls_context, tls_keys
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class DBPool:
         self._timeout = config.db_pool_timeout
         tls = None if instance.tls is None else tls_context(instance.name, instance.tls)
         self._free = threading.BoundedSemaphore(instance.maxconncnt)
-        self._abandoned: deque[tuple[SessionOfServer, float]] = deque(maxlen=_MOST_ABANDONED)
+        self._abandoned: deque[tuple[ServerConnectionId, float]] = deque(maxlen=_MOST_ABANDONED)
         """Connections that were lost, each with the monotonic time from which on its end on the server is looked for."""
         self._pool = _LastUsedFirst(
             _Creator(lambda: DBConn(instance, config, tls, resolver, calls)),
@@ -138,7 +138,7 @@ class DBPool:
             for _ in range(min(_MINIMUM_IDLE, self._instance.maxconncnt)):
                 connection = self._pool.dedicated_connection()
                 pooled.append(connection)
-                connection.dbapi_connection.revive()
+                connection.dbapi_connection.ensure_connected()
         except pymysql.err.Error as error:
             ends = ("host", "port", "dbname", "username", "password", *tls_keys(self._instance.tls))
             keys = ", ".join(f"{self.name}_{end}" for end in ends)
@@ -168,7 +168,7 @@ class DBPool:
             pooled = self._pool.dedicated_connection()
             connection: DBConn = pooled.dbapi_connection
             try:
-                connection.revive()
+                connection.ensure_connected()
                 if self._abandoned and self._abandoned[0][1] <= time.monotonic():
                     self._end_abandoned(connection)
                 yield connection
@@ -230,7 +230,7 @@ class DBPool:
         with self.connection() as connection:
             return work(connection)
 
-    def find_out(self, look: Callable[[DBConn], Result], timeout: float) -> Result:
+    def resolve_outcome(self, look: Callable[[DBConn], Result], timeout: float) -> Result:
         """Run ``look``, which finds out what became of a lost commit, with a connection; again and again until the server answers, or
         ``timeout`` seconds have passed.
 
@@ -285,7 +285,7 @@ class DBPool:
             connection.end_transaction()
             return _REFUSALS.get(code, StatementError)(code, text)
         connection.discard()
-        self._abandoned.append((connection.server_session, 0.0))
+        self._abandoned.append((connection.server_connection_id, 0.0))
         if committing:
             return OutcomeUnknownError(f"{self}: lost during a commit: {text}")
         return StoreUnavailableError(f"{self}: {text}")

@@ -33,7 +33,6 @@ class Command:
         """Return the reply PDU with this body, which carries the request's seq_num."""
         return pack_pdu(self.reply_service_id, self.reply_command_id, seq_num, body)
 
-
     def pack_reply_header(self, seq_num: int, length: int) -> bytes:
         """Return the header of the reply PDU to a body of so many bytes."""
         return pack_header(self.reply_service_id, self.reply_command_id, seq_num, length)

@@ -58,7 +58,7 @@ class Histories:
         for group_id in self.groups:
             counters += [("SET", names.group_msg_id_key(group_id), length)]
             counters += [("HSET", names.group_count_key(group_id), names.COUNT_FIELD, length)]
-        self.stores.caches.unread.run(counters)
+        self.stores.caches.unread.execute(counters)
         self.length = length
 
     def rows_read(self) -> dict[str, float]:

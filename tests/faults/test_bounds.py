@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from dbproxy.testing import ProxyProcess, Stack, seed
 from dbproxy.testing.client import BY_REQUEST, pack
+from dbproxy.testing.requests import SINGLE
 from dbproxy.testing.waiting import eventually
 from dbproxy.wire.commands import HEARTBEAT_COMMAND_ID
 from dbproxy.wire.pb import buddy_pb2, group_pb2, message_pb2
@@ -137,7 +138,7 @@ def long_history(dbproxy_stack: Stack) -> Iterator[Stack]:
 
 @pytest.mark.parametrize("connections", [1, 24])
 def test_24_histories_of_31_mb_at_once_are_all_answered_within_400_mb(long_history: Stack, connections: int) -> None:
-    request = message_pb2.IMGetMsgListReq(user_id=1, session_type=1, session_id=2, msg_id_begin=0, msg_cnt=2000)
+    request = message_pb2.IMGetMsgListReq(user_id=1, session_type=SINGLE, session_id=2, msg_id_begin=0, msg_cnt=2000)
     with ProxyProcess(long_history, KEYS) as proxy, ExitStack() as exits, Witness(proxy) as witness:
         readers = [exits.enter_context(Reader(proxy, [request] * (24 // connections))) for _ in range(connections)]
         lengths = [length for reader in readers for length in reader.join()]

@@ -35,10 +35,10 @@ pytestmark = pytest.mark.watchdog(90)
 class Flood:
     """Writers that send everything that they have without waiting for answers, each in a thread; the replies are read by others."""
 
-    def __init__(self, clients: Sequence[Client], messages: int, length: int, *, look_ups: bool = False) -> None:
-        """Writer n (from 1) sends ``messages`` texts of ``length`` characters to n + 1; with ``look_ups`` every third is a look-up."""
+    def __init__(self, clients: Sequence[Client], messages: int, length: int, *, lookups: bool = False) -> None:
+        """Writer n (from 1) sends ``messages`` texts of ``length`` characters to n + 1; with ``lookups`` every third is a lookup."""
         self.messages = messages
-        self._look_ups = look_ups
+        self._lookups = lookups
         self.answers: list[list[tuple[int, int]]] = [[] for _ in clients]
         self._clients = clients
         self._text = "x" * length
@@ -58,7 +58,7 @@ class Flood:
 
     def _send(self, number: int) -> None:
         for count in range(1, self.messages + 1):
-            if self._look_ups and count % 3 == 0:
+            if self._lookups and count % 3 == 0:
                 self._clients[number].send(buddy_pb2.IMUsersInfoReq(user_id=1, user_id_list=[1, 2]), seq_num=count)
             else:
                 self._clients[number].send(message(number + 1, number + 2, self._text), seq_num=count)
@@ -91,7 +91,7 @@ def test_a_frozen_database_fills_the_queue_and_no_more(stack: Stack) -> None:
     limit, length = 200, 500
     with ProxyProcess(stack, {**KEYS, "MaxWaitingRequests": limit}) as proxy, ExitStack() as exits:
         clients = [exits.enter_context(proxy.client(timeout=40)) for _ in range(5)]
-        flood = Flood(clients, 1000, length, look_ups=True)
+        flood = Flood(clients, 1000, length, lookups=True)
         memory = memory_bytes([proxy.pid])
         stack.mariadb.freeze()
         flood.start()
@@ -108,7 +108,7 @@ def test_a_frozen_database_fills_the_queue_and_no_more(stack: Stack) -> None:
     for answers in flood.answers:
         assert sorted(number for number, _ in answers) == list(range(1, flood.messages + 1))
     assert stored(stack) == sum(msg_id > 0 for answers in flood.answers for _, msg_id in answers)
-    assert max(count for count, _ in waits(log)) < limit + 2 * READ_SIZE // length  # look-ups are shorter
+    assert max(count for count, _ in waits(log)) < limit + 2 * READ_SIZE // length  # lookups are shorter
     assert "reading resumed after" in log
     assert "Traceback" not in log
 

@@ -11,7 +11,7 @@ from dbproxy.config import load_config
 from dbproxy.errors import StoreUnavailableError
 from dbproxy.stores import db_conn
 from dbproxy.stores.mysql import DBManager, DBPool
-from dbproxy.stores.server_session import idle_timeout
+from dbproxy.stores.server_connection_id import idle_timeout
 from dbproxy.testing import ProxyProcess, Stack, seed
 from dbproxy.testing.waiting import eventually
 
@@ -109,7 +109,7 @@ def test_a_first_statement_on_an_ended_connection_happens_once(
         if not noticed:
             monkeypatch.setattr(db_conn, "still_connected", lambda sock: True)
         assert connection.execute("insert into IMAudio (fromId,toId,created) values (1,2,3)") == 1
-        assert connection.server_session[0] == connection.thread_id() != former
+        assert connection.server_connection_id[0] == connection.thread_id() != former
     assert stack.rows("select count(*) as n from IMAudio") == [{"n": 1}]
 
 

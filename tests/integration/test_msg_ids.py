@@ -29,7 +29,7 @@ def drafts(*conversation_ids: int) -> list[Draft]:
 
 
 def counters(unread: CachePool) -> tuple[bytes | None, ...]:
-    return tuple(unread.run([("GET", msg_id_key(conversation_id)) for conversation_id in (5, 6)]))
+    return tuple(unread.execute([("GET", msg_id_key(conversation_id)) for conversation_id in (5, 6)]))
 
 
 def test_ids_that_were_taken_stay_taken_when_the_transaction_begins_anew(unread: CachePool) -> None:
@@ -59,7 +59,7 @@ def test_others_are_taken_when_somebody_else_has_stored_meanwhile(unread: CacheP
 @pytest.mark.parametrize("counter", [None, b"3", b"no number", b"4294967295"], ids=["lost", "old", "broken", "at its end"])
 def test_a_wrong_counter_goes_on_from_what_is_stored(unread: CachePool, counter: bytes | None) -> None:
     if counter is not None:
-        unread.run([("SET", msg_id_key(5), counter)])
+        unread.execute([("SET", msg_id_key(5), counter)])
     sent = drafts(*CONVERSATIONS)
     msg_ids = MsgIds(unread, msg_id_key, sent)
     msg_ids.take()
@@ -69,7 +69,7 @@ def test_a_wrong_counter_goes_on_from_what_is_stored(unread: CachePool, counter:
 
 
 def test_a_new_conversation_begins_at_1_whatever_was_left_of_a_former_one(unread: CachePool) -> None:
-    unread.run([("SET", msg_id_key(5), 77)])
+    unread.execute([("SET", msg_id_key(5), 77)])
     sent = drafts(0, 6, 0)
     msg_ids = MsgIds(unread, msg_id_key, sent)
     msg_ids.take()

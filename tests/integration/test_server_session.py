@@ -10,7 +10,7 @@ import pytest
 
 from dbproxy.config import load_config
 from dbproxy.stores.mysql import DBManager, DBPool
-from dbproxy.stores.server_session import end_session
+from dbproxy.stores.server_connection_id import end_session
 from dbproxy.testing import PrivateMariaDB, Stack
 from dbproxy.testing.waiting import eventually
 
@@ -52,13 +52,13 @@ def test_a_session_that_sleeps_in_a_transaction_is_ended(server: PrivateMariaDB,
     with pool.connection() as lost, pool.connection() as connection:
         lost.execute("begin")
         lost.execute("select get_lock('dbproxy.test',0)")
-        assert end_session(connection, lost.server_session)
+        assert end_session(connection, lost.server_connection_id)
         assert connection.select("select get_lock('dbproxy.test',5)") == [(b"1",)]
-        assert end_session(connection, lost.server_session)  # it has gone already
+        assert end_session(connection, lost.server_connection_id)  # it has gone already
         shown = server.is_mysql and connection.select("select @@performance_schema") == [(b"1",)]
         assert connection.has_performance_schema == shown
         if shown:
-            assert end_session(connection, lost.server_session)
+            assert end_session(connection, lost.server_connection_id)
             assert connection.select("show warnings") == []  # none about a table that is going to go
 
 
@@ -81,13 +81,13 @@ def test_of_sessions_at_work_only_those_are_ended_that_cannot_commit(pool: DBPoo
         worker = threading.Thread(target=work)
         worker.start()
         assert eventually(lambda: runs(pool, lost.thread_id(), statement), True)
-        assert end_session(connection, lost.server_session) == ended
+        assert end_session(connection, lost.server_connection_id) == ended
         assert failed.wait(1) == ended
         worker.join(10)
 
 
 def test_a_session_that_comes_from_elsewhere_is_somebody_else_s(pool: DBPool) -> None:
     with pool.connection() as other, pool.connection() as connection:
-        thread_id, host = other.server_session
+        thread_id, host = other.server_connection_id
         assert end_session(connection, (thread_id, f"{host}1"))
         assert other.select("select 1") == [(b"1",)]

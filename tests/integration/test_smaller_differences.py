@@ -19,7 +19,7 @@ def test_a_list_ends_after_2000_messages_whatever_was_asked_for(dbproxy_stack: S
     assert [message.msg_id for message in found] == list(range(2001, 1, -1))
 
 
-def test_a_look_up_that_failed_is_not_answered_with_an_empty_list(dbproxy_stack: Stack, dbproxy_client: Client) -> None:
+def test_a_lookup_that_failed_is_not_answered_with_an_empty_list(dbproxy_stack: Stack, dbproxy_client: Client) -> None:
     seed.users(dbproxy_stack, "alice")
     dbproxy_stack.rows("alter table IMDepart rename to IMDepart_gone")
     try:

@@ -1,4 +1,4 @@
-"""The event loop: sockets, timers, loop callbacks, the doorbell; and an error in one of them touches no other."""
+"""The event loop: sockets, timers, loop callbacks, the waker; and an error in one of them touches no other."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from dbproxy.net.doorbell import Doorbell
 from dbproxy.net.reactor import LONGEST_WAIT, Reactor
+from dbproxy.net.waker import Waker
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_another_thread_ends_the_wait(reactor: Reactor) -> None:
     assert 0.03 < time.monotonic() - started < LONGEST_WAIT / 2
 
 
-def test_a_bell_that_rang_before_the_turn_is_not_lost_and_rings_only_once(reactor: Reactor) -> None:
+def test_a_wake_up_before_the_turn_is_not_lost_and_ends_one_wait_only(reactor: Reactor) -> None:
     reactor.wake()
     started = time.monotonic()
     reactor.turn()
@@ -190,22 +190,22 @@ def test_run_returns_after_stop(reactor: Reactor) -> None:
 
 
 def test_a_thousand_rings_send_one_byte() -> None:
-    bell = Doorbell()
+    waker = Waker()
     for _ in range(1000):
-        bell.ring()
-    with socket.socket(fileno=socket.dup(bell.fileno())) as reader:
+        waker.wake()
+    with socket.socket(fileno=socket.dup(waker.fileno())) as reader:
         assert reader.recv(4096, socket.MSG_PEEK) == b"\0"
-    bell.silence()
-    bell.silence()  # a bell that does not ring may be silenced
-    bell.ring()
-    with socket.socket(fileno=socket.dup(bell.fileno())) as reader:
+    waker.clear()
+    waker.clear()  # clearing what was not woken does no harm
+    waker.wake()
+    with socket.socket(fileno=socket.dup(waker.fileno())) as reader:
         assert reader.recv(4096) == b"\0"
-    bell.close()
-    bell.ring()  # nobody is there any more; no error either
+    waker.close()
+    waker.wake()  # nobody is there any more; no error either
 
 
 def test_no_post_is_missed_however_the_threads_meet(reactor: Reactor) -> None:
-    """Posters append and ring, the reactor looks after each wake-up: everything is seen without waiting for the longest wait."""
+    """Posters append and wake, the reactor looks after each wake-up: everything is seen without waiting for the longest wait."""
     posted: list[int] = []
     seen: list[int] = []
 

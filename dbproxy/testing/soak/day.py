@@ -249,9 +249,7 @@ class Soak:
         unanswered = sum(writer.ledger.unanswered for writer in writers)
         slowest = max((writer.slowest for writer in writers), default=0)
         notes.append(f"{self.result.counts['messages']} messages acknowledged, {refused} refused, {unanswered} cut off")
-        notes.append(
-            f"slowest answer to a message {slowest:.1f} s; {self.result.counts['dropped']} look-ups dropped; {faults_text(faults)}"
-        )
+        notes.append(f"slowest answer to a message {slowest:.1f} s; {self.result.counts['dropped']} lookups dropped; {faults_text(faults)}")
 
     def _unexplained(self, windows: list[Window], writers: list[MessageServer]) -> Iterator[str]:
         """Refusals, dropped requests and lost connections for which no fault can be blamed."""

@@ -30,8 +30,8 @@ COMING_AND_GOING = range(16, 25)
 MESSAGE_TIMEOUT = 30.0
 """Seconds in which a message must be acknowledged or refused, whatever the backends do."""
 
-LOOK_TIMEOUT = 5.0
-"""Seconds after which nobody waits for a look-up any more: one that a backend failed is dropped."""
+OUTCOME_TIMEOUT = 5.0
+"""Seconds after which nobody waits for a lookup any more: one that a backend failed is dropped."""
 
 SLOW = 5.0
 """Seconds, RequestTimeout of the day; without a fault no message takes that long, also on a machine that has much else to do."""
@@ -95,7 +95,7 @@ class MessageServer:
 
     def join(self) -> None:
         """Wait for the end; RuntimeError when it does not come."""
-        self._thread.join(MESSAGE_TIMEOUT + LOOK_TIMEOUT + 10)
+        self._thread.join(MESSAGE_TIMEOUT + OUTCOME_TIMEOUT + 10)
         if self._thread.is_alive():
             raise RuntimeError(f"{self._thread.name} does not end")
 
@@ -134,8 +134,8 @@ class MessageServer:
         return self._chance.choice(USERS)
 
     def _ask(self, client: Client, what: str, ask: Callable[[], object]) -> None:
-        """One look-up; a backend that fails may drop it."""
-        client.timeout = LOOK_TIMEOUT
+        """One lookup; a backend that fails may drop it."""
+        client.timeout = OUTCOME_TIMEOUT
         sent = time.monotonic()
         try:
             ask()

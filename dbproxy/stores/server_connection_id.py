@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SessionOfServer = tuple[int, str]
+ServerConnectionId = tuple[int, str]
 """How the server knows a connection: thread id, and the host and port from which it sees it come (behind an address translation they
 are not those of our socket)."""
 
@@ -42,7 +42,7 @@ def idle_timeout(config: Config) -> int:
     return math.ceil(config.cache_pool_timeout + config.cache_connect_timeout + 2 * config.cache_timeout) + _MORE_THAN_REDIS
 
 
-def find_session(connection: DBConn) -> SessionOfServer:
+def find_session(connection: DBConn) -> ServerConnectionId:
     """Ask the server how it knows this connection; it works without, so a server without space for temporary tables will do."""
     host = _host_of(connection) if _source(connection) == _NEW else ""
     if not host:
@@ -64,7 +64,7 @@ def _host_of(connection: DBConn) -> str:
     return rows[0][0].decode(errors="replace") if rows else ""
 
 
-def end_session(connection: DBConn, session: SessionOfServer) -> bool:
+def end_session(connection: DBConn, session: ServerConnectionId) -> bool:
     """End another connection of ours on the server, so that its transaction is rolled back and its locks are free; False when it has to be
     left alone for now, because it may be committing: a MySQL with binary log whose disk is full aborts when such a session is killed.
 

@@ -1,4 +1,4 @@
-"""LostCounters: makes the counter of a group anew when Redis has lost it (restart without persistence, FLUSHALL, eviction). Any thread.
+"""GroupCounterRecovery: restores the counter of a group that Redis has lost (restart without persistence, FLUSHALL, eviction). Any thread.
 
 A user's unread number of a group is::
 
@@ -16,7 +16,7 @@ user's last copy. Since then
 2. the key was lost and not restored since: it began again at 0 after ``t``, so ``count`` alone is at most the number of messages
    since ``t``, whatever the copy says;
 3. the key was restored: in one step (the last, if there were several) ``count`` became C and ``read_by_all`` C - own, where ``own`` is
-   how many messages the restoring run has stored itself. These had not been acknowledged then, so they came after ``t`` or were under
+   how many messages the restoring batch has stored itself. These had not been acknowledged then, so they came after ``t`` or were under
    way. Whatever the copy says, the number is at most ``own`` and what was counted after that step, which is after ``t`` as well.
 
 Nothing in this depends on other keys: it does not matter which copies were lost with the counter, how often it happens, or when a
@@ -41,8 +41,8 @@ from dbproxy.stores.mysql import DBPool
 
 logger = logging.getLogger(__name__)
 
-LOOKS, LOOK_PAUSE = 5, 0.02
-"""How often, and with how many seconds in between, one looks whether a counter is only late: its messages are committed first and counted
+CHECKS, CHECK_PAUSE = 5, 0.02
+"""How often, and with how many seconds in between, a counter is checked for being only late: its messages are committed first and counted
 afterwards, so those of another proxy may be stored before ours and counted after them.
 """
 
@@ -52,7 +52,7 @@ def looks_lost(count: int, added: int, last_msg_id: int) -> bool:
     return (count == added and last_msg_id > added) or 2 * count < last_msg_id
 
 
-class LostCounters:
+class GroupCounterRecovery:
     """The counter ``{group}_im_group_msg`` after a loss."""
 
     def __init__(self, master: DBPool, unread: CachePool) -> None:
@@ -68,9 +68,9 @@ class LostCounters:
 
         """
         lost = dict(last_msg_ids)
-        for look in range(LOOKS):
-            if look:
-                time.sleep(LOOK_PAUSE)
+        for check in range(CHECKS):
+            if check:
+                time.sleep(CHECK_PAUSE)
             right = self._are_right(lost)
             lost = {group_id: last_msg_id for group_id, last_msg_id in lost.items() if group_id not in right}
             if not lost:
@@ -95,14 +95,14 @@ class LostCounters:
             return None
         key, read = names.group_count_key(group_id), max(0, count - own)
         fields = (names.COUNT_FIELD, count, names.READ_BY_ALL_FIELD, read)
-        self._unread.run([("MULTI",), ("DEL", key), ("HMSET", key, *fields), ("EXEC",)])
+        self._unread.execute([("MULTI",), ("DEL", key), ("HMSET", key, *fields), ("EXEC",)])
         logger.warning("group %d: Redis had lost its counter, it goes on from %d", group_id, count)
         return count
 
     def _are_right(self, last_msg_ids: Mapping[int, int]) -> set[int]:
         """Those of the groups whose counters count the messages up to these ids, or have been restored and are not far behind."""
         fields = (names.COUNT_FIELD, names.READ_BY_ALL_FIELD)
-        replies = self._unread.look([("HMGET", names.group_count_key(group_id), *fields) for group_id in last_msg_ids])
+        replies = self._unread.read([("HMGET", names.group_count_key(group_id), *fields) for group_id in last_msg_ids])
         right = set()
         for (group_id, last_msg_id), reply in zip(last_msg_ids.items(), replies, strict=True):
             count, read = reply or (None, None)

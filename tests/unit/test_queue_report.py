@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dbproxy.work.waiting_report import LONG_WAIT, REPORT_EVERY, WaitingReport
+from dbproxy.work.queue_report import LONG_WAIT, REPORT_EVERY, QueueReport
 
 
 class Queue:
@@ -14,7 +14,7 @@ class Queue:
         self.now = 1000.0
         self.state = (0, 0.0)
         self._log = log
-        self._report = WaitingReport(lambda: self.state, lambda: self.now)
+        self._report = QueueReport(lambda: self.state, lambda: self.now)
 
     def look(self, seconds: int, count: int, oldest: float) -> list[str]:
         """Look once a second; what was logged meanwhile."""

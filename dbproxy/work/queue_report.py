@@ -1,4 +1,4 @@
-"""WaitingReport: tells the operator, through the log, how long requests wait for a worker."""
+"""QueueReport: tells the operator, through the log, how long requests wait for a worker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REPORT_EVERY = 5.0
 """Seconds between two lines while requests wait for so long."""
 
 
-class WaitingReport:
+class QueueReport:
     """Looks now and then at the queue. Reactor thread only.
 
     ``waiting`` says how many requests wait and for how many seconds the oldest has waited. While reading is paused, everything that
