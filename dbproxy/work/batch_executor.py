@@ -38,23 +38,19 @@ REPLIES_PER_CHECK = 16
 class _Outbox:
     """The replies of one batch that are not posted yet. It belongs to one worker."""
 
-    __slots__ = ("_responses", "_size", "_target")
+    __slots__ = ("_responses", "_target", "size")
 
     def __init__(self, target: ResponseDeque) -> None:
         self._target = target
         self._responses: list[Response] = []
-        self._size = 0
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether everything that was added is posted."""
-        return not self._responses
+        self.size = 0
+        """Bytes that were added and are not posted."""
 
     def add(self, task: ProxyTask, body: bytes) -> None:
         """Add the reply with this body."""
         self._responses.append((task.conn_uuid, task.handler.command.pack_reply(task.seq_num, body)))
-        self._size += len(body)
-        if self._size >= POST_BYTES:
+        self.size += len(body)
+        if self.size >= POST_BYTES:
             self.post()
 
     def add_parts(self, task: ProxyTask, parts: Sequence[bytes]) -> None:
@@ -65,15 +61,15 @@ class _Outbox:
             return
         self._responses.append((task.conn_uuid, task.handler.command.pack_reply_header(task.seq_num, size)))
         self._responses += ((task.conn_uuid, part) for part in parts)
-        self._size += size
+        self.size += size
         self.post()
 
     def post(self) -> None:
         """Post what has been added."""
         if self._responses:
-            self._target.post(self._responses, self._size)
+            self._target.post(self._responses, self.size)
             self._responses = []
-            self._size = 0
+            self.size = 0
 
 
 class BatchExecutor:
@@ -169,15 +165,17 @@ class BatchExecutor:
     ) -> None:
         """Make the replies one by one, for those connections that take them; what cannot be made fails for itself."""
         held: dict[int, list[ProxyTask]] = {}
-        batch.interruptible = handler.retry_individually
+        batch.interruptible = lookup = handler.retry_individually
+        pressed = False
         try:
             for index, (task, answer) in enumerate(pairs):
-                if handler.retry_individually:
-                    if task.conn_uuid in held or (self._responses.under_pressure() and self._is_blocked(task, outbox)):
+                if lookup:
+                    if not outbox.size or not index % REPLIES_PER_CHECK:
+                        self._calls.between_replies()
+                        pressed = self._responses.under_pressure()
+                    if pressed and (task.conn_uuid in held or self._is_blocked(task, outbox)):
                         held.setdefault(task.conn_uuid, []).append(task)
                         continue
-                    if index and (outbox.is_empty or not index % REPLIES_PER_CHECK):
-                        self._calls.between_replies()
                 try:
                     self._deliver(task, answer() if callable(answer) else answer, outbox)
                 except StoreUnavailableError as error:  # the others would wait for the same backend

@@ -323,23 +323,24 @@ class RequestQueues:
         limit, count_before, size_before = queue.settings.limit(len(entries)), len(tasks), size
         pressed = bool(self.held) or self._under_pressure()
         held: list[ProxyTask] = []
-        while entries:
-            entry = entries[0]
-            if not isinstance(entry, OrderedTasks):
+        while entries and (not tasks or len(tasks) < limit):
+            entry = entries.popleft()
+            if isinstance(entry, ProxyTask):
                 length = len(entry.body)
-                if tasks and (len(tasks) >= limit or size + length > MAX_BATCH_BYTES):
+                if tasks and size + length > MAX_BATCH_BYTES:
+                    entries.appendleft(entry)
                     break
-                entries.popleft()
                 if pressed and (entry.conn_uuid in self.held or self._is_blocked(entry.conn_uuid)):
                     held.append(entry)
-                    continue
-                tasks.append(entry)
-                size += length
+                else:
+                    tasks.append(entry)
+                    size += length
                 continue
-            waiting, name, length = entry.tasks, entry.tasks[0].queue, len(entry.tasks[0].body)
-            if tasks and (len(tasks) >= limit or size + length > MAX_BATCH_BYTES):
+            waiting = entry.tasks
+            name, length = waiting[0].queue, len(waiting[0].body)
+            if tasks and size + length > MAX_BATCH_BYTES:
+                entries.appendleft(entry)
                 break
-            entries.popleft()
             while True:
                 tasks.append(waiting.popleft())
                 size += length
