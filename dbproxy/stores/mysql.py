@@ -85,7 +85,11 @@ class _Creator:
 
 
 class _LastUsedFirst(PooledDB):  # type: ignore[misc]  # the library has no types
-    """Gives out the connection that was used last, and closes one that has got cold when another comes back."""
+    """Gives out the last but one of the connections that came back, and closes one that has got cold when another comes back.
+
+    Not the very last: after a commit the server goes on for a moment on that connection, and a statement would have to wait for it. Which
+    of them is taken must not go round all, or at a low rate every one would be cold when its turn comes.
+    """
 
     def cache(self, con: Any) -> None:  # noqa: ANN401
         """Take back a connection that nobody uses any more."""
@@ -93,7 +97,7 @@ class _LastUsedFirst(PooledDB):  # type: ignore[misc]  # the library has no type
             super().cache(con)
             idle = self._idle_cache
             if idle and idle[-1] is con:
-                idle.insert(0, idle.pop())
+                idle.insert(1, idle.pop())
             cold = idle.pop() if idle and idle[-1].dbapi_connection.is_cold else None
         if cold is not None:
             cold.close()
