@@ -7,7 +7,6 @@ import resource
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from dbproxy import __version__
 from dbproxy.config import Config
@@ -15,7 +14,7 @@ from dbproxy.handlers.buddy import BuddyHandlers
 from dbproxy.handlers.file import FileHandlers
 from dbproxy.handlers.group import GroupHandlers
 from dbproxy.handlers.login import LoginHandlers
-from dbproxy.handlers.message import AUDIO_QUEUE, GROUP_MESSAGE_QUEUES, MESSAGE_QUEUES, MessageHandlers
+from dbproxy.handlers.message import MessageHandlers
 from dbproxy.handlers.session import SessionHandlers
 from dbproxy.lifecycle import Leaving, connect_when_ready
 from dbproxy.models.audio import AudioModel
@@ -47,7 +46,7 @@ from dbproxy.work.dispatcher import Dispatcher
 from dbproxy.work.handler_map import HandlerMap
 from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.queue_report import QueueReport
-from dbproxy.work.request_queues import QueueSettings, RequestQueues
+from dbproxy.work.request_queues import QueueLimits, RequestQueues
 from dbproxy.work.response_deque import ResponseDeque
 from dbproxy.work.thread_pool import ThreadPool
 from dbproxy.work.worker_calls import WorkerCalls
@@ -212,21 +211,11 @@ class Application:
 
     def _build_pool(self, handlers: HandlerMap) -> ThreadPool:
         config = self._config
-        default = QueueSettings(max_batch=config.run_limit, parallel=config.active_runs)
         # A file server that hangs must not take all threads with it.
         audio_threads = max(1, min(config.audio_threads, config.thread_num - config.active_runs))
         queues = RequestQueues(
-            {
-                **{handler.queue: replace(default, long_replies=True) for handler in handlers if handler.long_replies},
-                AUDIO_QUEUE: QueueSettings(max_batch=1, parallel=audio_threads, external=True),
-                **{
-                    queue: QueueSettings(max_batch=config.run_limit, parallel=1, sibling=sibling)
-                    for queues in (MESSAGE_QUEUES, GROUP_MESSAGE_QUEUES)
-                    for queue, sibling in (queues, reversed(queues))
-                },
-            },
-            default,
-            config.active_runs,
+            handlers.queue_settings,
+            QueueLimits(config.run_limit, config.active_runs, audio_threads),
             is_blocked=self._responses.is_blocked,
             under_pressure=self._responses.under_pressure,
         )

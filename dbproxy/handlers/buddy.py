@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from dbproxy.handlers.shared_lists import SharedList, SharedLists
 from dbproxy.handlers.text import echo_text
@@ -21,13 +22,13 @@ class BuddyHandlers:
         self._users = users
         self._departs = departs
 
-    def handlers(self) -> list[Handler]:
+    def handlers(self) -> list[Handler[Any]]:
         """The handlers of this file."""
         return [
-            Handler(commands.USER_INFO, self.user_infos, retry_individually=True),
-            Handler(commands.ALL_USERS, self.all_users, retry_individually=True),
-            Handler(commands.DEPARTMENTS, self.departments, retry_individually=True),
-            Handler(commands.CHANGE_SIGN_INFO, self.change_sign_info, refuse=_sign_info_failed, unbatched=True),
+            Handler.lookup(commands.USER_INFO, self.user_infos),
+            Handler.lookup(commands.ALL_USERS, self.all_users),
+            Handler.lookup(commands.DEPARTMENTS, self.departments),
+            Handler.each(commands.CHANGE_SIGN_INFO, self.change_sign_info, refuse=_sign_info_failed),
         ]
 
     def user_infos(self, requests: Sequence[buddy_pb2.IMUsersInfoReq]) -> list[LazyAnswer]:
@@ -85,17 +86,13 @@ class BuddyHandlers:
             info.dept_status = depart.status  # type: ignore[assignment]
         return SharedList(latest, entries.SerializePartialToString())
 
-    def change_sign_info(self, requests: Sequence[buddy_pb2.IMChangeSignInfoReq]) -> list[buddy_pb2.IMChangeSignInfoRsp]:
-        """Change sign infos."""
-        replies = []
-        for request in requests:
-            if self._users.change_sign_info(request.user_id, request.sign_info):
-                reply = buddy_pb2.IMChangeSignInfoRsp(user_id=request.user_id, result_code=0)
-                echo_text(reply, "sign_info", request.sign_info)
-            else:
-                reply = _sign_info_failed(request)
-            replies.append(reply)
-        return replies
+    def change_sign_info(self, request: buddy_pb2.IMChangeSignInfoReq) -> buddy_pb2.IMChangeSignInfoRsp:
+        """Change a sign info."""
+        if not self._users.change_sign_info(request.user_id, request.sign_info):
+            return _sign_info_failed(request)
+        reply = buddy_pb2.IMChangeSignInfoRsp(user_id=request.user_id, result_code=0)
+        echo_text(reply, "sign_info", request.sign_info)
+        return reply
 
 
 def existing(asked: Iterable[int], found: Mapping[int, object]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 from dbproxy.handlers.text import echo_text
 from dbproxy.models.file import FileModel
@@ -17,36 +17,29 @@ class FileHandlers:
     def __init__(self, files: FileModel) -> None:
         self._files = files
 
-    def handlers(self) -> list[Handler]:
+    def handlers(self) -> list[Handler[Any]]:
         """The handlers of this file."""
         return [
-            Handler(commands.OFFLINE_FILES, self.offline_files, retry_individually=True, unbatched=True),
-            Handler(commands.ADD_OFFLINE_FILE, self.add_offline_file, copies_attach_data=False, unbatched=True),
-            Handler(commands.DELETE_OFFLINE_FILE, self.delete_offline_file, copies_attach_data=False, unbatched=True),
+            Handler.each(commands.OFFLINE_FILES, self.offline_files, retry_individually=True),
+            Handler.each(commands.ADD_OFFLINE_FILE, self.add_offline_file, copies_attach_data=False),
+            Handler.each(commands.DELETE_OFFLINE_FILE, self.delete_offline_file, copies_attach_data=False),
         ]
 
-    def offline_files(self, requests: Sequence[file_pb2.IMFileHasOfflineReq]) -> list[file_pb2.IMFileHasOfflineRsp]:
-        """Tell which files wait for users."""
-        replies = []
-        for request in requests:
-            reply = file_pb2.IMFileHasOfflineRsp(user_id=request.user_id)
-            for waiting in self._files.waiting_for(request.user_id):
-                info = reply.offline_file_list.add()
-                info.from_user_id = waiting.from_id
-                echo_text(info, "task_id", waiting.task_id)
-                echo_text(info, "file_name", waiting.name)
-                info.file_size = waiting.size
-            replies.append(reply)
-        return replies
+    def offline_files(self, request: file_pb2.IMFileHasOfflineReq) -> file_pb2.IMFileHasOfflineRsp:
+        """Tell which files wait for a user."""
+        reply = file_pb2.IMFileHasOfflineRsp(user_id=request.user_id)
+        for waiting in self._files.waiting_for(request.user_id):
+            info = reply.offline_file_list.add()
+            info.from_user_id = waiting.from_id
+            echo_text(info, "task_id", waiting.task_id)
+            echo_text(info, "file_name", waiting.name)
+            info.file_size = waiting.size
+        return reply
 
-    def add_offline_file(self, requests: Sequence[file_pb2.IMFileAddOfflineReq]) -> list[None]:
-        """Let files wait; not answered."""
-        for request in requests:
-            self._files.add(request.from_user_id, request.to_user_id, request.task_id, request.file_name, request.file_size)
-        return [None] * len(requests)
+    def add_offline_file(self, request: file_pb2.IMFileAddOfflineReq) -> None:
+        """Add a file for a user who is offline; not answered."""
+        self._files.add(request.from_user_id, request.to_user_id, request.task_id, request.file_name, request.file_size)
 
-    def delete_offline_file(self, requests: Sequence[file_pb2.IMFileDelOfflineReq]) -> list[None]:
-        """Let files wait no longer; not answered."""
-        for request in requests:
-            self._files.delete(request.from_user_id, request.to_user_id, request.task_id)
-        return [None] * len(requests)
+    def delete_offline_file(self, request: file_pb2.IMFileDelOfflineReq) -> None:
+        """Remove a file that has been taken; not answered."""
+        self._files.delete(request.from_user_id, request.to_user_id, request.task_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from dbproxy.handlers.text import echo_text
 from dbproxy.models.group import GroupInfo, GroupModel
@@ -23,15 +24,15 @@ class GroupHandlers:
         self._groups = groups
         self._members = members
 
-    def handlers(self) -> list[Handler]:
+    def handlers(self) -> list[Handler[Any]]:
         """The handlers of this file."""
         return [
-            Handler(commands.NORMAL_GROUPS, self.normal_groups, retry_individually=True),
-            Handler(commands.GROUP_INFO, self.group_infos, retry_individually=True),
-            Handler(commands.CREATE_GROUP, self.create_group, refuse=_create_failed, unbatched=True),
-            Handler(commands.CHANGE_MEMBERS, self.change_members, refuse=_change_failed, unbatched=True),
-            Handler(commands.SHIELD_GROUP, self.shield_group, refuse=_shield_failed, unbatched=True),
-            Handler(commands.GET_GROUP_SHIELD, self.get_group_shield, retry_individually=True),
+            Handler.lookup(commands.NORMAL_GROUPS, self.normal_groups),
+            Handler.lookup(commands.GROUP_INFO, self.group_infos),
+            Handler.each(commands.CREATE_GROUP, self.create_group, refuse=_create_failed),
+            Handler.each(commands.CHANGE_MEMBERS, self.change_members, refuse=_change_failed),
+            Handler.each(commands.SHIELD_GROUP, self.shield_group, refuse=_shield_failed),
+            Handler.lookup(commands.GET_GROUP_SHIELD, self.get_group_shield),
         ]
 
     def normal_groups(self, requests: Sequence[group_pb2.IMNormalGroupListReq]) -> list[group_pb2.IMNormalGroupListRsp]:
@@ -62,52 +63,43 @@ class GroupHandlers:
 
         return [partial(reply_to, request, group_ids) for request, group_ids in zip(requests, changed, strict=True)]
 
-    def create_group(self, requests: Sequence[group_pb2.IMGroupCreateReq]) -> list[group_pb2.IMGroupCreateRsp]:
-        """Make groups."""
-        replies = []
-        for request in requests:
-            group_id = self._groups.create(
-                request.user_id, request.group_name, request.group_avatar, request.group_type, request.member_id_list
-            )
-            reply = _create_failed(request)
-            if group_id is not None:
-                reply.result_code = 0
-                reply.group_id = group_id
-            replies.append(reply)
-        return replies
+    def create_group(self, request: group_pb2.IMGroupCreateReq) -> group_pb2.IMGroupCreateRsp:
+        """Make a group."""
+        group_id = self._groups.create(
+            request.user_id, request.group_name, request.group_avatar, request.group_type, request.member_id_list
+        )
+        reply = _create_failed(request)
+        if group_id is not None:
+            reply.result_code = 0
+            reply.group_id = group_id
+        return reply
 
-    def change_members(self, requests: Sequence[group_pb2.IMGroupChangeMemberReq]) -> list[group_pb2.IMGroupChangeMemberRsp | None]:
+    def change_members(self, request: group_pb2.IMGroupChangeMemberReq) -> group_pb2.IMGroupChangeMemberRsp | None:
         """Add or remove members; no reply for a group that does not exist."""
-        existing = self._members.existing(request.group_id for request in requests)
-        replies: list[group_pb2.IMGroupChangeMemberRsp | None] = []
-        for request in requests:
-            if request.group_id not in existing:
-                logger.warning("change of members of group %d, which does not exist", request.group_id)
-                replies.append(None)
-                continue
-            change = self._groups.change_members(request.user_id, request.group_id, request.change_type, request.member_id_list)
-            reply = _change_failed(request)
-            if change is not None:
-                reply.result_code = 0
-                reply.cur_user_id_list.extend(change.current)
-                reply.chg_user_id_list.extend(change.changed)
-            replies.append(reply)
-        return replies
+        if not self._exists(request.group_id, "change of members"):
+            return None
+        change = self._groups.change_members(request.user_id, request.group_id, request.change_type, request.member_id_list)
+        reply = _change_failed(request)
+        if change is not None:
+            reply.result_code = 0
+            reply.cur_user_id_list.extend(change.current)
+            reply.chg_user_id_list.extend(change.changed)
+        return reply
 
-    def shield_group(self, requests: Sequence[group_pb2.IMGroupShieldReq]) -> list[group_pb2.IMGroupShieldRsp | None]:
-        """Mute groups, or unmute them; no reply for a group that does not exist."""
-        existing = self._members.existing(request.group_id for request in requests)
-        replies: list[group_pb2.IMGroupShieldRsp | None] = []
-        for request in requests:
-            if request.group_id not in existing:
-                logger.warning("muting of group %d, which does not exist", request.group_id)
-                replies.append(None)
-                continue
-            reply = _shield_failed(request)
-            if self._groups.shield(request.user_id, request.group_id, request.shield_status):
-                reply.result_code = 0
-            replies.append(reply)
-        return replies
+    def shield_group(self, request: group_pb2.IMGroupShieldReq) -> group_pb2.IMGroupShieldRsp | None:
+        """Mute a group, or unmute it; no reply for a group that does not exist."""
+        if not self._exists(request.group_id, "muting"):
+            return None
+        reply = _shield_failed(request)
+        if self._groups.shield(request.user_id, request.group_id, request.shield_status):
+            reply.result_code = 0
+        return reply
+
+    def _exists(self, group_id: int, what: str) -> bool:
+        exists = bool(self._members.existing((group_id,)))
+        if not exists:
+            logger.warning("%s of group %d, which does not exist", what, group_id)
+        return exists
 
     def get_group_shield(self, requests: Sequence[server_pb2.IMGroupGetShieldReq]) -> list[LazyAnswer | None]:
         """Tell who has muted groups; no reply for a group that does not exist."""

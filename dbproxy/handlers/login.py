@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dbproxy.errors import StoreError, StoreUnavailableError
 from dbproxy.handlers.buddy import fill_user_info
@@ -44,27 +44,21 @@ class LoginHandlers:
         self._devices = devices
         self._attempts = attempts
 
-    def handlers(self) -> list[Handler]:
+    def handlers(self) -> list[Handler[Any]]:
         """The handlers of this file."""
         return [
-            Handler(
-                commands.VALIDATE,
-                self.validate,
-                refuse=_login_failed,
-                unreadable=_unreadable_login,
-                copies_attach_data=False,
-            ),
-            Handler(commands.DEVICE_TOKEN, self.register_device, unbatched=True),
-            Handler(commands.GET_DEVICE_TOKENS, self.device_tokens, retry_individually=True),
-            Handler(commands.PUSH_SHIELD, self.set_push_shield, refuse=_push_shield_failed, unbatched=True),
-            Handler(commands.QUERY_PUSH_SHIELD, self.query_push_shield, retry_individually=True),
+            Handler.batch(commands.VALIDATE, self.validate, refuse=_login_failed, unreadable=_unreadable_login, copies_attach_data=False),
+            Handler.each(commands.DEVICE_TOKEN, self.register_device),
+            Handler.lookup(commands.GET_DEVICE_TOKENS, self.device_tokens),
+            Handler.each(commands.PUSH_SHIELD, self.set_push_shield, refuse=_push_shield_failed),
+            Handler.lookup(commands.QUERY_PUSH_SHIELD, self.query_push_shield),
         ]
 
     def validate(self, requests: Sequence[server_pb2.IMValidateReq]) -> list[server_pb2.IMValidateRsp]:
         """Log users in.
 
         Everything that can fail comes first and may be repeated; the attempts are counted after it, once each. So this handler is no
-        pure lookup for ``Answering``, which would run it again as a whole.
+        pure lookup, which the executor would call again as a whole.
         """
         locked = {index for index, request in enumerate(requests) if self._attempts.is_locked(request.user_name)}
         if not locked:
@@ -121,14 +115,11 @@ class LoginHandlers:
             return checked.accepted
         return _login_reply(request, LOCKED if outcome is Outcome.LOCKED else WRONG)
 
-    def register_device(self, requests: Sequence[login_pb2.IMDeviceTokenReq]) -> list[login_pb2.IMDeviceTokenRsp]:
-        """Note the tokens of phones."""
-        replies = []
-        for request in requests:
-            token: str | bytes = request.device_token
-            self._devices.register(request.user_id, token if isinstance(token, bytes) else token.encode(), request.client_type)
-            replies.append(login_pb2.IMDeviceTokenRsp(user_id=request.user_id))
-        return replies
+    def register_device(self, request: login_pb2.IMDeviceTokenReq) -> login_pb2.IMDeviceTokenRsp:
+        """Register the token of a phone."""
+        token: str | bytes = request.device_token
+        self._devices.register(request.user_id, token if isinstance(token, bytes) else token.encode(), request.client_type)
+        return login_pb2.IMDeviceTokenRsp(user_id=request.user_id)
 
     def device_tokens(self, requests: Sequence[server_pb2.IMGetDeviceTokenReq]) -> list[LazyAnswer]:
         """Tell where users can be pushed to; the users of all requests are looked up together."""
@@ -148,15 +139,11 @@ class LoginHandlers:
 
         return [partial(reply_to, request) for request in requests]
 
-    def set_push_shield(self, requests: Sequence[login_pb2.IMPushShieldReq]) -> list[login_pb2.IMPushShieldRsp]:
-        """Set push shields."""
-        replies = []
-        for request in requests:
-            if self._users.set_push_shield(request.user_id, request.shield_status):
-                replies.append(login_pb2.IMPushShieldRsp(user_id=request.user_id, result_code=0, shield_status=request.shield_status))
-            else:
-                replies.append(_push_shield_failed(request))
-        return replies
+    def set_push_shield(self, request: login_pb2.IMPushShieldReq) -> login_pb2.IMPushShieldRsp:
+        """Set a push shield."""
+        if not self._users.set_push_shield(request.user_id, request.shield_status):
+            return _push_shield_failed(request)
+        return login_pb2.IMPushShieldRsp(user_id=request.user_id, result_code=0, shield_status=request.shield_status)
 
     def query_push_shield(self, requests: Sequence[login_pb2.IMQueryPushShieldReq]) -> list[login_pb2.IMQueryPushShieldRsp]:
         """Tell push shields."""

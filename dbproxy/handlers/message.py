@@ -6,14 +6,15 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dbproxy.errors import FileServerError
+from dbproxy.handlers.message_queues import AUDIO, QUEUES, MessageQueues
 from dbproxy.models.audio import AudioModel
 from dbproxy.models.draft import Draft
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.group_message import GroupMessageModel
-from dbproxy.models.history import GROUP_SOUND, GROUP_TEXT, MAX_LIST, SINGLE_SOUND, SOUNDS, StoredMessage
+from dbproxy.models.history import GROUP_TYPES, MAX_LIST, SINGLE_SOUND, SOUNDS, StoredMessage
 from dbproxy.models.message import MessageModel
 from dbproxy.models.relation import RelationModel, pair_of
 from dbproxy.models.session import GROUP, SINGLE
@@ -21,17 +22,9 @@ from dbproxy.models.summary import Summaries
 from dbproxy.models.unread import UnreadModel
 from dbproxy.wire import commands
 from dbproxy.wire.pb import message_pb2
-from dbproxy.work.handler_map import Answer, FollowUp, Handler, LazyAnswer, Reply, Routing
+from dbproxy.work.handler_map import Answer, FollowUp, Handler, LazyAnswer, Reply
 
 logger = logging.getLogger(__name__)
-
-AUDIO_QUEUE = "audio"
-"""Lane of everything that waits for the file server."""
-
-MESSAGE_QUEUES = ("messages 0", "messages 1")
-GROUP_MESSAGE_QUEUES = ("group messages 0", "group messages 1")
-"""Lanes of the messages to be stored, a transaction at a time each. Two of a kind, one for the even tables and one for the odd, so that two
-transactions never insert into the same table: their row ids would be mixed, and nothing would be known of the largest msg_ids."""
 
 MAX_KEPT_BYTES = 64 * 1024
 """Bytes of messages that a request keeps while it waits for the file server."""
@@ -47,8 +40,6 @@ UINT32_MAX = 2**32 - 1
 HistoryRequest = TypeVar("HistoryRequest", message_pb2.IMGetMsgListReq, message_pb2.IMGetMsgByIdReq)
 
 ListReply = message_pb2.IMGetMsgListRsp | message_pb2.IMGetMsgByIdRsp
-
-_GROUP_TYPES = (GROUP_TEXT, GROUP_SOUND)
 
 
 class MessageHandlers:
@@ -67,38 +58,30 @@ class MessageHandlers:
         self._messages = messages
         self._group_messages = group_messages
         self._members = members
-        self._relations = relations
+        self._queues = MessageQueues(relations)
         self._audio = audio
         self._unread = unread
         self._summaries = summaries
 
-    def handlers(self) -> list[Handler]:
+    def handlers(self) -> list[Handler[Any]]:
         """The handlers of this file."""
         return [
-            Handler(commands.MSG_DATA, self.send, refuse=_not_stored, routing=self.routing, copies_attach_data=False),
-            Handler(commands.MSG_READ_ACK, self.read_ack, copies_attach_data=False),
-            Handler(commands.UNREAD_COUNT, self.unread, retry_individually=True),
-            Handler(commands.MSG_LIST, self.history, rows=_rows_of_list, retry_individually=True, long_replies=True),
-            Handler(commands.LATEST_MSG_ID, self.latest_msg_id, retry_individually=True),
-            Handler(commands.MSG_BY_ID, self.by_id, retry_individually=True, long_replies=True),
+            Handler.batch(
+                commands.MSG_DATA,
+                self.send,
+                refuse=_not_stored,
+                routing=self._queues.route,
+                queues=QUEUES,
+                copies_attach_data=False,
+            ),
+            Handler.batch(commands.MSG_READ_ACK, self.read_ack, copies_attach_data=False),
+            Handler.lookup(commands.UNREAD_COUNT, self.unread),
+            Handler.lookup(commands.MSG_LIST, self.history, rows=_rows_of_list, long_replies=True),
+            Handler.lookup(commands.LATEST_MSG_ID, self.latest_msg_id),
+            Handler.lookup(commands.MSG_BY_ID, self.by_id, long_replies=True),
         ]
 
     # sending
-
-    def routing(self, request: message_pb2.IMMsgData) -> Routing:
-        """Where a message waits: the messages of a conversation keep their order, and those with sounds do not hold up others. Reactor
-        thread.
-        """
-        key: tuple[int, ...]
-        if request.msg_type in _GROUP_TYPES:
-            lanes, key = GROUP_MESSAGE_QUEUES, (request.to_session_id,)
-            conversation_id: int | None = request.to_session_id
-        else:
-            lanes, key = MESSAGE_QUEUES, pair_of(request.from_user_id, request.to_session_id)
-            conversation_id = self._relations.known(key)
-        if request.msg_type in SOUNDS:
-            return Routing(AUDIO_QUEUE, key)
-        return Routing(lanes[(conversation_id or 0) % len(lanes)], key)
 
     def send(self, requests: Sequence[message_pb2.IMMsgData]) -> list[Answer]:
         """Store messages; each reply is the request with its msg_id, 0 when it was not stored. No reply to an empty message, nor to a
@@ -110,15 +93,15 @@ class MessageHandlers:
             else None
             for request in requests
         ]
-        self._keep_strangers_out(drafts)
+        self._reject_non_members(drafts)
         storable = [draft for draft in drafts if draft is not None and self._upload(draft)]
-        self._messages.store([draft for draft in storable if draft.msg_type not in _GROUP_TYPES])
-        self._group_messages.store([draft for draft in storable if draft.msg_type in _GROUP_TYPES])
+        self._messages.store([draft for draft in storable if draft.msg_type not in GROUP_TYPES])
+        self._group_messages.store([draft for draft in storable if draft.msg_type in GROUP_TYPES])
         return [None if draft is None else _with_msg_id(request, draft.msg_id) for request, draft in zip(requests, drafts, strict=True)]
 
-    def _keep_strangers_out(self, drafts: list[Draft | None]) -> None:
+    def _reject_non_members(self, drafts: list[Draft | None]) -> None:
         """Replace group messages of senders who are not in the group by None."""
-        to_groups = [(index, draft) for index, draft in enumerate(drafts) if draft is not None and draft.msg_type in _GROUP_TYPES]
+        to_groups = [(index, draft) for index, draft in enumerate(drafts) if draft is not None and draft.msg_type in GROUP_TYPES]
         joined = self._members.join_times([(draft.to_id, draft.from_id) for _, draft in to_groups])
         for (index, draft), since in zip(to_groups, joined, strict=True):
             if since is None:
@@ -207,7 +190,7 @@ class MessageHandlers:
                 return _list_reply(reply_to(request), request.attach_data, stored, {})
             # Sounds have to be fetched first, which may take long; a list that is too long to be kept meanwhile is looked up again then.
             kept = stored if sum(len(message.content) for message in stored) <= MAX_KEPT_BYTES else None
-            return FollowUp(AUDIO_QUEUE, partial(follow_up, request, kept, with_sounds=True), partial(follow_up, request, kept))
+            return FollowUp(AUDIO, partial(follow_up, request, kept, with_sounds=True), partial(follow_up, request, kept))
 
         def follow_up(request: HistoryRequest, kept: list[StoredMessage] | None, *, with_sounds: bool = False) -> Reply:
             stored = read([request])[0] if kept is None else kept

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from dbproxy.errors import StoreError
 from dbproxy.models.group_message import GroupMessageModel
@@ -29,11 +30,11 @@ class SessionHandlers:
         self._group_messages = group_messages
         self._summaries = summaries
 
-    def handlers(self) -> list[Handler]:
+    def handlers(self) -> list[Handler[Any]]:
         """The handlers of this file."""
         return [
-            Handler(commands.RECENT_SESSIONS, self.recent_sessions, retry_individually=True),
-            Handler(commands.REMOVE_SESSION, self.remove_session, refuse=_remove_failed, unbatched=True),
+            Handler.lookup(commands.RECENT_SESSIONS, self.recent_sessions),
+            Handler.each(commands.REMOVE_SESSION, self.remove_session, refuse=_remove_failed),
         ]
 
     def recent_sessions(self, requests: Sequence[buddy_pb2.IMRecentContactSessionReq]) -> list[LazyAnswer]:
@@ -62,16 +63,13 @@ class SessionHandlers:
 
         return [partial(reply_to, request, sessions) for request, sessions in zip(requests, lists, strict=True)]
 
-    def remove_session(self, requests: Sequence[buddy_pb2.IMRemoveSessionReq]) -> list[buddy_pb2.IMRemoveSessionRsp]:
-        """Make sessions invisible and forget what is unread in them."""
-        replies = []
-        for request in requests:
-            user_id, peer_id = request.user_id, request.session_id
-            removed = self._sessions.remove(user_id, peer_id, request.session_type, int(time.time()))
-            if removed:
-                self._clear_unread(user_id, peer_id, request.session_type)
-            replies.append(_remove_reply(request, 0 if removed else 1))
-        return replies
+    def remove_session(self, request: buddy_pb2.IMRemoveSessionReq) -> buddy_pb2.IMRemoveSessionRsp:
+        """Make a session invisible and forget what is unread in it."""
+        user_id, peer_id = request.user_id, request.session_id
+        removed = self._sessions.remove(user_id, peer_id, request.session_type, int(time.time()))
+        if removed:
+            self._clear_unread(user_id, peer_id, request.session_type)
+        return _remove_reply(request, 0 if removed else 1)
 
     def _clear_unread(self, user_id: int, peer_id: int, session_type: int) -> None:
         """The session is gone when its row says so; to report a failure because of a counter would be wrong."""

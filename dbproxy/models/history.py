@@ -12,6 +12,7 @@ SINGLE_TEXT, SINGLE_SOUND, GROUP_TEXT, GROUP_SOUND = 1, 2, 17, 18
 """MsgType of the protocol."""
 
 SOUNDS = frozenset((SINGLE_SOUND, GROUP_SOUND))
+GROUP_TYPES = frozenset((GROUP_TEXT, GROUP_SOUND))
 MSG_TYPES = {b"%d" % msg_type: msg_type for msg_type in (SINGLE_TEXT, SINGLE_SOUND, GROUP_TEXT, GROUP_SOUND)}
 """The types of messages that the protocol knows, by their text."""
 

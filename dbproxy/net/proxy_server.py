@@ -32,16 +32,10 @@ NO_PROGRESS = 1.0
 """Seconds without progress after which a connection may be closed because all together keep too much for their peers."""
 
 
-class Closing(Protocol):
-    """A response that is not a PDU but the wish to close the connection."""
-
-    reason: str
-
-
 class Responses(Protocol):
     """What the workers have answered, and the count of what is unsent."""
 
-    def drain(self) -> Sequence[tuple[int, bytes | Closing]]:
+    def drain(self) -> Sequence[tuple[int, bytes]]:
         """Take everything that was posted."""
 
     def sent(self) -> None:
@@ -165,21 +159,13 @@ class ProxyServer:
         if not responses:
             return
         by_uuid: dict[int, list[bytes]] = {}
-        closing: list[tuple[int, str]] = []
-        for uuid, response in responses:
-            if isinstance(response, bytes):
-                by_uuid.setdefault(uuid, []).append(response)
-            else:
-                closing.append((uuid, response.reason))
+        for uuid, pdu in responses:
+            by_uuid.setdefault(uuid, []).append(pdu)
         for uuid, pdus in by_uuid.items():
             connection = self._connections.get(uuid)
             if connection is not None:
                 connection.send(pdus)
         self._responses.sent()
-        for uuid, reason in closing:
-            connection = self._connections.get(uuid)
-            if connection is not None:
-                connection.close(reason)
 
     def stop_receiving(self) -> None:
         """Accept nobody any more and tell every peer to take new work elsewhere; what they send is still answered."""

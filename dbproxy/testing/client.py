@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.protobuf.message import Message
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Message)
 
-BY_REQUEST: dict[type[Message], Command] = {command.request: command for command in COMMANDS.values()}
+BY_REQUEST: dict[type[Message], Command[Any, Any]] = {command.request: command for command in COMMANDS.values()}
 """Request message → its command."""
 
 SENT_BY_PROXY: dict[tuple[int, int], type[Message]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
@@ -16,18 +17,21 @@ from dbproxy.wire.pb import other_pb2 as other
 from dbproxy.wire.pb import server_pb2 as server
 from dbproxy.wire.pdu import pack_header, pack_pdu
 
+Request = TypeVar("Request", bound=Message)
+Reply = TypeVar("Reply", bound=Message)
+
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class Command(Generic[Request, Reply]):
     """One command: ids and messages of the request and of its reply; a reply of None means that the command is not answered."""
 
     name: str
     service_id: int
     command_id: int
-    request: type[Message]
+    request: type[Request]
     reply_service_id: int = 0
     reply_command_id: int = 0
-    reply: type[Message] | None = None
+    reply: type[Reply] | None = None
 
     def pack_reply(self, seq_num: int, body: bytes) -> bytes:
         """Return the reply PDU with this body, which carries the request's seq_num."""
@@ -38,7 +42,9 @@ class Command:
         return pack_header(self.reply_service_id, self.reply_command_id, seq_num, length)
 
 
-def _command(service_id: int, name: str, request: type[Message], reply_name: str = "", reply: type[Message] | None = None) -> Command:
+def _command(
+    service_id: int, name: str, request: type[Request], reply_name: str = "", reply: type[Reply] | None = None
+) -> Command[Request, Reply]:
     """Look the command ids up by their names in the protocol's enums; a reply comes with the request's service id."""
     command_id: int = getattr(base, name)
     if not reply_name:
@@ -86,7 +92,7 @@ CHANGE_SIGN_INFO = _command(
     buddy.IMChangeSignInfoRsp,
 )
 MSG_DATA = _command(_MSG, "CID_MSG_DATA", message.IMMsgData, "CID_MSG_DATA", message.IMMsgData)
-MSG_READ_ACK = _command(_MSG, "CID_MSG_READ_ACK", message.IMMsgDataReadAck)
+MSG_READ_ACK: Command[message.IMMsgDataReadAck, Message] = _command(_MSG, "CID_MSG_READ_ACK", message.IMMsgDataReadAck)
 UNREAD_COUNT = _command(
     _MSG, "CID_MSG_UNREAD_CNT_REQUEST", message.IMUnreadMsgCntReq, "CID_MSG_UNREAD_CNT_RESPONSE", message.IMUnreadMsgCntRsp
 )
@@ -111,8 +117,8 @@ SHIELD_GROUP = _command(
     _GROUP, "CID_GROUP_SHIELD_GROUP_REQUEST", group.IMGroupShieldReq, "CID_GROUP_SHIELD_GROUP_RESPONSE", group.IMGroupShieldRsp
 )
 OFFLINE_FILES = _command(_FILE, "CID_FILE_HAS_OFFLINE_REQ", file.IMFileHasOfflineReq, "CID_FILE_HAS_OFFLINE_RES", file.IMFileHasOfflineRsp)
-ADD_OFFLINE_FILE = _command(_FILE, "CID_FILE_ADD_OFFLINE_REQ", file.IMFileAddOfflineReq)
-DELETE_OFFLINE_FILE = _command(_FILE, "CID_FILE_DEL_OFFLINE_REQ", file.IMFileDelOfflineReq)
+ADD_OFFLINE_FILE: Command[file.IMFileAddOfflineReq, Message] = _command(_FILE, "CID_FILE_ADD_OFFLINE_REQ", file.IMFileAddOfflineReq)
+DELETE_OFFLINE_FILE: Command[file.IMFileDelOfflineReq, Message] = _command(_FILE, "CID_FILE_DEL_OFFLINE_REQ", file.IMFileDelOfflineReq)
 GET_DEVICE_TOKENS = _command(
     _OTHER, "CID_OTHER_GET_DEVICE_TOKEN_REQ", server.IMGetDeviceTokenReq, "CID_OTHER_GET_DEVICE_TOKEN_RSP", server.IMGetDeviceTokenRsp
 )
@@ -120,7 +126,7 @@ GET_GROUP_SHIELD = _command(
     _OTHER, "CID_OTHER_GET_SHIELD_REQ", server.IMGroupGetShieldReq, "CID_OTHER_GET_SHIELD_RSP", server.IMGroupGetShieldRsp
 )
 
-COMMANDS: dict[int, Command] = {value.command_id: value for value in list(globals().values()) if isinstance(value, Command)}
+COMMANDS: dict[int, Command[Any, Any]] = {value.command_id: value for value in list(globals().values()) if isinstance(value, Command)}
 """Every command by its id."""
 
 HEARTBEAT_COMMAND_ID = base.CID_OTHER_HEARTBEAT

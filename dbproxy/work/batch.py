@@ -71,7 +71,7 @@ class Batch:
     @property
     def external(self) -> bool:
         """Whether it waits for the file server most of the time, and needs no slot."""
-        return self.queues[0].settings.external
+        return self.queues[0].external
 
     def is_waiting(self, now: float) -> bool:
         """Whether its worker is inside a store call, and has been for long enough to free its slot."""

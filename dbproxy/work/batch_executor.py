@@ -106,7 +106,7 @@ class BatchExecutor:
         finally:
             outbox.post()
 
-    def _execute(self, batch: Batch, handler: Handler, tasks: Sequence[ProxyTask], outbox: _Outbox) -> None:
+    def _execute(self, batch: Batch, handler: Handler[Any], tasks: Sequence[ProxyTask], outbox: _Outbox) -> None:
         if handler.unbatched and len(tasks) > 1:
             for task in tasks:  # each waits for those before it, which counts: a batch must not take its number times as long as a task
                 started_at = time.monotonic()
@@ -130,7 +130,7 @@ class BatchExecutor:
         for part in _parts(batch, handler, ready):
             self._answer(batch, handler, self._hold_blocked(handler, part, outbox), outbox)
 
-    def _hold_blocked(self, handler: Handler, tasks: Sequence[ProxyTask], outbox: _Outbox) -> Sequence[ProxyTask]:
+    def _hold_blocked(self, handler: Handler[Any], tasks: Sequence[ProxyTask], outbox: _Outbox) -> Sequence[ProxyTask]:
         """Hold those lookups whose connections do not take the replies that the parts before this one have made; returns the others."""
         if not handler.retry_individually or not self._responses.under_pressure():
             return tasks
@@ -142,7 +142,7 @@ class BatchExecutor:
             tasks = [task for task in tasks if task.conn_uuid not in uuids]
         return tasks
 
-    def _answer(self, batch: Batch, handler: Handler, tasks: Sequence[ProxyTask], outbox: _Outbox) -> None:
+    def _answer(self, batch: Batch, handler: Handler[Any], tasks: Sequence[ProxyTask], outbox: _Outbox) -> None:
         if not tasks:
             return
         batch.interruptible = handler.retry_individually
@@ -161,7 +161,7 @@ class BatchExecutor:
             self._calls.replies_posted()
 
     def _reply_to_all(
-        self, batch: Batch, handler: Handler, pairs: Sequence[tuple[ProxyTask, Answer | LazyAnswer]], outbox: _Outbox
+        self, batch: Batch, handler: Handler[Any], pairs: Sequence[tuple[ProxyTask, Answer | LazyAnswer]], outbox: _Outbox
     ) -> None:
         """Make the replies one by one, for those connections that take them; what cannot be made fails for itself."""
         held: dict[int, list[ProxyTask]] = {}
@@ -213,7 +213,7 @@ class BatchExecutor:
             batch.interruptible = False
             self._calls.replies_posted()
 
-    def _failed(self, batch: Batch, handler: Handler, tasks: Sequence[ProxyTask], error: Exception, outbox: _Outbox) -> None:
+    def _failed(self, batch: Batch, handler: Handler[Any], tasks: Sequence[ProxyTask], error: Exception, outbox: _Outbox) -> None:
         """A backend failed, or the handler did: lookups are tried one by one, so that one request cannot spoil those beside it."""
         if len(tasks) > 1 and handler.retry_individually and not isinstance(error, StoreUnavailableError):
             for task in tasks:
@@ -249,7 +249,7 @@ class BatchExecutor:
             outbox.add_parts(task, answer)
 
 
-def _parts(batch: Batch, handler: Handler, tasks: Sequence[ProxyTask]) -> Iterator[Sequence[ProxyTask]]:
+def _parts(batch: Batch, handler: Handler[Any], tasks: Sequence[ProxyTask]) -> Iterator[Sequence[ProxyTask]]:
     """Cut lookups into parts within MAX_PART_BYTES and MAX_PART_ROWS, unless a part is a single task. What writes is not cut."""
     rows: Callable[[Any], int] = handler.rows or _no_rows
     if not handler.retry_individually or len(tasks) < 2 or (handler.rows is None and batch.body_bytes <= MAX_PART_BYTES):

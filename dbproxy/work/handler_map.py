@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
 from dbproxy.wire.commands import Command
+from dbproxy.work.request_queues import QueueSettings
+
+Request = TypeVar("Request", bound=Message)
 
 Reply = Message | Sequence[bytes]
 """A reply as a message, or serialised in parts: protobuf lets the fields of a message be serialised apart and put together. So a long list
@@ -41,9 +44,10 @@ class Routing(NamedTuple):
     ordering_key: Hashable
 
 
-@dataclass(frozen=True, slots=True)
-class Handler:
-    """How one command is answered. Every callable runs in a worker thread, except ``routing``, which runs in the reactor thread.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler(Generic[Request]):
+    """How one command is answered; made with ``each``, ``batch`` or ``lookup``. Every callable runs in a worker thread, except ``routing``,
+    which runs in the reactor thread.
 
     Attributes:
         command: ids and messages.
@@ -51,37 +55,94 @@ class Handler:
         refuse: the reply to a request that a backend's failure or its own age left unanswered; None when there is no honest one.
         unreadable: the reply to a body that does not parse; None means silence, as nearly everywhere in this protocol.
         routing: where a request waits when that depends on what is in it.
+        queues: settings of the queues in which its requests may wait, by name, where they are not the usual ones.
         rows: how many rows a request asks for, where that is a number in it; a batch is answered in parts of at most ``MAX_PART_ROWS``.
         unbatched: the requests of a batch are given to ``answer`` one at a time, so that each succeeds or fails for itself.
         retry_individually: it only reads, so after a failure a batch may be answered again request by request, and it may be paused and
             stopped at its deadline.
-        long_replies: its replies are long lists, see QueueSettings.
         copies_attach_data: the reply gets the request's attach_data, even an empty one. A reply in parts must have it already.
 
     """
 
-    command: Command
-    answer: Callable[[Sequence[Any]], Sequence[Answer | LazyAnswer]]
-    refuse: Callable[[Any], Message | None] | None = None
+    command: Command[Request, Any]
+    answer: Callable[[Sequence[Request]], Sequence[Answer | LazyAnswer]]
+    refuse: Callable[[Request], Message | None] | None = None
     unreadable: Callable[[], Message] | None = None
-    routing: Callable[[Any], Routing] | None = None
-    rows: Callable[[Any], int] | None = None
+    routing: Callable[[Request], Routing] | None = None
+    queues: Mapping[str, QueueSettings] = field(default_factory=dict)
+    rows: Callable[[Request], int] | None = None
     unbatched: bool = False
     retry_individually: bool = False
-    long_replies: bool = False
     copies_attach_data: bool = True
-    queue: str = field(default="")
+
+    queue: str = field(init=False)
+    """The queue of requests that are not routed."""
 
     def __post_init__(self) -> None:
-        if not self.queue:
-            object.__setattr__(self, "queue", self.command.name)
+        object.__setattr__(self, "queue", self.command.name)
+
+    @classmethod
+    def each(
+        cls,
+        command: Command[Request, Any],
+        function: Callable[[Request], Answer],
+        *,
+        refuse: Callable[[Request], Message | None] | None = None,
+        retry_individually: bool = False,
+        copies_attach_data: bool = True,
+    ) -> Handler[Request]:
+        """A handler whose ``function`` answers one request; each succeeds or fails for itself."""
+        return cls(
+            command=command,
+            answer=lambda requests: [function(request) for request in requests],
+            refuse=refuse,
+            unbatched=True,
+            retry_individually=retry_individually,
+            copies_attach_data=copies_attach_data,
+        )
+
+    @classmethod
+    def batch(
+        cls,
+        command: Command[Request, Any],
+        function: Callable[[Sequence[Request]], Sequence[Answer | LazyAnswer]],
+        *,
+        refuse: Callable[[Request], Message | None] | None = None,
+        unreadable: Callable[[], Message] | None = None,
+        routing: Callable[[Request], Routing] | None = None,
+        queues: Mapping[str, QueueSettings] | None = None,
+        copies_attach_data: bool = True,
+    ) -> Handler[Request]:
+        """A handler whose ``function`` answers all requests of a batch, and which may write."""
+        return cls(
+            command=command,
+            answer=function,
+            refuse=refuse,
+            unreadable=unreadable,
+            routing=routing,
+            queues=queues or {},
+            copies_attach_data=copies_attach_data,
+        )
+
+    @classmethod
+    def lookup(
+        cls,
+        command: Command[Request, Any],
+        function: Callable[[Sequence[Request]], Sequence[Answer | LazyAnswer]],
+        *,
+        rows: Callable[[Request], int] | None = None,
+        long_replies: bool = False,
+    ) -> Handler[Request]:
+        """A handler whose ``function`` answers all requests of a batch, and which only reads. ``long_replies``: see QueueSettings."""
+        queues = {command.name: QueueSettings(long_replies=True)} if long_replies else {}
+        return cls(command=command, answer=function, queues=queues, rows=rows, retry_individually=True)
 
 
 class HandlerMap:
     """The handlers by command id. Filled before the reactor starts, read-only afterwards, so any thread may look."""
 
-    def __init__(self, handlers: Iterable[Handler]) -> None:
-        self._handlers: dict[int, Handler] = {}
+    def __init__(self, handlers: Iterable[Handler[Any]]) -> None:
+        self._handlers: dict[int, Handler[Any]] = {}
         for handler in handlers:
             command_id = handler.command.command_id
             if command_id in self._handlers:
@@ -91,9 +152,14 @@ class HandlerMap:
     def __len__(self) -> int:
         return len(self._handlers)
 
-    def __iter__(self) -> Iterator[Handler]:
+    def __iter__(self) -> Iterator[Handler[Any]]:
         return iter(self._handlers.values())
 
-    def get(self, command_id: int) -> Handler | None:
+    def get(self, command_id: int) -> Handler[Any] | None:
         """Return the handler of a command id, or None."""
         return self._handlers.get(command_id)
+
+    @property
+    def queue_settings(self) -> dict[str, QueueSettings]:
+        """The settings of all queues that the handlers declare."""
+        return {name: settings for handler in self for name, settings in handler.queues.items()}

@@ -21,7 +21,7 @@ def parse_request(task: ProxyTask) -> str | None:
     except DecodeError:
         return "does not parse"
     if not request.IsInitialized():
-        lacking: list[str] = request.FindInitializationErrors()  # type: ignore[attr-defined]
+        lacking: list[str] = request.FindInitializationErrors()
         return "lacks " + ", ".join(lacking)
     task.request = request
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
 
@@ -20,7 +20,7 @@ class ProxyTask:
 
     __slots__ = ("body", "conn_uuid", "follow_up", "handler", "ordering_key", "peer", "queue", "received_at", "request", "seq_num")
 
-    def __init__(self, handler: Handler, conn_uuid: int, peer: str, seq_num: int, body: bytes, received_at: float) -> None:
+    def __init__(self, handler: Handler[Any], conn_uuid: int, peer: str, seq_num: int, body: bytes, received_at: float) -> None:
         self.handler = handler
         self.conn_uuid = conn_uuid
         self.peer = peer

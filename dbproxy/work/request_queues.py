@@ -44,43 +44,60 @@ TASK_OVERHEAD = 512
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
-    """How one queue is served.
+    """How one queue is served, where that differs from the others.
 
-    ``parallel`` bounds its batches that do not wait for a backend. In an ``external`` queue (requests to the file server) it bounds all of
-    its batches, and in exchange they do not count against the bound of all queues together. ``sibling`` names a queue whose requests are
-    answered by the same handler: while other queues are ready too, a batch takes from both, because one long batch costs less; while
-    nothing else is, each has batches of its own, side by side. ``long_replies``: most of the work is making the replies, so a batch takes
-    only part of what waits, and the database reads for one while another makes replies.
+    ``parallel`` bounds its batches that do not wait for a backend; 0: as many as may compute. In an ``external`` queue (requests to the
+    file server, one in a batch) the bound is that of the file server and counts all batches, and in exchange they do not count against
+    the bound of all queues together. ``sibling`` names a queue whose requests are answered by the same handler: while other queues are
+    ready too, a batch takes from both, because one long batch costs less; while nothing else is, each has batches of its own, side by
+    side. ``long_replies``: most of the work is making the replies, so a batch takes only part of what waits, and the database reads for
+    one while another makes replies.
     """
 
-    max_batch: int
-    parallel: int
+    parallel: int = 0
     external: bool = False
     sibling: str = ""
     long_replies: bool = False
 
-    def limit(self, waiting: int) -> int:
-        """How many of so many waiting requests a batch takes."""
-        if not self.long_replies:
-            return self.max_batch
-        return min(self.max_batch, max(LONG_REPLIES_MINIMUM, waiting // LONG_REPLIES_SHARE))
+
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """``max_batch`` requests in a batch, ``max_active`` batches that compute at a time, ``max_external`` of external queues."""
+
+    max_batch: int
+    max_active: int
+    max_external: int = 1
 
 
 class RequestQueue:
     """One queue: what waits in it, and whether it stands in the ready list."""
 
-    __slots__ = ("entries", "is_ready", "settings")
+    __slots__ = ("_max_batch", "entries", "external", "is_ready", "long_replies", "parallel", "sibling")
 
-    def __init__(self, settings: QueueSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: QueueSettings, limits: QueueLimits) -> None:
         self.entries: deque[ProxyTask | OrderedTasks] = deque()
         self.is_ready = False
+        self.external = settings.external
+        self.sibling = settings.sibling
+        self.long_replies = settings.long_replies
+        self.parallel = settings.parallel or (limits.max_external if settings.external else limits.max_active)
+        self._max_batch = 1 if settings.external else limits.max_batch
+
+    @property
+    def batch_limit(self) -> int:
+        """How many of the requests that wait now a batch takes."""
+        if not self.long_replies:
+            return self._max_batch
+        return min(self._max_batch, max(LONG_REPLIES_MINIMUM, len(self.entries) // LONG_REPLIES_SHARE))
 
     @property
     def next_bytes(self) -> int:
         """Body bytes of the first request in it."""
         entry = self.entries[0]
-        return len((entry.tasks[0] if isinstance(entry, OrderedTasks) else entry).body)
+        return len((entry if isinstance(entry, ProxyTask) else entry.tasks[0]).body)
+
+
+_USUAL = QueueSettings()
 
 
 def _never(_uuid: int) -> bool:
@@ -97,15 +114,14 @@ class RequestQueues:
     def __init__(
         self,
         settings: Mapping[str, QueueSettings],
-        default: QueueSettings,
-        max_active: int,
+        limits: QueueLimits,
         *,
         is_blocked: Callable[[int], bool] = _never,
         under_pressure: Callable[[], bool] = bool,
     ) -> None:
         self._settings = settings
-        self._default = default
-        self._max_active = max_active
+        self._limits = limits
+        self._max_active = limits.max_active
         self._is_blocked = is_blocked
         self._under_pressure = under_pressure
         self._queues: dict[str, RequestQueue] = {}
@@ -138,7 +154,7 @@ class RequestQueues:
         """Whether ``take`` is likely to return a batch: something is ready and not too much is being worked on."""
         if not self._ready:
             return False
-        return self._has_slot(now) or any(queue.settings.external for queue in self._ready)
+        return self._has_slot(now) or any(queue.external for queue in self._ready)
 
     def oldest_waiting(self) -> float | None:
         """Monotonic time at which the longest waiting request arrived; None when none waits. Held requests do not count.
@@ -177,12 +193,12 @@ class RequestQueues:
         at_work = [batch for batch in self._active if batch.external or not batch.is_waiting(now)]
         for _ in range(len(self._ready)):
             queue = self._ready[0]
-            if (free <= 0 and not queue.settings.external) or self._is_busy(queue, at_work) or not self._fits(queue):
+            if (free <= 0 and not queue.external) or self._is_busy(queue, at_work) or not self._fits(queue):
                 self._ready.rotate(-1)
                 continue
             batch = Batch(now)
             self._cut(queue, batch)
-            sibling = self._queues.get(queue.settings.sibling)
+            sibling = self._queues.get(queue.sibling)
             if sibling is not None and sibling.is_ready and len(self._ready) > 1 + queue.is_ready and not self._is_busy(sibling, at_work):
                 self._cut(sibling, batch)
             if not batch.tasks:  # all of it belonged to connections that do not take their replies
@@ -282,12 +298,12 @@ class RequestQueues:
 
     @staticmethod
     def _is_busy(queue: RequestQueue, at_work: Iterable[Batch]) -> bool:
-        return sum(queue in batch.queues for batch in at_work) >= queue.settings.parallel
+        return sum(queue in batch.queues for batch in at_work) >= queue.parallel
 
     def _fits(self, queue: RequestQueue) -> bool:
         """Whether the next request of a queue may be worked on beside the large ones that are already."""
         size = queue.next_bytes
-        if size <= MAX_BATCH_BYTES or queue.settings.external:
+        if size <= MAX_BATCH_BYTES or queue.external:
             return True
         large = sum(batch.body_bytes for batch in self._active if batch.body_bytes > MAX_BATCH_BYTES and not batch.external)
         return not large or size + large <= MAX_ACTIVE_BYTES
@@ -301,7 +317,7 @@ class RequestQueues:
     def _queue(self, name: str) -> RequestQueue:
         queue = self._queues.get(name)
         if queue is None:
-            queue = self._queues[name] = RequestQueue(self._settings.get(name, self._default))
+            queue = self._queues[name] = RequestQueue(self._settings.get(name, _USUAL), self._limits)
         return queue
 
     def _append(self, name: str, entry: ProxyTask | OrderedTasks) -> None:
@@ -320,7 +336,7 @@ class RequestQueues:
         queue.is_ready = False
         batch.queues.append(queue)
         entries, tasks, size = queue.entries, batch.tasks, batch.body_bytes
-        limit, count_before, size_before = queue.settings.limit(len(entries)), len(tasks), size
+        limit, count_before, size_before = queue.batch_limit, len(tasks), size
         pressed = bool(self.held) or self._under_pressure()
         held: list[ProxyTask] = []
         while entries and (not tasks or len(tasks) < limit):

@@ -7,18 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-
-class CloseConnection:
-    """A response that asks the reactor to close the connection; a type of its own, so that no other value can mean it by accident."""
-
-    __slots__ = ("reason",)
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-
-
-Response = tuple[int, bytes | CloseConnection]
-"""Connection uuid, and the bytes of a PDU (or the wish to close)."""
+Response = tuple[int, bytes]
+"""Connection uuid, and the bytes of a PDU or of a part of it."""
 
 NO_LIMIT = 1 << 62
 
@@ -56,8 +46,7 @@ class ResponseDeque:
             if size > UNCOUNTED:
                 posted = self._posted
                 for uuid, pdu in responses:
-                    if isinstance(pdu, bytes):
-                        posted[uuid] = posted.get(uuid, 0) + len(pdu)
+                    posted[uuid] = posted.get(uuid, 0) + len(pdu)
         self._wake()
 
     @property

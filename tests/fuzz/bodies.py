@@ -6,7 +6,7 @@ groups that exist, so that many of the bodies come far into the handlers.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from field_kinds import is_repeated, is_required
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -90,13 +90,13 @@ def damaged(draw: st.DrawFn, whole: st.SearchStrategy[bytes]) -> bytes:
     return bytes(body[: draw(st.integers(0, len(body)))]) if draw(st.booleans()) else bytes(body)
 
 
-def bodies(command: Command) -> st.SearchStrategy[bytes]:
+def bodies(command: Command[Any, Any]) -> st.SearchStrategy[bytes]:
     """Bodies for this command: most of them parse, some are damaged, some are any bytes."""
     good = bodies_of(cast("Descriptor", command.request.DESCRIPTOR))
     return st.one_of(good, good, good, damaged(good), st.binary(max_size=60))
 
 
-def requests() -> st.SearchStrategy[tuple[Command, bytes]]:
+def requests() -> st.SearchStrategy[tuple[Command[Any, Any], bytes]]:
     """A command and a body for it."""
     return st.sampled_from(sorted(COMMANDS.values(), key=lambda command: command.command_id)).flatmap(
         lambda command: st.tuples(st.just(command), bodies(command))

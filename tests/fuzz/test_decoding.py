@@ -17,7 +17,7 @@ from dbproxy.work.handler_map import Handler, HandlerMap
 from dbproxy.work.parsing import parse_request
 from dbproxy.work.proxy_task import ProxyTask
 
-HANDLERS = {number: Handler(command, lambda requests: [None] * len(requests)) for number, command in COMMANDS.items()}
+HANDLERS = {number: Handler.each(command, lambda request: None) for number, command in COMMANDS.items()}
 
 fuzz = settings(max_examples=60, derandomize=True, deadline=None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from bodies import GROUP, requests
@@ -46,7 +47,7 @@ def client(proxy: ProxyProcess) -> Iterator[Client]:
         yield connected
 
 
-def ask_all(client: Client, asked: list[tuple[Command, bytes]]) -> list[Pdu]:
+def ask_all(client: Client, asked: list[tuple[Command[Any, Any], bytes]]) -> list[Pdu]:
     """Send all at once, with seq_nums from 1, then a probe; what comes before its reply."""
     parts = [pack(command.service_id, command.command_id, body, seq_num=number) for number, (command, body) in enumerate(asked, start=1)]
     probe = message_pb2.IMUnreadMsgCntReq(user_id=1).SerializeToString()
@@ -67,7 +68,9 @@ def ask_all(client: Client, asked: list[tuple[Command, bytes]]) -> list[Pdu]:
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
 @given(asked=st.lists(requests(), min_size=12, max_size=40))
-def test_every_reply_is_well_formed_and_names_a_request(proxy: ProxyProcess, client: Client, asked: list[tuple[Command, bytes]]) -> None:
+def test_every_reply_is_well_formed_and_names_a_request(
+    proxy: ProxyProcess, client: Client, asked: list[tuple[Command[Any, Any], bytes]]
+) -> None:
     for pdu in ask_all(client, asked):  # replies to an earlier list may come late; their seq_nums are of the same kind
         command = REPLIES[pdu.service_id, pdu.command_id]
         assert 1 <= pdu.seq_num <= 40

@@ -112,7 +112,7 @@ def test_garbage_bodies_get_silence_and_the_connection_stays(proxy: ProxyProcess
 
 def _parses(command_id: int, body: bytes) -> bool:
     with contextlib.suppress(Exception):
-        return COMMANDS[command_id].request.FromString(body).IsInitialized()
+        return bool(COMMANDS[command_id].request.FromString(body).IsInitialized())
     return False
 
 

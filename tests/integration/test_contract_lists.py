@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from google.protobuf.message import Message
@@ -213,7 +214,7 @@ ANSWERED = [command for command in COMMANDS.values() if command.reply is not Non
 
 
 @pytest.mark.parametrize("command", ANSWERED, ids=lambda command: command.name)
-def test_every_answered_command_copies_attach_data_and_seq_num(stack: Stack, dbproxy_client: Client, command: Command) -> None:
+def test_every_answered_command_copies_attach_data_and_seq_num(stack: Stack, dbproxy_client: Client, command: Command[Any, Any]) -> None:
     for number, attach_data in ((1, b"\x00\xff"), (65_535, b""), (0, b"x" * 5000)):
         reply = dbproxy_client.request(least(command.request, attach_data), seq_num=number)
         assert reply.HasField("attach_data")

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pymysql
 import pytest
@@ -84,7 +85,7 @@ def fill(request: Message) -> Message:
     return request
 
 
-def has_text(command: Command) -> bool:
+def has_text(command: Command[Any, Any]) -> bool:
     return any(field.type in TEXT_TYPES for field in command.request.DESCRIPTOR.fields)
 
 

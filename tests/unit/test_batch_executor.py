@@ -55,7 +55,7 @@ class ExecutorHarness:
         return replies
 
 
-def user_task(uuid: int, handler: Handler, attach: bytes | None = None, age: float = 0) -> ProxyTask:
+def user_task(uuid: int, handler: Handler[Any], attach: bytes | None = None, age: float = 0) -> ProxyTask:
     request = buddy_pb2.IMUsersInfoReq(user_id=uuid, attach_data=attach)
     return ProxyTask(handler, uuid, "peer", uuid, request.SerializeToString(), time.monotonic() - age)
 
@@ -72,7 +72,7 @@ def test_a_batch_is_answered_with_one_call_and_one_wake_up() -> None:
         return echo(requests)
 
     harness = ExecutorHarness()
-    handler = Handler(USER_INFO, answer)
+    handler = Handler.batch(USER_INFO, answer)
     replies = harness.run([user_task(n, handler, attach=b"%d" % n) for n in range(1, 6)])
     assert calls == [5]
     assert harness.wake_ups == 1
@@ -83,20 +83,20 @@ def test_a_batch_is_answered_with_one_call_and_one_wake_up() -> None:
 
 def test_attach_data_is_set_in_the_reply_even_when_the_request_has_none() -> None:
     harness = ExecutorHarness()
-    reply = harness.run([user_task(1, Handler(USER_INFO, echo))])[1]
+    reply = harness.run([user_task(1, Handler.batch(USER_INFO, echo))])[1]
     assert reply.HasField("attach_data")
 
 
 def test_a_body_that_does_not_parse_gets_silence_and_spoils_nobody() -> None:
     harness = ExecutorHarness()
-    handler = Handler(USER_INFO, echo)
+    handler = Handler.batch(USER_INFO, echo)
     bad = ProxyTask(handler, 2, "peer", 2, b"\xff\xff", time.monotonic())
     assert set(harness.run([user_task(1, handler), bad, user_task(3, handler)])) == {1, 3}
 
 
 def test_bodies_that_cannot_be_used_are_logged_together(caplog: pytest.LogCaptureFixture) -> None:
     harness = ExecutorHarness()
-    handler = Handler(USER_INFO, echo)
+    handler = Handler.batch(USER_INFO, echo)
     bodies = [b"\xff\xff", b"", b"\x08\x01", b"\xff"]
     harness.run([ProxyTask(handler, uuid, "peer", uuid, body, time.monotonic()) for uuid, body in enumerate(bodies)])
     (line,) = caplog.messages
@@ -105,7 +105,7 @@ def test_bodies_that_cannot_be_used_are_logged_together(caplog: pytest.LogCaptur
 
 def test_pdus_of_unknown_commands_are_logged_together_and_heartbeats_not_at_all(caplog: pytest.LogCaptureFixture) -> None:
     submitted: list[ProxyTask] = []
-    dispatcher = Dispatcher(HandlerMap([Handler(USER_INFO, echo)]), submitted.extend)
+    dispatcher = Dispatcher(HandlerMap([Handler.batch(USER_INFO, echo)]), submitted.extend)
     commands = [0x7777, HEARTBEAT_COMMAND_ID, USER_INFO.command_id, 0x7778, 0x7777]
     dispatcher.dispatch(5, "peer", [ImPdu(3, command_id, 1, b"") for command_id in commands])
     assert len(submitted) == 1
@@ -114,7 +114,7 @@ def test_pdus_of_unknown_commands_are_logged_together_and_heartbeats_not_at_all(
 
 def test_an_unreadable_login_is_answered() -> None:
     harness = ExecutorHarness()
-    handler = Handler(VALIDATE, echo, unreadable=lambda: server_pb2.IMValidateRsp(user_name="", result_code=2))
+    handler = Handler.batch(VALIDATE, echo, unreadable=lambda: server_pb2.IMValidateRsp(user_name="", result_code=2))
     task = ProxyTask(handler, 1, "peer", 1, b"\x0a\x05alice", time.monotonic())
     assert harness.run([task])[1].result_code == 2  # type: ignore[attr-defined]
 
@@ -132,7 +132,7 @@ def refusing(error: Exception, calls: list[int]) -> Callable[[Sequence[Any]], li
 def test_one_bad_lookup_does_not_spoil_those_beside_it() -> None:
     calls: list[int] = []
     harness = ExecutorHarness()
-    handler = Handler(USER_INFO, refusing(StatementError(1064, "no"), calls), retry_individually=True)
+    handler = Handler.lookup(USER_INFO, refusing(StatementError(1064, "no"), calls))
     assert set(harness.run([user_task(n, handler) for n in (1, 2, 3)])) == {1, 3}
     assert calls == [3, 1, 1, 1]
 
@@ -140,12 +140,12 @@ def test_one_bad_lookup_does_not_spoil_those_beside_it() -> None:
 def test_a_dead_backend_is_not_asked_once_per_request() -> None:
     calls: list[int] = []
     harness = ExecutorHarness()
-    handler = Handler(USER_INFO, refusing(StoreUnavailableError("gone"), calls), retry_individually=True)
+    handler = Handler.lookup(USER_INFO, refusing(StoreUnavailableError("gone"), calls))
     assert harness.run([user_task(n, handler) for n in (1, 2, 3)]) == {}
     assert calls == [3]
 
 
-def message_task(uuid: int, handler: Handler, age: float = 0) -> ProxyTask:
+def message_task(uuid: int, handler: Handler[Any], age: float = 0) -> ProxyTask:
     request = message_pb2.IMMsgData(
         from_user_id=1, to_session_id=2, msg_id=7, create_time=1, msg_type=base_define_pb2.MSG_TYPE_SINGLE_TEXT, msg_data=b"x"
     )
@@ -162,7 +162,7 @@ def test_what_the_handler_cannot_do_is_refused_where_there_is_a_refusal() -> Non
         raise ValueError("a defect")
 
     harness = ExecutorHarness()
-    handler = Handler(MSG_DATA, broken, refuse=no_msg_id, copies_attach_data=False)
+    handler = Handler.batch(MSG_DATA, broken, refuse=no_msg_id, copies_attach_data=False)
     assert harness.run([message_task(1, handler)])[1].msg_id == 0  # type: ignore[attr-defined]
 
 
@@ -174,7 +174,7 @@ def test_a_request_that_waited_too_long_is_refused_without_asking_the_handler() 
         return list(requests)
 
     harness = ExecutorHarness(timeout=5)
-    handler = Handler(MSG_DATA, answer, refuse=no_msg_id, copies_attach_data=False)
+    handler = Handler.batch(MSG_DATA, answer, refuse=no_msg_id, copies_attach_data=False)
     replies = harness.run([message_task(1, handler, age=6), message_task(2, handler)])
     assert {uuid: reply.msg_id for uuid, reply in replies.items()} == {1: 0, 2: 7}  # type: ignore[attr-defined]
     assert calls == [1]
@@ -187,7 +187,7 @@ def test_a_follow_up_is_done_later_from_its_queue() -> None:
         with_sounds, without = buddy_pb2.IMUsersInfoRsp(user_id=42), buddy_pb2.IMUsersInfoRsp(user_id=43)
         return [FollowUp("slow", lambda: with_sounds, lambda: without) for _ in requests]
 
-    handler = Handler(USER_INFO, answer)
+    handler = Handler.batch(USER_INFO, answer)
     assert harness.run([user_task(1, handler)]) == {}
     (later,) = harness.resubmitted
     assert later.queue == "slow"
@@ -197,7 +197,8 @@ def test_a_follow_up_is_done_later_from_its_queue() -> None:
 def test_unbatched_handlers_succeed_and_fail_each_for_itself() -> None:
     calls: list[int] = []
     harness = ExecutorHarness()
-    handler = Handler(USER_INFO, refusing(StoreUnavailableError("gone"), calls), unbatched=True)
+    answer = refusing(StoreUnavailableError("gone"), calls)
+    handler = Handler.each(USER_INFO, lambda request: answer([request])[0])
     assert set(harness.run([user_task(n, handler) for n in (1, 2, 3)])) == {1, 3}
     assert calls == [1, 1, 1]
 
@@ -210,7 +211,7 @@ def test_long_lists_of_ids_are_answered_in_parts() -> None:
         return echo(requests)
 
     harness = ExecutorHarness()
-    handler = Handler(USER_INFO, answer, retry_individually=True)
+    handler = Handler.lookup(USER_INFO, answer)
     tasks = []
     for uuid in range(1, 7):
         request = buddy_pb2.IMUsersInfoReq(user_id=uuid, user_id_list=range(1, MAX_PART_BYTES // 6))  # two bytes each
@@ -228,7 +229,7 @@ def test_what_asks_for_many_rows_is_answered_in_parts() -> None:
         return echo(requests)
 
     harness = ExecutorHarness()
-    handler = Handler(USER_INFO, answer, rows=lambda request: 900, retry_individually=True)
+    handler = Handler.lookup(USER_INFO, answer, rows=lambda request: 900)
     assert len(harness.run([user_task(n, handler) for n in range(1, 6)])) == 5
     assert calls == [2, 2, 1]
 
@@ -241,7 +242,7 @@ def test_a_reply_in_parts_arrives_as_one_pdu() -> None:
 
     harness = ExecutorHarness()
     for size in (3, 1 << 20):
-        reply = harness.run([user_task(1, Handler(USER_INFO, answer, retry_individually=True))])[1]
+        reply = harness.run([user_task(1, Handler.lookup(USER_INFO, answer))])[1]
         assert reply == buddy_pb2.IMUsersInfoRsp(user_id=5, attach_data=b"x" * size)
 
 
@@ -251,7 +252,7 @@ def long_replies(requests: Sequence[Any]) -> list[LazyAnswer]:
 
 def test_lookups_of_a_connection_that_does_not_take_its_replies_are_held_and_others_answered() -> None:
     harness = ExecutorHarness(max_connection_bytes=1000)
-    handler = Handler(USER_INFO, long_replies, retry_individually=True)
+    handler = Handler.lookup(USER_INFO, long_replies)
     harness.responses.keep(1, 2000)
     tasks = [user_task(1, handler), user_task(2, handler), user_task(1, handler)]
     assert set(harness.run(tasks)) == {2}
@@ -263,7 +264,7 @@ def test_replies_that_a_batch_has_made_itself_count_against_its_connections() ->
         return [lambda: [buddy_pb2.IMUsersInfoRsp(user_id=1, attach_data=b"x" * 300_000).SerializeToString()] for _ in requests]
 
     harness = ExecutorHarness(max_connection_bytes=1_000_000)
-    tasks = [user_task(1, Handler(USER_INFO, answer, retry_individually=True)) for _ in range(10)]
+    tasks = [user_task(1, Handler.lookup(USER_INFO, answer)) for _ in range(10)]
     batch = Batch(time.monotonic())
     batch.tasks = tasks
     harness._execute(batch)
@@ -273,7 +274,7 @@ def test_replies_that_a_batch_has_made_itself_count_against_its_connections() ->
 def test_what_writes_is_never_held() -> None:
     harness = ExecutorHarness(max_connection_bytes=1000)
     harness.responses.keep(1, 2000)
-    assert set(harness.run([user_task(1, Handler(USER_INFO, echo))])) == {1}
+    assert set(harness.run([user_task(1, Handler.batch(USER_INFO, echo))])) == {1}
     assert harness.held == []
 
 
@@ -287,7 +288,7 @@ def test_a_reply_that_cannot_be_made_spoils_no_other() -> None:
         return [lambda number=request.user_id: make(number) for request in requests]  # type: ignore[misc]
 
     harness = ExecutorHarness()
-    handler = Handler(USER_INFO, answer, retry_individually=True)
+    handler = Handler.lookup(USER_INFO, answer)
     assert set(harness.run([user_task(n, handler) for n in (1, 2, 3)])) == {1, 3}
 
 
@@ -304,6 +305,6 @@ def test_after_a_backend_has_failed_no_further_reply_of_the_batch_asks_it() -> N
         return [lambda number=request.user_id: make(number) for request in requests]  # type: ignore[misc]
 
     harness = ExecutorHarness()
-    handler = Handler(USER_INFO, answer, retry_individually=True)
+    handler = Handler.lookup(USER_INFO, answer)
     assert set(harness.run([user_task(n, handler) for n in (1, 2, 3, 4)])) == {1}
     assert made == [1, 2]

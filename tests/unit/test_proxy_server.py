@@ -15,7 +15,7 @@ from dbproxy.net.proxy_server import LAST_UUID, Network, ProxyServer
 from dbproxy.net.reactor import Reactor
 from dbproxy.wire.commands import HEARTBEAT_PDU, STOP_RECEIVE_PDU
 from dbproxy.wire.pdu import HEADER, ImPdu, pack_pdu
-from dbproxy.work.response_deque import CloseConnection, ResponseDeque
+from dbproxy.work.response_deque import ResponseDeque
 
 LIMITS = ConnLimits(2_000_000, 200_000, 10, 5, 30)
 
@@ -66,8 +66,8 @@ class ServerHarness:
         )
         self.server.listen(["127.0.0.1"], 0)
 
-    def post(self, *responses: tuple[int, bytes | CloseConnection]) -> None:
-        self.responses.post(responses, sum(len(pdu) for _, pdu in responses if isinstance(pdu, bytes)))
+    def post(self, *responses: tuple[int, bytes]) -> None:
+        self.responses.post(responses, sum(len(pdu) for _, pdu in responses))
 
     def _receive(self, connection: ProxyConn, pdus: list[ImPdu]) -> None:
         self.received += [(connection.uuid, pdu) for pdu in pdus]
@@ -152,20 +152,10 @@ def test_a_response_for_a_connection_that_is_gone_is_dropped(servers: Servers) -
     harness.connect().close()
     turn_until(harness, lambda: not harness.uuids)
     successor = harness.connect()
-    harness.post((1, b"late"), (1, CloseConnection("late as well")), (2, b"mine"))
+    harness.post((1, b"late"), (2, b"mine"))
     harness.turns()
     assert successor.recv(100) == b"mine"
     assert harness.uuids == [2]
-
-
-def test_a_connection_that_a_worker_wants_closed_gets_its_replies_first(servers: Servers) -> None:
-    harness = servers()
-    peer = harness.connect()
-    harness.post((1, CloseConnection("because")), (1, b"last words"))
-    harness.turns()
-    assert peer.recv(100) == b"last words"
-    assert peer.recv(100) == b""
-    assert harness.uuids == []
 
 
 def test_what_is_received_carries_the_uuid(servers: Servers) -> None:

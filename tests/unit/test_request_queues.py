@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Hashable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,20 +14,20 @@ from dbproxy.wire.commands import MSG_DATA, USER_INFO
 from dbproxy.work.batch import WAITING_AFTER, Batch
 from dbproxy.work.handler_map import Handler
 from dbproxy.work.proxy_task import ProxyTask
-from dbproxy.work.request_queues import MAX_ACTIVE_BYTES, MAX_BATCH_BYTES, QueueSettings, RequestQueues
+from dbproxy.work.request_queues import MAX_ACTIVE_BYTES, MAX_BATCH_BYTES, QueueLimits, QueueSettings, RequestQueues
 
-MESSAGE = Handler(MSG_DATA, lambda requests: [None] * len(requests))
-LOOKUP = Handler(USER_INFO, lambda requests: [None] * len(requests))
+MESSAGE = Handler.batch(MSG_DATA, lambda requests: [None] * len(requests))
+LOOKUP = Handler.batch(USER_INFO, lambda requests: [None] * len(requests))
 
 
-def task(number: int, queue: str, key: Hashable = None, handler: Handler = MESSAGE) -> ProxyTask:
+def task(number: int, queue: str, key: Hashable = None, handler: Handler[Any] = MESSAGE) -> ProxyTask:
     made = ProxyTask(handler, number, "peer", 0, b"", 0.0)
     made.queue, made.ordering_key = queue, key
     return made
 
 
-def queues(active: int = 2, limit: int = 4, parallel: int = 2, **settings: QueueSettings) -> RequestQueues:
-    return RequestQueues(settings, QueueSettings(limit, parallel), active)
+def queues(active: int = 2, limit: int = 4, external: int = 2, **settings: QueueSettings) -> RequestQueues:
+    return RequestQueues(settings, QueueLimits(limit, active, external))
 
 
 def numbers(batch: Batch | None) -> list[int]:
@@ -44,7 +45,7 @@ def test_a_batch_is_whatever_waits_up_to_the_limit() -> None:
 
 
 def test_of_requests_with_long_replies_a_batch_leaves_most_to_others_if_many_wait() -> None:
-    waiting = queues(active=9, limit=64, parallel=9, long=QueueSettings(64, 9, long_replies=True))
+    waiting = queues(active=9, limit=64, long=QueueSettings(long_replies=True))
     waiting.put(task(n, "long") for n in range(120))
     assert [len(numbers(waiting.take(0))) for _ in range(6)] == [40, 26, 18, 16, 16, 4]
     assert waiting.take(0) is None
@@ -95,8 +96,8 @@ def test_a_finished_batch_makes_room() -> None:
 
 
 def test_external_queue_is_bounded_for_itself_and_holds_up_nobody() -> None:
-    waiting = queues(active=1, external=QueueSettings(1, 2, external=True))
-    waiting.put([task(n, "external") for n in range(3)] + [task(100, "other")])
+    waiting = queues(active=1, outside=QueueSettings(external=True))
+    waiting.put([task(n, "outside") for n in range(3)] + [task(100, "other")])
     assert {numbers(waiting.take(0))[0] for _ in range(3)} == {0, 1, 100}
     assert waiting.take(10) is None  # however old its batches are
     assert waiting.waiting == 1
@@ -118,7 +119,7 @@ def test_tasks_of_one_key_wait_for_each_other_across_queues() -> None:
 
 
 def test_a_waiting_batch_blocks_only_its_own_keys() -> None:
-    waiting = queues(active=1, parallel=1)
+    waiting = queues(active=1)
     waiting.put([task(1, "text", "stuck")])
     stuck = waiting.take(0)
     assert stuck is not None
@@ -138,7 +139,7 @@ def test_outstanding_counts_what_waits_and_what_is_at_work() -> None:
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["x", "y", None])), max_size=60), st.integers(0, 2**32))
 def test_every_task_batches_once_and_those_of_a_key_one_after_the_other(arrivals: list[tuple[str, str | None]], seed: int) -> None:
     chance = random.Random(seed)
-    waiting = queues(active=3, limit=3, a=QueueSettings(3, 1), b=QueueSettings(1, 2, external=True))
+    waiting = queues(active=3, limit=3, a=QueueSettings(parallel=1), b=QueueSettings(external=True))
     pending = [task(number, queue, key) for number, (queue, key) in enumerate(arrivals)]
     at_work: list[Batch] = []
     started: list[ProxyTask] = []
@@ -189,7 +190,7 @@ def test_the_oldest_is_found_wherever_it_waits() -> None:
 
 
 def siblings(active: int = 2, limit: int = 4) -> RequestQueues:
-    return queues(active, even=QueueSettings(limit, 1, sibling="odd"), odd=QueueSettings(limit, 1, sibling="even"))
+    return queues(active, limit, even=QueueSettings(1, sibling="odd"), odd=QueueSettings(1, sibling="even"))
 
 
 def test_siblings_are_worked_off_side_by_side_while_nothing_else_waits() -> None:
@@ -237,14 +238,14 @@ def sized(number: int, queue: str, size: int) -> ProxyTask:
 
 
 def test_a_batch_is_bounded_by_the_bytes_of_its_requests() -> None:
-    waiting = queues(active=9, limit=64, parallel=9)
+    waiting = queues(active=9, limit=64)
     half = MAX_BATCH_BYTES // 2
     waiting.put([sized(1, "a", half), sized(2, "a", half), sized(3, "a", 1), sized(4, "a", 2 * MAX_BATCH_BYTES), sized(5, "a", 1)])
     assert [numbers(waiting.take(0)) for _ in range(4)] == [[1, 2], [3], [4], [5]]
 
 
 def test_large_requests_are_worked_on_one_after_the_other_and_hold_up_no_small_one() -> None:
-    waiting = queues(active=9, limit=64, parallel=9)
+    waiting = queues(active=9, limit=64)
     large = MAX_ACTIVE_BYTES // 2 + 1
     waiting.put([sized(1, "a", large), sized(2, "b", large), sized(3, "c", 10)])
     first = waiting.take(0)
@@ -276,7 +277,7 @@ def test_a_paused_batch_takes_turns_with_those_that_are_ready() -> None:
 
 
 def test_a_paused_batch_keeps_its_place_in_the_bound_of_its_queue() -> None:
-    waiting = queues(active=2, limit=1, parallel=1)
+    waiting = queues(active=2, limit=1, a=QueueSettings(parallel=1))
     waiting.put([task(1, "a"), task(2, "a")])
     batch = waiting.take(0)
     assert batch is not None
@@ -292,8 +293,8 @@ class Blocked:
         self.uuids: set[int] = set()
 
     def queues(self) -> RequestQueues:
-        settings = QueueSettings(4, 4)
-        return RequestQueues({}, settings, 4, is_blocked=self.uuids.__contains__, under_pressure=lambda: bool(self.uuids))
+        limits = QueueLimits(max_batch=4, max_active=4)
+        return RequestQueues({}, limits, is_blocked=self.uuids.__contains__, under_pressure=lambda: bool(self.uuids))
 
 
 def test_requests_of_a_blocked_connection_are_held_and_the_others_go_on() -> None:

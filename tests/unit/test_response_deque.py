@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import threading
 
-from dbproxy.work.response_deque import UNCOUNTED, CloseConnection, ResponseDeque
+from dbproxy.work.response_deque import UNCOUNTED, ResponseDeque
 
 
 def test_responses_come_out_once_and_in_the_order_of_posting() -> None:
     deque = ResponseDeque(lambda: None)
-    close = CloseConnection("because")
     deque.post([(1, b"a"), (2, b"b")], 2)
-    deque.post([(1, close)], 0)
+    deque.post([(1, b"c")], 1)
     assert not deque.is_empty
-    assert list(deque.drain()) == [(1, b"a"), (2, b"b"), (1, close)]
+    assert list(deque.drain()) == [(1, b"a"), (2, b"b"), (1, b"c")]
     assert deque.is_empty
     assert list(deque.drain()) == []
 
@@ -36,7 +35,7 @@ def test_what_is_posted_while_draining_is_neither_lost_nor_doubled() -> None:
     threads = [threading.Thread(target=post, args=(uuid,)) for uuid in range(4)]
     for thread in threads:
         thread.start()
-    got: list[tuple[int, bytes | CloseConnection]] = []
+    got: list[tuple[int, bytes]] = []
     for _ in range(4 * 300):
         assert woken.acquire(timeout=5)
         got += deque.drain()

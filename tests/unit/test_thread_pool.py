@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from dbproxy.wire.commands import COMMANDS, MSG_DATA, USER_INFO, Command
 from dbproxy.work.batch import Batch
 from dbproxy.work.handler_map import Handler
 from dbproxy.work.proxy_task import ProxyTask
-from dbproxy.work.request_queues import QueueSettings, RequestQueues
+from dbproxy.work.request_queues import QueueLimits, RequestQueues
 from dbproxy.work.response_deque import ResponseDeque
 from dbproxy.work.thread_pool import ThreadPool, WorkerThread
 from dbproxy.work.worker_calls import WorkerCalls
@@ -30,7 +31,7 @@ class PoolHarness:
         self.calls = WorkerCalls(responses)
         self.pool = ThreadPool(
             threads,
-            RequestQueues({}, QueueSettings(8, 2), 2),
+            RequestQueues({}, QueueLimits(max_batch=8, max_active=2)),
             work,
             self.calls,
             max_waiting=max_waiting,
@@ -46,8 +47,8 @@ def submit(pool: ThreadPool, tasks: Sequence[ProxyTask]) -> None:
     pool.wake_worker()
 
 
-def plain_task(number: int, command: Command = USER_INFO) -> ProxyTask:
-    return ProxyTask(Handler(command, lambda requests: [None] * len(requests)), number, "peer", 0, b"", time.monotonic())
+def plain_task(number: int, command: Command[Any, Any] = USER_INFO) -> ProxyTask:
+    return ProxyTask(Handler.batch(command, lambda requests: [None] * len(requests)), number, "peer", 0, b"", time.monotonic())
 
 
 def test_every_task_is_worked_on_once_also_when_a_batch_raises() -> None:
