@@ -1,14 +1,13 @@
-"""The composition root: the only file that knows every room. It builds the proxy from a Config, starts it and lets it leave."""
+"""The composition root: the only file that knows every layer. It builds the proxy from a Config, starts and stops it."""
 
 from __future__ import annotations
 
 import logging
-import resource
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from dbproxy import __version__
+from dbproxy import __version__, descriptors
 from dbproxy.config import Config
 from dbproxy.handlers.buddy import BuddyHandlers
 from dbproxy.handlers.file import FileHandlers
@@ -16,7 +15,7 @@ from dbproxy.handlers.group import GroupHandlers
 from dbproxy.handlers.login import LoginHandlers
 from dbproxy.handlers.message import MessageHandlers
 from dbproxy.handlers.session import SessionHandlers
-from dbproxy.lifecycle import Leaving, connect_when_ready
+from dbproxy.lifecycle import Drain, connect_when_ready
 from dbproxy.models.audio import AudioModel
 from dbproxy.models.depart import DepartModel
 from dbproxy.models.device import DeviceModel
@@ -53,11 +52,8 @@ from dbproxy.work.worker_calls import WorkerCalls
 
 logger = logging.getLogger(__name__)
 
-WAITING_LOOK = 1.0
-"""Seconds between two looks how long requests have waited for a worker."""
-
-OWN_DESCRIPTORS = 32
-"""File descriptors beside those of connections: log, selector, waker, listeners, what the interpreter opens now and then."""
+QUEUE_CHECK = 1.0
+"""Seconds between two checks how long requests have waited for a worker."""
 
 LAST_JOIN = 1.0
 """Seconds that the threads have to end once nothing is left to do; less if StopGrace is over before that."""
@@ -83,7 +79,7 @@ class Application:
         self._sync_center: SyncCenter | None = None
         self._stop_requested = False
         self._actions: deque[Callable[[], None]] = deque()
-        self._leaving: Leaving | None = None
+        self._drain: Drain | None = None
 
     @property
     def port(self) -> int:
@@ -106,14 +102,14 @@ class Application:
         logger.info("db_proxy_server %s is ready with %d worker threads", __version__, self._config.thread_num)
 
     def run(self) -> int:
-        """Serve until ``request_stop``, leave in order, and return the exit code. Reactor thread."""
+        """Serve until ``request_stop``, drain, and return the exit code. Reactor thread."""
         self._reactor.run()
         self._release()
         logger.info("stopped")
         return 0
 
     def request_stop(self) -> None:
-        """Ask the proxy to leave. Any thread, and signal handlers."""
+        """Ask the proxy to drain and stop. Any thread, and signal handlers."""
         self._stop_requested = True
         self._reactor.wake()
 
@@ -130,7 +126,7 @@ class Application:
 
     def _start(self) -> None:
         config = self._config
-        _raise_descriptor_limit()
+        descriptors.raise_limit()
         limits = connect_when_ready(self._connect, config.start_timeout, lambda: self._stop_requested)
         handlers, members = self._build_handlers(limits)
         pool = self._pool = self._build_pool(handlers)
@@ -146,37 +142,26 @@ class Application:
             ),
             self._responses,
             pool,
-            max_connections=min(config.max_connections, self._spare_descriptors()),
+            max_connections=descriptors.max_connections(config),
             max_pending=max(4 * config.max_waiting_bytes, 4 * config.max_pdu_length),
             max_backlog=2 * config.max_send_buffer_total,
             allowed_peers=config.allowed_peers,
             on_pdus=lambda connection, pdus: dispatcher.dispatch(connection.uuid, connection.peer, pdus),
         )
-        self._reactor.call_every(WAITING_LOOK, QueueReport(pool.waiting).look)
+        self._reactor.call_every(QUEUE_CHECK, QueueReport(pool.waiting).check)
         self._reactor.add_loop_callback(pool.release_drained)
         self._reactor.add_loop_callback(pool.wake_worker)
-        self._reactor.add_loop_callback(self._do_what_is_asked)
+        self._reactor.add_loop_callback(self._run_actions)
         pool.start()
         self._sync_center = SyncCenter(self._databases.master, self._caches.unread, members, config.sync_interval, config.db_lock_timeout)
         self._server.listen(config.listen_ips, config.listen_port)
         self._sync_center.start()
 
     def _connect(self) -> ContentLimits:
-        """Connect to every backend and look at the tables. May be called again after it has failed."""
+        """Connect to every backend and check the tables. May be called again after it has failed."""
         self._caches.open()
         self._databases.open()
         return check_schema(self._databases)
-
-    def _spare_descriptors(self) -> int:
-        """How many connections of peers there may be at once, so that the backends can always be connected to."""
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        wanted = sum(instance.maxconncnt for instance in self._config.db_instances.values())
-        wanted += sum(instance.maxconncnt for instance in self._config.cache_instances.values())
-        wanted += self._config.audio_threads + OWN_DESCRIPTORS
-        spare = limit - min(wanted, limit // 2)
-        if spare < self._config.max_connections:
-            logger.warning("only %d file descriptors: at most %d connections instead of MaxConnections", limit, spare)
-        return spare
 
     def _build_handlers(self, limits: ContentLimits) -> tuple[HandlerMap, GroupMembers]:
         config = self._config
@@ -212,10 +197,10 @@ class Application:
     def _build_pool(self, handlers: HandlerMap) -> ThreadPool:
         config = self._config
         # A file server that hangs must not take all threads with it.
-        audio_threads = max(1, min(config.audio_threads, config.thread_num - config.active_runs))
+        audio_threads = max(1, min(config.audio_threads, config.thread_num - config.max_active_batches))
         queues = RequestQueues(
             handlers.queue_settings,
-            QueueLimits(config.run_limit, config.active_runs, audio_threads),
+            QueueLimits(config.max_batch_size, config.max_active_batches, audio_threads),
             is_blocked=self._responses.is_blocked,
             under_pressure=self._responses.under_pressure,
         )
@@ -241,21 +226,21 @@ class Application:
         if self._pool is not None:
             self._pool.hold(tasks)
 
-    def _do_what_is_asked(self) -> None:
+    def _run_actions(self) -> None:
         """Loop callback: what ``call_soon`` and ``request_stop`` have asked for."""
         while self._actions:
             self._actions.popleft()()
-        if self._stop_requested and self._leaving is None and self._pool is not None:
+        if self._stop_requested and self._drain is None and self._pool is not None:
             pool = self._pool
-            self._leaving = Leaving(
+            self._drain = Drain(
                 self._reactor, self._started_server, self._config.stop_grace, lambda: pool.outstanding, lambda: self._responses.is_empty
             )
 
     def _release(self) -> None:
         """Stop the threads and close everything; whatever of it there is."""
         deadline = time.monotonic() + LAST_JOIN
-        if self._leaving is not None:
-            deadline = min(deadline, self._leaving.deadline)
+        if self._drain is not None:
+            deadline = min(deadline, self._drain.deadline)
         if self._sync_center is not None:
             self._sync_center.stop(max(0.0, deadline - time.monotonic()))
         if self._pool is not None:
@@ -266,13 +251,3 @@ class Application:
         self._databases.close()
         self._caches.close()
         self._file_server.close()
-
-
-def _raise_descriptor_limit() -> None:
-    """Allow as many descriptors as the system lets us have; every connection is one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError) as error:
-            logger.info("only %d file descriptors: %s", soft, error)

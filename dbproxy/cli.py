@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Protocol
 
 from dbproxy import __version__, log
-from dbproxy.config import Config, load_config, unknown_key_warnings
+from dbproxy.config import Config, key_warnings, load_config
 from dbproxy.errors import ConfigError, DbproxyError, StartupError, StopRequestedError
 
 EXIT_OK = 0
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = load_config(options.config)
         if options.check_config:
             print(f"{options.config}: ok")
-            for warning in unknown_key_warnings(config):
+            for warning in key_warnings(config):
                 print(f"{options.config}: warning: {warning}")
             return EXIT_OK
         log.configure(config.log_level, config.log_file)
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return EXIT_CONFIG
-    for warning in unknown_key_warnings(config):
+    for warning in key_warnings(config):
         _log.warning("%s: %s", options.config, warning)
     try:
         code = serve(config, _application)

@@ -115,9 +115,9 @@ class Config:
     max_connections: int
     allowed_peers: tuple[Network, ...]
     """Who may connect; empty: everyone."""
-    run_limit: int
-    """The most requests answered in one go."""
-    active_runs: int
+    max_batch_size: int
+    """The most requests answered together."""
+    max_active_batches: int
     audio_threads: int
     """The most sound uploads and downloads at once."""
     db_connect_timeout: float
@@ -138,7 +138,9 @@ class Config:
     """debug, info, warning or error."""
 
     unknown_keys: tuple[str, ...]
-    """Keys of the file that nobody reads, in the file's order; see ``unknown_key_warnings``."""
+    """Keys of the file that nobody reads, in the file's order; see ``key_warnings``."""
+    former_keys: tuple[str, ...]
+    """Keys of the file that have other names now."""
 
 
 def load_config(path: str | Path) -> Config:
@@ -160,17 +162,23 @@ def parse_config(text: str, source: str = "dbproxyserver.conf") -> Config:
     reader.check_pairs(values)
     if reader.problems:
         raise ConfigError(reader.problems)
-    return Config(**values, unknown_keys=reader.unused())
+    return Config(**values, unknown_keys=reader.unused(), former_keys=tuple(reader.former_keys))
 
 
-def unknown_key_warnings(config: Config) -> list[str]:
-    """Return one sentence for each key of the file that nobody reads: why, or which known key it looks like."""
+def key_warnings(config: Config) -> list[str]:
+    """Return one sentence for each key of the file that nobody reads (why, or which known key it looks like) or that is called otherwise
+    now.
+    """
     known = [key.name for key in (*REQUIRED_KEYS, *OPTIONAL_KEYS, DB_INSTANCES, CACHE_INSTANCES)]
     known += [name + key.name for name in config.db_instances for key in DB_INSTANCE_KEYS + TLS_KEYS]
     known += [name + key.name for name in config.cache_instances for key in CACHE_INSTANCE_KEYS + TLS_KEYS]
     by_lower = {name.lower(): name for name in known}
-    warnings = []
+    names = {key.former_name: key.name for key in OPTIONAL_KEYS if key.former_name}
+    warnings = [f"key {key} is called {names[key]} now; the former name still works" for key in config.former_keys]
     for key in config.unknown_keys:
+        if key in names:
+            warnings.append(f"key {key} is ignored: {names[key]}, as it is called now, is set as well")
+            continue
         if key in REMOVED_KEYS:
             warnings.append(f"key {key} has no effect any more: {REMOVED_KEYS[key]}")
             continue
@@ -184,6 +192,7 @@ class _Reader:
 
     def __init__(self, text: str, source: str) -> None:
         self.problems: list[str] = []
+        self.former_keys: list[str] = []
         self._source = source
         self._entries: dict[str, tuple[int, str]] = {}
         self._empty: dict[str, int] = {}
@@ -204,6 +213,9 @@ class _Reader:
         return values
 
     def _take_one(self, key: Key, name: str, values: dict[str, Any]) -> None:
+        if name not in self._entries and key.former_name in self._entries:
+            name = key.former_name
+            self.former_keys.append(name)
         if name not in self._entries:
             if key.default is None and name in self._empty:
                 self._complain(self._empty[name], f"{name} has no value: expected {key.rule.accepts}")

@@ -47,6 +47,8 @@ class Key:
     rule: Rule
     default: str | None = None
     secret: bool = False
+    former_name: str = ""
+    """What former versions called it: still accepted, with a warning."""
 
     def complaint(self, name: str, value: str, remark: str = "") -> str:
         """Return a sentence about an unacceptable ``value`` of the key ``name``, without anything secret."""
@@ -207,8 +209,8 @@ OPTIONAL_KEYS: tuple[Key, ...] = (
     Key("SendTimeout", "send_timeout", TIMEOUT, "30"),
     Key("MaxConnections", "max_connections", _whole(1, 1_000_000, "connections"), "10000"),
     Key("AllowedPeers", "allowed_peers", Rule("IP addresses and networks, ',' between them", _parse_networks), ""),
-    Key("RunLimit", "run_limit", _whole(1, 10000, "requests"), "64"),
-    Key("ActiveRuns", "active_runs", _whole(1, 1024), "2"),
+    Key("MaxBatchSize", "max_batch_size", _whole(1, 10000, "requests"), "64", former_name="RunLimit"),
+    Key("MaxActiveBatches", "max_active_batches", _whole(1, 1024), "2", former_name="ActiveRuns"),
     Key("AudioThreads", "audio_threads", _whole(1, 1024, "threads"), "4"),
     Key("DBConnectTimeout", "db_connect_timeout", TIMEOUT, "3"),
     Key("DBTimeout", "db_timeout", TIMEOUT, "10"),

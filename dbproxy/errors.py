@@ -1,4 +1,4 @@
-"""Every error that one room of dbproxy raises for another."""
+"""Every error that one layer of dbproxy raises for another."""
 
 from __future__ import annotations
 
@@ -27,10 +27,6 @@ class BackendNotReadyError(StartupError):
 
 class StopRequestedError(DbproxyError):
     """The start was given up because the proxy was asked to stop."""
-
-
-class ProtocolError(DbproxyError):
-    """A byte stream that cannot be cut into PDUs: the connection has to be closed."""
 
 
 class StoreError(DbproxyError):

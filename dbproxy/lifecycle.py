@@ -1,4 +1,4 @@
-"""The first and the last part of a proxy's life: waiting for backends that are not up yet, and leaving without losing anything."""
+"""The start and the end of a proxy: waiting for backends that are not up yet, and draining without losing anything."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Result = TypeVar("Result")
 RETRY_PAUSE = 0.5
 """Seconds between two attempts to connect to the backends."""
 
-WAITING_LINE = 5.0
+REPORT_EVERY = 5.0
 """Seconds between two lines of the log that say what the start waits for."""
 
-STOP_LOOK = 0.05
-"""Seconds between two looks whether a stop is asked for, while starting."""
+STOP_POLL = 0.05
+"""Seconds between two checks whether a stop was asked for, while starting."""
 
 QUIET = 0.5
 """Seconds without a request after which the peers are taken to have turned elsewhere."""
@@ -31,8 +31,8 @@ QUIET = 0.5
 LAST_ANSWERS = 0.5
 """Seconds at the end of StopGrace (a quarter of it at most) in which no more requests are taken, only answers sent."""
 
-LEAVING_LOOK = 0.02
-"""Seconds between two looks whether everything is answered, while leaving."""
+DRAIN_POLL = 0.02
+"""Seconds between two checks whether everything is answered."""
 
 
 def connect_when_ready(connect: Callable[[], Result], timeout: float, stop_requested: Callable[[], bool]) -> Result:
@@ -53,7 +53,7 @@ def connect_when_ready(connect: Callable[[], Result], timeout: float, stop_reque
         attempt = _Attempt(connect)
         attempt.start()
         while attempt.is_alive():
-            attempt.join(STOP_LOOK)
+            attempt.join(STOP_POLL)
             _check_stop(stop_requested)
         try:
             return attempt.outcome()
@@ -63,9 +63,9 @@ def connect_when_ready(connect: Callable[[], Result], timeout: float, stop_reque
                 raise
             if str(error) != told or now >= next_line:
                 logger.warning("not ready, waiting for it (%.0f of at most %g s, StartTimeout): %s", now - began, timeout, error)
-                told, next_line = str(error), now + WAITING_LINE
+                told, next_line = str(error), now + REPORT_EVERY
         while time.monotonic() < now + RETRY_PAUSE:
-            time.sleep(STOP_LOOK)
+            time.sleep(STOP_POLL)
             _check_stop(stop_requested)
 
 
@@ -96,8 +96,8 @@ class _Attempt(threading.Thread, Generic[Result]):
         return self._results[0]
 
 
-class Leaving:
-    """Leaves in order: tells the peers, answers what they still send, and stops the reactor. Reactor thread only.
+class Drain:
+    """Ends the service: tells the peers, answers what they still send, and stops the reactor. Reactor thread only.
 
     It is over when everything is answered and sent and no peer has sent a request for ``QUIET`` seconds. Peers that go on sending are
     answered until ``LAST_ANSWERS`` before the end of the grace; what they send after that is read and dropped, and once the answers are
@@ -120,9 +120,9 @@ class Leaving:
         self._began = time.monotonic()
         self.deadline = self._began + grace
         server.stop_receiving()
-        reactor.call_every(LEAVING_LOOK, self._look)
+        reactor.call_every(DRAIN_POLL, self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now = time.monotonic()
         server = self._server
         outstanding = self._outstanding()
@@ -131,13 +131,13 @@ class Leaving:
                 logger.error("StopGrace (%g s) is over: %d requests stay unanswered", self._grace, outstanding)
             self._reactor.stop()
             return
-        # Where reading has been paused, requests that the peers have long sent are still to be read.
+        # Where reading has been paused, requests that the peers have sent are still to be read.
         done = not outstanding and self._all_posted() and server.flushed and not server.is_paused
         if done and (not len(server) or now - max(self._began, server.last_request) >= QUIET):
             self._reactor.stop()
         elif not self._takes_no_more and now >= self.deadline - min(LAST_ANSWERS, self._grace / 4):
             self._takes_no_more = True
-            logger.info("leaving: no more requests are taken, %d are still to be answered", outstanding)
+            logger.info("draining: no more requests are taken, %d are still to be answered", outstanding)
             server.take_no_more()
         elif done and self._takes_no_more and not self._finished_sending:
             self._finished_sending = True

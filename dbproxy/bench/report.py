@@ -83,8 +83,8 @@ def machine(site: Site, fsync_seconds: float | None) -> dict[str, Any]:
         "fsync_ms": None if fsync_seconds is None else round(1000 * fsync_seconds, 3),
         "dbproxy": dbproxy.__version__,
         "thread_num": site.config.thread_num,
-        "run_limit": site.config.run_limit,
-        "active_runs": site.config.active_runs,
+        "max_batch_size": site.config.max_batch_size,
+        "max_active_batches": site.config.max_active_batches,
     }
 
 

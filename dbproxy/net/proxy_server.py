@@ -18,7 +18,7 @@ from dbproxy.wire.pdu import ImPdu
 logger = logging.getLogger(__name__)
 
 TICK = 1.0
-"""Seconds between two looks at heartbeats and timeouts."""
+"""Seconds between two checks of heartbeats and timeouts."""
 
 LAST_UUID = 2**32 - 1
 
@@ -107,7 +107,7 @@ class ProxyServer:
         self._last_tick = time.monotonic()
         self._paused_since: float | None = None
         self._paused_alone: set[int] = set()
-        self._leaving = False
+        self._draining = False
         self._takes_no_more = False
         self._last_request = 0.0
         reactor.add_loop_callback(self.send_response_pdu_list)
@@ -169,11 +169,11 @@ class ProxyServer:
 
     def stop_receiving(self) -> None:
         """Accept nobody any more and tell every peer to take new work elsewhere; what they send is still answered."""
-        self._leaving = True
+        self._draining = True
         for listener in self._listeners:
             listener.accept_the_rest()
             listener.close()
-        logger.info("leaving: %d connections are told to go elsewhere", len(self._connections))
+        logger.info("draining: %d connections are told to send new work elsewhere", len(self._connections))
         for connection in tuple(self._connections.values()):
             connection.send((STOP_RECEIVE_PDU,))
 
@@ -239,7 +239,7 @@ class ProxyServer:
         """Hand on what a connection has sent. Whether that was one too many is asked at once, and not at the end of the turn: a thousand
         connections that are all readable in this turn would bring a thousand times as much as there is room for.
         """
-        if self._leaving:
+        if self._draining:
             if self._takes_no_more:
                 return
             if any(pdu.command_id != HEARTBEAT_COMMAND_ID for pdu in pdus):

@@ -16,7 +16,7 @@ REPORT_EVERY = 5.0
 
 
 class QueueReport:
-    """Looks now and then at the queue. Reactor thread only.
+    """Watches how long requests wait. Reactor thread only.
 
     ``waiting`` says how many requests wait and for how many seconds the oldest has waited. While reading is paused, everything that
     waits grows old, so a pause of more than a second is always reported here, too.
@@ -26,17 +26,17 @@ class QueueReport:
         self._waiting = waiting
         self._clock = clock
         self._next_line = clock()
-        self._told = False
+        self._reported = False
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Timer, to be called about once a second: write a line if there is something to say."""
         count, oldest = self._waiting()
         if oldest >= LONG_WAIT:
             now = self._clock()
             if now >= self._next_line:
                 self._next_line = now + REPORT_EVERY
-                self._told = True
+                self._reported = True
                 logger.warning("%d requests wait for a worker, the oldest for %.1f s", count, oldest)
-        elif self._told:
-            self._told = False
+        elif self._reported:
+            self._reported = False
             logger.warning("no request waits for longer than %g s any more", LONG_WAIT)

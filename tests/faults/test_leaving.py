@@ -51,7 +51,7 @@ def test_all_that_was_sent_before_is_answered_on_every_connection(stack: Stack, 
         replies = [pdu for pdu in pdus if not pdu.is_stop_notice]
         assert sorted(pdu.seq_num for pdu in replies) == list(range(1, MESSAGES + 1))
         assert all(pdu.message.msg_id for pdu in replies)  # type: ignore[attr-defined]
-    assert f"leaving: {CONNECTIONS} connections" in log or f"leaving: {CONNECTIONS + 1} connections" in log
+    assert f"draining: {CONNECTIONS} connections" in log or f"draining: {CONNECTIONS + 1} connections" in log
     assert ("reading paused" in log) == (limit < 20_000)
     tables = " union all ".join(f"select count(*) as n from IMMessage_{shard}" for shard in range(8))
     assert sum(int(str(row["n"])) for row in stack.rows(tables)) == CONNECTIONS * MESSAGES

@@ -116,7 +116,7 @@ def test_a_frozen_database_fills_the_queue_and_no_more(stack: Stack) -> None:
 def test_a_slow_network_to_the_database_fills_the_queue_and_no_more(stack: Stack) -> None:
     """MaxWaitingBytes, with messages as long as the column takes."""
     with FaultyLink(stack.mariadb.address) as link, ExitStack() as exits:
-        keys = {**KEYS, "teamtalk_master_port": link.port, "teamtalk_slave_port": link.port, "MaxWaitingBytes": 100_000, "RunLimit": 16}
+        keys = {**KEYS, "teamtalk_master_port": link.port, "teamtalk_slave_port": link.port, "MaxWaitingBytes": 100_000, "MaxBatchSize": 16}
         proxy = exits.enter_context(ProxyProcess(stack, keys))
         clients = [exits.enter_context(proxy.client(timeout=40)) for _ in range(5)]
         flood = Flood(clients, 100, 4000)

@@ -46,7 +46,7 @@ def test_equal_lookups_of_a_batch_are_read_once(dbproxy_stack: Stack) -> None:
     def selects() -> int:
         return int(str(dbproxy_stack.rows("show global status like 'Com_select'")[0]["Value"]))
 
-    with InProcessProxy(dbproxy_stack, {"ThreadNum": 1, "ActiveRuns": 1}) as proxy, proxy.client() as client:
+    with InProcessProxy(dbproxy_stack, {"ThreadNum": 1, "MaxActiveBatches": 1}) as proxy, proxy.client() as client:
         client.all_users()
         before = selects()
         replies = client.requests(requests)

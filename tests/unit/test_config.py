@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dbproxy.config import Config, TlsSettings, load_config, parse_config, unknown_key_warnings
+from dbproxy.config import Config, TlsSettings, key_warnings, load_config, parse_config
 from dbproxy.config_keys import CACHE_INSTANCE_KEYS, OPTIONAL_KEYS, REQUIRED_KEYS, TLS_KEYS, Key
 from dbproxy.errors import ConfigError
 
@@ -63,12 +63,12 @@ def test_defaults_are_what_they_promise() -> None:
     assert config.max_pdu_length == 16777216
     assert config.stop_grace == 4.0
     assert isinstance(config.db_lock_timeout, float)
-    assert (config.run_limit, config.active_runs, config.audio_threads) == (64, 2, 4)
+    assert (config.max_batch_size, config.max_active_batches, config.audio_threads) == (64, 2, 4)
     assert (config.log_file, config.log_level, config.allowed_peers) == ("", "info", ())
 
 
 def test_every_field_has_exactly_one_key() -> None:
-    fields = {field.name for field in dataclasses.fields(Config)} - {"db_instances", "cache_instances", "unknown_keys"}
+    fields = {field.name for field in dataclasses.fields(Config)} - {"db_instances", "cache_instances", "unknown_keys", "former_keys"}
     keyed = [key.field for key in REQUIRED_KEYS + OPTIONAL_KEYS]
     assert len(keyed) == len(set(keyed))
     assert set(keyed) == fields
@@ -109,7 +109,7 @@ def test_comments_in_another_encoding_do_no_harm_but_values_must_be_utf8(tmp_pat
 def test_unknown_keys_are_collected_and_come_with_a_hint() -> None:
     config = parse_config(stock() + "MaxPduLenght=5\nlistenport=1\nteamtalk_master_pasword=secret\nXyzzy=1\n")
     assert config.unknown_keys == ("MaxPduLenght", "listenport", "teamtalk_master_pasword", "Xyzzy")
-    assert unknown_key_warnings(config) == [
+    assert key_warnings(config) == [
         "unknown key MaxPduLenght is ignored; did you mean MaxPduLength?",
         "unknown key listenport is ignored; did you mean ListenPort?",
         "unknown key teamtalk_master_pasword is ignored; did you mean teamtalk_master_password?",
@@ -120,7 +120,7 @@ def test_unknown_keys_are_collected_and_come_with_a_hint() -> None:
 def test_an_unknown_key_that_is_not_utf8_can_be_printed(tmp_path: Path) -> None:
     path = tmp_path / "odd.conf"
     path.write_bytes(stock().encode() + b"\xff\xfe=1\n")
-    "".join(unknown_key_warnings(load_config(path))).encode("utf-8")
+    "".join(key_warnings(load_config(path))).encode("utf-8")
 
 
 def test_all_mistakes_are_reported_at_once_with_file_line_and_what_is_accepted() -> None:
@@ -167,8 +167,19 @@ def test_the_send_buffer_of_one_connection_is_not_above_that_of_all() -> None:
     assert problem == "test.conf: MaxSendBuffer=8388608: must be at most MaxSendBufferTotal (2048)"
 
 
+def test_the_former_name_of_a_key_still_works_with_a_warning() -> None:
+    config = parse_config(stock(RunLimit="7", ActiveRuns="3", MaxActiveBatches="4"))
+    assert (config.max_batch_size, config.max_active_batches) == (7, 4)
+    assert key_warnings(config) == [
+        "key RunLimit is called MaxBatchSize now; the former name still works",
+        "key ActiveRuns is ignored: MaxActiveBatches, as it is called now, is set as well",
+    ]
+    (problem,) = problems(stock(RunLimit="0"))
+    assert "RunLimit=0: expected a whole number of requests from 1 to 10000" in problem
+
+
 def test_a_key_of_a_former_version_is_accepted_with_a_warning() -> None:
-    (warning,) = unknown_key_warnings(parse_config(stock(MaxSendBufferHard="2048")))
+    (warning,) = key_warnings(parse_config(stock(MaxSendBufferHard="2048")))
     assert warning.startswith("key MaxSendBufferHard has no effect any more: ")
 
 

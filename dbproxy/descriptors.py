@@ -1,0 +1,37 @@
+"""File descriptors: how many the process may have, and how many of them are left for connections of peers. Called at the start."""
+
+from __future__ import annotations
+
+import logging
+import resource
+
+from dbproxy.config import Config
+
+logger = logging.getLogger(__name__)
+
+OWN_DESCRIPTORS = 32
+"""Descriptors beside those of connections: log, selector, waker, listeners, what the interpreter opens now and then."""
+
+
+def raise_limit() -> None:
+    """Allow as many descriptors as the system lets us have; every connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError) as error:
+            logger.info("only %d file descriptors: %s", soft, error)
+
+
+def max_connections(config: Config) -> int:
+    """How many connections of peers there may be at once: MaxConnections, or what the limit of the process leaves beside the connections to
+    backends, so that these can always be opened.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    reserved = sum(instance.maxconncnt for instance in config.db_instances.values())
+    reserved += sum(instance.maxconncnt for instance in config.cache_instances.values())
+    reserved += config.audio_threads + OWN_DESCRIPTORS
+    left = limit - min(reserved, limit // 2)
+    if left < config.max_connections:
+        logger.warning("only %d file descriptors: at most %d connections instead of MaxConnections", limit, left)
+    return min(config.max_connections, left)
