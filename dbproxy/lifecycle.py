@@ -48,7 +48,7 @@ def connect_when_ready(connect: Callable[[], Result], timeout: float, stop_reque
 
     """
     began = time.monotonic()
-    told, next_line = "", began
+    reported, next_line = "", began
     while True:
         attempt = _Attempt(connect)
         attempt.start()
@@ -61,9 +61,9 @@ def connect_when_ready(connect: Callable[[], Result], timeout: float, stop_reque
             now = time.monotonic()
             if now - began >= timeout:
                 raise
-            if str(error) != told or now >= next_line:
+            if str(error) != reported or now >= next_line:
                 logger.warning("not ready, waiting for it (%.0f of at most %g s, StartTimeout): %s", now - began, timeout, error)
-                told, next_line = str(error), now + REPORT_EVERY
+                reported, next_line = str(error), now + REPORT_EVERY
         while time.monotonic() < now + RETRY_PAUSE:
             time.sleep(STOP_POLL)
             _check_stop(stop_requested)

@@ -24,11 +24,11 @@ logger = logging.getLogger(__name__)
 MEMBERS_PER_TRANSACTION = 500
 
 OVERLAP = 60
-"""Seconds before the previous run that are looked at again: ``lastChated`` is set when a transaction begins, and it may be long until it
+"""Seconds before the previous run that are covered again: ``lastChated`` is set when a transaction begins, and it may be long until it
 is committed, while a backend hangs. What has been done for a ``lastChated`` is not done again."""
 
-FIRST_LOOK_BACK = 24 * 60 * 60
-"""Seconds that the first run looks back when Redis does not know when the last one was."""
+FIRST_INTERVAL = 24 * 60 * 60
+"""Seconds before the first run that it covers when Redis does not know when the last one was."""
 
 
 class SyncCenter:
@@ -65,7 +65,7 @@ class SyncCenter:
 
         """
         now = int(time.time())
-        since = number(self._unread.read([("GET", names.LAST_UPDATE_GROUP_KEY)])[0]) or self._last_run or now - FIRST_LOOK_BACK
+        since = number(self._unread.read([("GET", names.LAST_UPDATE_GROUP_KEY)])[0]) or self._last_run or now - FIRST_INTERVAL
         since = max(1, min(since, now) - OVERLAP)
         rows = self._master.select(f"select id,lastChated from IMGroup where status=0 and lastChated>={since}")
         chated = {int(group_id): int(last_chated) for group_id, last_chated in rows}

@@ -32,7 +32,7 @@ class BuddyHandlers:
         ]
 
     def user_infos(self, requests: Sequence[buddy_pb2.IMUsersInfoReq]) -> list[LazyAnswer]:
-        """Tell about users; those of all requests are looked up together."""
+        """Return users; those of all requests are looked up together."""
         users = self._users.infos(user_id for request in requests for user_id in request.user_id_list)
 
         def reply_to(request: buddy_pb2.IMUsersInfoReq) -> buddy_pb2.IMUsersInfoRsp:
@@ -44,7 +44,7 @@ class BuddyHandlers:
         return [partial(reply_to, request) for request in requests]
 
     def all_users(self, requests: Sequence[buddy_pb2.IMAllUserReq]) -> list[LazyAnswer]:
-        """Tell who has changed since a time; equal times are looked up and serialised once."""
+        """Return the users that changed since a time; equal times are looked up and serialised once."""
         lists = SharedLists(self._changed_users)
 
         def reply_to(request: buddy_pb2.IMAllUserReq) -> list[bytes]:
@@ -56,7 +56,7 @@ class BuddyHandlers:
         return [partial(reply_to, request) for request in requests]
 
     def departments(self, requests: Sequence[buddy_pb2.IMDepartmentReq]) -> list[LazyAnswer]:
-        """Tell which departments have changed since a time; equal times are looked up and serialised once."""
+        """Return the departments that changed since a time; equal times are looked up and serialised once."""
         lists = SharedLists(self._changed_departments)
 
         def reply_to(request: buddy_pb2.IMDepartmentReq) -> list[bytes]:
@@ -115,7 +115,7 @@ def fill_user_info(info: base_define_pb2.UserInfo, user: User) -> None:
         info.user_tel = phone  # type: ignore[assignment]
         info.user_domain = domain  # type: ignore[assignment]
         info.sign_info = sign_info  # type: ignore[assignment]
-    except ValueError:  # MariaDB takes surrogates for UTF-8 and protobuf does not; one user must not silence a whole list
+    except ValueError:  # MariaDB takes surrogates for UTF-8 and protobuf does not; one user must not spoil a whole list
         for field, text in (
             ("user_nick_name", nick),
             ("avatar_url", avatar),

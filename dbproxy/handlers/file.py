@@ -26,7 +26,7 @@ class FileHandlers:
         ]
 
     def offline_files(self, request: file_pb2.IMFileHasOfflineReq) -> file_pb2.IMFileHasOfflineRsp:
-        """Tell which files wait for a user."""
+        """Return the files that wait for a user."""
         reply = file_pb2.IMFileHasOfflineRsp(user_id=request.user_id)
         for waiting in self._files.waiting_for(request.user_id):
             info = reply.offline_file_list.add()

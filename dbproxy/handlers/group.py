@@ -36,7 +36,7 @@ class GroupHandlers:
         ]
 
     def normal_groups(self, requests: Sequence[group_pb2.IMNormalGroupListReq]) -> list[group_pb2.IMNormalGroupListRsp]:
-        """Tell users' normal groups and their versions."""
+        """Return the normal groups of users with their versions."""
         lists = self._groups.normal_groups([request.user_id for request in requests])
         replies = []
         for request in requests:
@@ -49,7 +49,7 @@ class GroupHandlers:
         return replies
 
     def group_infos(self, requests: Sequence[group_pb2.IMGroupInfoListReq]) -> list[LazyAnswer]:
-        """Tell about groups that have changed since the version that the asker knows. Each group is serialised once for all who ask."""
+        """Return the groups whose version is higher than the one in the request. Each group is serialised once for all requests."""
         changed, infos = self._groups.changed(
             [((entry.group_id, entry.version) for entry in request.group_version_list) for request in requests]
         )
@@ -102,7 +102,7 @@ class GroupHandlers:
         return exists
 
     def get_group_shield(self, requests: Sequence[server_pb2.IMGroupGetShieldReq]) -> list[LazyAnswer | None]:
-        """Tell who has muted groups; no reply for a group that does not exist."""
+        """Return who has muted groups; no reply for a group that does not exist."""
         existing = self._members.existing(request.group_id for request in requests)
         known = [request for request in requests if request.group_id in existing]
         shields = dict(zip(map(id, known), self._groups.shields([(request.group_id, request.user_id) for request in known]), strict=True))
@@ -121,7 +121,7 @@ class GroupHandlers:
             if request.group_id in existing:
                 answers.append(partial(reply_to, request))
             else:
-                logger.warning("question who has muted group %d, which does not exist", request.group_id)
+                logger.warning("lookup of who has muted group %d, which does not exist", request.group_id)
                 answers.append(None)
         return answers
 

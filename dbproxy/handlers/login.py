@@ -122,7 +122,7 @@ class LoginHandlers:
         return login_pb2.IMDeviceTokenRsp(user_id=request.user_id)
 
     def device_tokens(self, requests: Sequence[server_pb2.IMGetDeviceTokenReq]) -> list[LazyAnswer]:
-        """Tell where users can be pushed to; the users of all requests are looked up together."""
+        """Return the device tokens of users; those of all requests are looked up together."""
         tokens = self._devices.tokens(user_id for request in requests for user_id in request.user_id)
 
         def reply_to(request: server_pb2.IMGetDeviceTokenReq) -> server_pb2.IMGetDeviceTokenRsp:
@@ -146,7 +146,7 @@ class LoginHandlers:
         return login_pb2.IMPushShieldRsp(user_id=request.user_id, result_code=0, shield_status=request.shield_status)
 
     def query_push_shield(self, requests: Sequence[login_pb2.IMQueryPushShieldReq]) -> list[login_pb2.IMQueryPushShieldRsp]:
-        """Tell push shields."""
+        """Return push shields."""
         shields = self._users.push_shields(request.user_id for request in requests)
         replies = []
         for request in requests:

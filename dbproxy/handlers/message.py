@@ -124,11 +124,11 @@ class MessageHandlers:
     # reading
 
     def history(self, requests: Sequence[message_pb2.IMGetMsgListReq]) -> list[LazyAnswer]:
-        """Tell the history of conversations."""
+        """Return the history of conversations."""
         return self._list_answers(requests, self._read_history, _history_reply)
 
     def by_id(self, requests: Sequence[message_pb2.IMGetMsgByIdReq]) -> list[LazyAnswer]:
-        """Tell single messages."""
+        """Return single messages."""
         return self._list_answers(requests, self._read_by_id, _by_id_reply)
 
     def _read_history(self, requests: Sequence[message_pb2.IMGetMsgListReq]) -> list[list[StoredMessage]]:
@@ -146,7 +146,7 @@ class MessageHandlers:
         )
 
     def latest_msg_id(self, requests: Sequence[message_pb2.IMGetLatestMsgIdReq]) -> list[message_pb2.IMGetLatestMsgIdRsp]:
-        """Tell the msg_id of the last message of conversations, 0 when there is none."""
+        """Return the msg_id of the last message of conversations, 0 when there is none."""
         found = self._summaries.of(
             {pair_of(request.user_id, request.session_id) for request in requests if request.session_type == SINGLE},
             {request.session_id for request in requests if request.session_type == GROUP},
@@ -201,7 +201,7 @@ class MessageHandlers:
     # unread
 
     def unread(self, requests: Sequence[message_pb2.IMUnreadMsgCntReq]) -> list[LazyAnswer]:
-        """Tell what users have not read: people in text order of their ids, then groups; each with the last message."""
+        """Return what users have not read: people in text order of their ids, then groups; each with the last message."""
         unread = self._unread.of(request.user_id for request in requests)
         summaries = self._summaries.of(
             (pair_of(user_id, peer_id) for user_id, of_user in unread.items() for peer_id in of_user.people),

@@ -38,7 +38,7 @@ class SessionHandlers:
         ]
 
     def recent_sessions(self, requests: Sequence[buddy_pb2.IMRecentContactSessionReq]) -> list[LazyAnswer]:
-        """Tell who users talk to, each with the last message; a session without one is left out."""
+        """Return the recent sessions of users, each with the last message; a session without one is left out."""
         lists = self._sessions.recent([(request.user_id, request.latest_update_time) for request in requests])
         people = {pair_of(session.user_id, session.peer_id) for sessions in lists for session in sessions if session.session_type == SINGLE}
         groups = {session.peer_id for sessions in lists for session in sessions if session.session_type != SINGLE}

@@ -20,7 +20,7 @@ class SharedList(NamedTuple):
 
 
 class SharedLists:
-    """The lists of one batch by the time since which they tell."""
+    """The lists of one batch, by the time after which their entries changed."""
 
     def __init__(self, look_up: Callable[[int], SharedList]) -> None:
         self._look_up = look_up
@@ -28,7 +28,7 @@ class SharedLists:
         self._size = 0
 
     def get(self, since: int) -> SharedList:
-        """Return the list for ``since`` (unix seconds). Errors are those of the lookup."""
+        """Return the list of what changed since ``since`` (unix seconds). Errors are those of the lookup."""
         shared = self._lists.get(since)
         if shared is None:
             if self._size > MAX_SHARED_BYTES:

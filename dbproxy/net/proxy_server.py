@@ -278,7 +278,7 @@ class ProxyServer:
             connection.pause_reading(overloaded or connection.uuid in self._paused_alone)
 
     def _on_pending(self, delta: int) -> None:
-        """The unfinished PDU of a connection has grown, or shrunk; the sum is looked at now, because a thousand connections may all grow in
+        """The unfinished PDU of a connection has grown, or shrunk; the sum is checked now, because a thousand connections may all grow in
         one turn.
         """
         self._pending += delta

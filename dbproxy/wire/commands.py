@@ -134,4 +134,4 @@ HEARTBEAT_PDU = pack_pdu(_OTHER, base.CID_OTHER_HEARTBEAT, 0, other.IMHeartBeat(
 """What the proxy sends on a connection on which it has been silent for a while."""
 
 STOP_RECEIVE_PDU = pack_pdu(_OTHER, base.CID_OTHER_STOP_RECV_PACKET, 0, server.IMStopReceivePacket(result=0).SerializeToString())
-"""Tells a message server that this proxy is leaving and that new work belongs to another one."""
+"""Tells a message server that this proxy is shutting down and that new work belongs to another one."""

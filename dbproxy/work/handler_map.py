@@ -52,8 +52,8 @@ class Handler(Generic[Request]):
     Attributes:
         command: ids and messages.
         answer: takes the requests of a batch, returns one answer (or what makes it) for each, in the same order.
-        refuse: the reply to a request that a backend's failure or its own age left unanswered; None when there is no honest one.
-        unreadable: the reply to a body that does not parse; None means silence, as nearly everywhere in this protocol.
+        refuse: the reply to a request that a backend's failure or its own age left unanswered; None when any reply would be wrong.
+        unreadable: the reply to a body that does not parse; None means no reply, as nearly everywhere in this protocol.
         routing: where a request waits when that depends on what is in it.
         queues: settings of the queues in which its requests may wait, by name, where they are not the usual ones.
         rows: how many rows a request asks for, where that is a number in it; a batch is answered in parts of at most ``MAX_PART_ROWS``.
@@ -139,7 +139,7 @@ class Handler(Generic[Request]):
 
 
 class HandlerMap:
-    """The handlers by command id. Filled before the reactor starts, read-only afterwards, so any thread may look."""
+    """The handlers by command id. Filled before the reactor starts, read-only afterwards, so any thread may read it."""
 
     def __init__(self, handlers: Iterable[Handler[Any]]) -> None:
         self._handlers: dict[int, Handler[Any]] = {}

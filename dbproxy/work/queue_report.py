@@ -1,4 +1,4 @@
-"""QueueReport: tells the operator, through the log, how long requests wait for a worker."""
+"""QueueReport: logs how long requests wait for a worker."""
 
 from __future__ import annotations
 

@@ -23,16 +23,16 @@ class WorkerThread(threading.Thread):
         self._pool = pool
         self._work = work
         self._calls = calls
-        self._alarm = threading.Lock()  # held, but for the moment between the wake-up call and the waking up
-        self._alarm.acquire()
+        self._wakeup = threading.Lock()  # held, but for the moment between the wake-up call and the waking up
+        self._wakeup.acquire()
 
     def sleep(self, timeout: float | None) -> bool:
         """Sleep until ``wake``; False when ``timeout`` seconds have passed before. The worker itself, without the pool's lock."""
-        return self._alarm.acquire(timeout=-1 if timeout is None else timeout)
+        return self._wakeup.acquire(timeout=-1 if timeout is None else timeout)
 
     def wake(self) -> None:
         """End its sleep, or the one that it is about to begin. Once for each sleep; any thread."""
-        self._alarm.release()
+        self._wakeup.release()
 
     def run(self) -> None:
         """Work until the pool says that there is nothing more to come."""
@@ -119,7 +119,7 @@ class ThreadPool:
 
     def put(self, tasks: Sequence[ProxyTask]) -> None:
         """Let tasks wait, all under one lock; ``wake_worker`` must follow, and may stand for several of these. Any thread; it never
-        blocks, so who puts must look at ``overloaded``.
+        blocks, so the caller must check ``overloaded``.
         """
         with self._lock:
             queues, limit = self._queues, self._max_waiting_bytes

@@ -1,4 +1,4 @@
-"""The arrows between the rooms point one way."""
+"""Imports between the layers point one way."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ ALLOWED = {
     "log": {"log_queue", "errors"},
     "log_queue": set(),
     "lifecycle": {"net", "errors"},
+    "descriptors": {"config"},
 }
-"""Which rooms (or single modules) a room may use. app and cli stand above all rooms and are not listed."""
+"""Which layers (or single modules) a layer may import. app and cli may import all and are not listed."""
 
 TOOLS = {"testing", "audit", "bench"}
-"""What comes with the daemon but is no part of it: it may use every room, and the daemon may not use it."""
+"""What comes with the daemon but is no part of it: it may import every layer, and the daemon may not import it."""
 
 DAEMON = sorted({*ALLOWED, "app", "cli"})
 
@@ -43,24 +44,24 @@ def imports_of(path: Path) -> Iterator[str]:
             yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("dbproxy."))
 
 
-def files_of(room: str) -> list[Path]:
-    single = PACKAGE / f"{room}.py"
-    return [single] if single.exists() else sorted((PACKAGE / room).rglob("*.py"))
+def files_of(layer: str) -> list[Path]:
+    single = PACKAGE / f"{layer}.py"
+    return [single] if single.exists() else sorted((PACKAGE / layer).rglob("*.py"))
 
 
-@pytest.mark.parametrize("room", sorted(ALLOWED))
-def test_room_uses_only_what_it_may(room: str) -> None:
-    files = files_of(room)
+@pytest.mark.parametrize("layer", sorted(ALLOWED))
+def test_a_layer_imports_only_what_it_may(layer: str) -> None:
+    files = files_of(layer)
     assert files
     used = {(path.name, target) for path in files for target in imports_of(path)}
-    assert {(name, target) for name, target in used if target not in ALLOWED[room]} == set()
+    assert {(name, target) for name, target in used if target not in ALLOWED[layer]} == set()
 
 
-@pytest.mark.parametrize("room", DAEMON)
-def test_the_daemon_does_not_need_the_tools_beside_it(room: str) -> None:
-    assert [path for path in files_of(room) if TOOLS & set(imports_of(path))] == []
+@pytest.mark.parametrize("layer", DAEMON)
+def test_the_daemon_does_not_need_the_tools_beside_it(layer: str) -> None:
+    assert [path for path in files_of(layer) if TOOLS & set(imports_of(path))] == []
 
 
-def test_every_room_is_listed() -> None:
-    rooms = {path.stem for path in PACKAGE.glob("*.py")} | {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
-    assert rooms - TOOLS - {"__init__", "__main__", "app", "cli"} == set(ALLOWED)
+def test_every_layer_is_listed() -> None:
+    layers = {path.stem for path in PACKAGE.glob("*.py")} | {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert layers - TOOLS - {"__init__", "__main__", "app", "cli"} == set(ALLOWED)
