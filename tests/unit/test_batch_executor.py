@@ -308,3 +308,25 @@ def test_after_a_backend_has_failed_no_further_reply_of_the_batch_asks_it() -> N
     handler = Handler.lookup(USER_INFO, answer)
     assert set(harness.run([user_task(n, handler) for n in (1, 2, 3, 4)])) == {1}
     assert made == [1, 2]
+
+
+def test_a_batch_that_writes_is_not_executed_again_after_a_failure() -> None:
+    calls: list[int] = []
+    harness = ExecutorHarness()
+    handler = Handler.batch(USER_INFO, refusing(StatementError(1064, "no"), calls))
+    assert harness.run([user_task(n, handler) for n in (1, 2, 3)]) == {}
+    assert calls == [3]
+
+
+def test_a_slow_answer_is_posted_before_those_behind_it_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dbproxy.work.batch_executor.SLOW_ANSWER", 0)
+    posted_before: list[bool] = []
+
+    def answer(request: buddy_pb2.IMUsersInfoReq) -> Answer:
+        posted_before.append(not harness.responses.is_empty)
+        return buddy_pb2.IMUsersInfoRsp(user_id=request.user_id)
+
+    harness = ExecutorHarness()
+    handler = Handler.each(USER_INFO, answer)
+    assert set(harness.run([user_task(n, handler) for n in (1, 2, 3)])) == {1, 2, 3}
+    assert posted_before == [False, True, True]
