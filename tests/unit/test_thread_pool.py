@@ -27,11 +27,16 @@ class PoolHarness:
 
     def __init__(self, work: Callable[[Batch], None], threads: int = 4, max_waiting: int = 1000) -> None:
         self.drained = threading.Event()
-        responses = ResponseDeque(lambda: None)
+        self.responses = responses = ResponseDeque(lambda: None, max_connection_bytes=1000, max_total_bytes=100_000)
         self.calls = WorkerCalls(responses)
         self.pool = ThreadPool(
             threads,
-            RequestQueues({}, QueueLimits(max_batch=8, max_active=2)),
+            RequestQueues(
+                {},
+                QueueLimits(max_batch=8, max_active=2),
+                is_blocked=responses.is_blocked,
+                under_pressure=responses.under_pressure,
+            ),
             work,
             self.calls,
             max_waiting=max_waiting,
@@ -263,3 +268,42 @@ def test_an_overloaded_pool_says_so_and_tells_when_it_is_drained() -> None:
     assert harness.drained.wait(5)
     assert not pool.overloaded
     assert pool.stop(5)
+
+
+def test_requests_of_a_blocked_connection_are_worked_on_once_it_has_taken_its_replies() -> None:
+    done: list[int] = []
+    harness = PoolHarness(lambda batch: done.extend(task.conn_uuid for task in batch.tasks))
+    harness.responses.keep(1, 2000)
+    submit(harness.pool, [plain_task(1), plain_task(2)])
+    assert eventually(lambda: done, [2]) == [2]
+    assert harness.drained.wait(5)  # the reactor is woken, or it might have looked just before
+    assert (harness.pool.outstanding, set(harness.pool.held_memory())) == (1, {1})
+    for kept in (2000, 600):
+        harness.responses.keep(1, kept)
+        harness.pool.release_drained()
+        assert harness.pool.held_bytes > 0
+    harness.responses.keep(1, 500)
+    harness.pool.release_drained()
+    harness.pool.wake_worker()
+    assert eventually(lambda: done, [2, 1]) == [2, 1]
+    assert harness.pool.stop(5)
+    assert harness.pool.held_bytes == 0
+
+
+def test_time_spent_waiting_for_peers_to_read_does_not_count_against_a_lookup() -> None:
+    deadlines: list[float] = []
+
+    def work(batch: Batch) -> None:
+        batch.interruptible, batch.deadline = True, time.monotonic() + 60
+        before = batch.deadline
+        harness.calls.large_result()
+        deadlines.append(batch.deadline - before)
+
+    harness = PoolHarness(work)
+    harness.responses.keep(9, 200_000)
+    submit(harness.pool, [plain_task(1)])
+    assert eventually(lambda: harness.responses._room_wanted, 1) == 1
+    harness.responses.keep(9, 0)
+    assert eventually(lambda: len(deadlines), 1) == 1
+    assert deadlines[0] > 0
+    assert harness.pool.stop(5)
