@@ -232,7 +232,7 @@ def test_a_thousand_unfinished_pdus_are_bounded_as_they_arrive(dbproxy_stack: St
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_peer_that_does_not_read_has_its_requests_held_and_others_are_answered(dbproxy_stack: Stack) -> None:
+def test_a_peer_that_does_not_read_is_held_and_others_are_answered(dbproxy_stack: Stack) -> None:
     dbproxy_stack.reset()
     seed.users(dbproxy_stack, *(f"user{number}" for number in range(2000)))
     request = buddy_pb2.IMAllUserReq(user_id=1, latest_update_time=0)

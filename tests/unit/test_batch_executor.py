@@ -103,7 +103,7 @@ def test_bodies_that_cannot_be_used_are_logged_together(caplog: pytest.LogCaptur
     assert line.startswith("body does not parse: CID_BUDDY_LIST_USER_INFO_REQUEST [peer=peer uuid=0 seq=0] (and 2 more")
 
 
-def test_pdus_of_unknown_commands_are_logged_together_and_heartbeats_not_at_all(caplog: pytest.LogCaptureFixture) -> None:
+def test_unknown_commands_are_logged_together_and_heartbeats_not_at_all(caplog: pytest.LogCaptureFixture) -> None:
     submitted: list[ProxyTask] = []
     dispatcher = Dispatcher(HandlerMap([Handler.batch(USER_INFO, echo)]), submitted.extend)
     commands = [0x7777, HEARTBEAT_COMMAND_ID, USER_INFO.command_id, 0x7778, 0x7777]
@@ -166,7 +166,7 @@ def test_what_the_handler_cannot_do_is_refused_where_there_is_a_refusal() -> Non
     assert harness.run([message_task(1, handler)])[1].msg_id == 0  # type: ignore[attr-defined]
 
 
-def test_a_request_that_waited_too_long_is_refused_without_asking_the_handler() -> None:
+def test_a_request_that_waited_too_long_is_refused_without_its_handler() -> None:
     calls: list[int] = []
 
     def answer(requests: Sequence[Any]) -> list[Answer]:
@@ -250,7 +250,7 @@ def long_replies(requests: Sequence[Any]) -> list[LazyAnswer]:
     return [lambda request=request: buddy_pb2.IMUsersInfoRsp(user_id=request.user_id, attach_data=b"x") for request in requests]  # type: ignore[misc]
 
 
-def test_lookups_of_a_connection_that_does_not_take_its_replies_are_held_and_others_answered() -> None:
+def test_lookups_of_a_blocked_connection_are_held_and_others_answered() -> None:
     harness = ExecutorHarness(max_connection_bytes=1000)
     handler = Handler.lookup(USER_INFO, long_replies)
     harness.responses.keep(1, 2000)
@@ -259,7 +259,7 @@ def test_lookups_of_a_connection_that_does_not_take_its_replies_are_held_and_oth
     assert harness.held == [tasks[0], tasks[2]]
 
 
-def test_replies_that_a_batch_has_made_itself_count_against_its_connections() -> None:
+def test_replies_made_by_the_batch_itself_can_block_a_connection() -> None:
     def answer(requests: Sequence[Any]) -> list[LazyAnswer]:
         return [lambda: [buddy_pb2.IMUsersInfoRsp(user_id=1, attach_data=b"x" * 300_000).SerializeToString()] for _ in requests]
 

@@ -156,7 +156,7 @@ def test_requests_are_read_while_replies_are_waiting(lines: Lines) -> None:
     assert len(line.pdus) == 1
 
 
-def test_a_peer_that_does_not_read_is_read_no_more_past_the_limit_and_again_when_it_reads(lines: Lines) -> None:
+def test_reading_stops_above_the_backlog_limit_and_resumes_below_it(lines: Lines) -> None:
     line = lines()
     line.conn.send((b"x" * 300_000,))
     assert line.events() == selectors.EVENT_WRITE
@@ -285,7 +285,7 @@ def test_time_in_which_the_process_did_not_run_is_no_silence_of_the_peer(lines: 
     assert line.conn.closed
 
 
-def test_what_the_peer_acknowledges_is_progress_though_the_kernel_takes_nothing_yet(lines: Lines) -> None:
+def test_acknowledged_bytes_are_progress_before_the_kernel_takes_more(lines: Lines) -> None:
     line = lines(socket.AF_INET, send_timeout=10)
     line.watched.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     line.conn.send((b"x" * 40_000_000,))

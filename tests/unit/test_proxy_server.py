@@ -227,9 +227,7 @@ def test_nothing_more_is_read_in_the_turn_that_overloads_the_workers(servers: Se
         turn_until(harness, lambda count=count: len(harness.received) == count)  # type: ignore[misc]
 
 
-def test_the_log_says_when_reading_pauses_and_resumes_and_how_long_the_oldest_has_waited(
-    servers: Servers, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_log_says_when_reading_pauses_and_resumes(servers: Servers, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("WARNING", "dbproxy")
     harness = servers()
     harness.work.count = 5
@@ -244,7 +242,7 @@ def test_the_log_says_when_reading_pauses_and_resumes_and_how_long_the_oldest_ha
     assert resumed == "reading resumed after 0.0 s: 5 requests wait for a worker, the oldest for 7.0 s"
 
 
-def test_only_those_who_sent_large_requests_wait_while_there_are_too_many_of_them(servers: Servers) -> None:
+def test_only_senders_of_large_requests_are_paused_for_them(servers: Servers) -> None:
     harness = servers()
     large, other = harness.connect(), harness.connect()
     harness.work.large_overloaded, harness.work.large = True, {1}
@@ -280,7 +278,7 @@ def test_requests_that_are_held_for_a_connection_count_as_its_memory(servers: Se
     turn_until(harness, lambda: harness.uuids == [1])
 
 
-def test_of_those_that_do_not_read_the_largest_is_closed_when_all_keep_too_much(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_above_the_total_backlog_the_largest_stuck_connection_is_closed(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     harness = servers()
     peers = [harness.connect() for _ in range(3)]
     harness.post((1, bytes(10_000_000)), (2, bytes(12_000_000)), (3, b"short"))

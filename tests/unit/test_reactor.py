@@ -50,9 +50,7 @@ def test_a_socket_is_served_when_it_is_readable(reactor: Reactor, pair: tuple[so
     assert masks == [selectors.EVENT_READ]
 
 
-def test_a_socket_is_watched_for_what_it_was_modified_to_and_not_after_unregister(
-    reactor: Reactor, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_modify_and_unregister_change_what_a_socket_is_watched_for(reactor: Reactor, pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     masks: list[int] = []
     reactor.register(ours, selectors.EVENT_READ, masks.append)
@@ -74,7 +72,7 @@ def test_timers_run_in_the_order_of_their_times(reactor: Reactor) -> None:
     assert done == ["first", "second"]
 
 
-def test_timers_of_the_same_moment_run_in_the_order_in_which_they_were_made(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timers_of_the_same_time_run_in_the_order_of_their_making(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
     done: list[int] = []
     with monkeypatch.context() as frozen:

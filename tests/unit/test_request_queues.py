@@ -44,7 +44,7 @@ def test_a_batch_is_whatever_waits_up_to_the_limit() -> None:
     assert waiting.waiting == 0
 
 
-def test_of_requests_with_long_replies_a_batch_leaves_most_to_others_if_many_wait() -> None:
+def test_a_batch_with_long_replies_takes_only_part_of_what_waits() -> None:
     waiting = queues(active=9, limit=64, long=QueueSettings(long_replies=True))
     waiting.put(task(n, "long") for n in range(120))
     assert [len(numbers(waiting.take(0))) for _ in range(6)] == [40, 26, 18, 16, 16, 4]
@@ -64,7 +64,7 @@ def test_queues_take_turns_whatever_waits_in_them() -> None:
     assert numbers(waiting.take(0)) == [2, 3]
 
 
-def test_no_more_batches_compute_than_allowed_and_those_that_wait_do_not_count() -> None:
+def test_only_so_many_batches_compute_and_waiting_ones_do_not_count() -> None:
     waiting = queues(active=1, limit=1)
     waiting.put(task(n, f"queue {n}") for n in range(4))
     first = waiting.take(0)
@@ -244,7 +244,7 @@ def test_a_batch_is_bounded_by_the_bytes_of_its_requests() -> None:
     assert [numbers(waiting.take(0)) for _ in range(4)] == [[1, 2], [3], [4], [5]]
 
 
-def test_large_requests_are_worked_on_one_after_the_other_and_hold_up_no_small_one() -> None:
+def test_large_requests_are_served_one_at_a_time_and_block_no_small_one() -> None:
     waiting = queues(active=9, limit=64)
     large = MAX_ACTIVE_BYTES // 2 + 1
     waiting.put([sized(1, "a", large), sized(2, "b", large), sized(3, "c", 10)])

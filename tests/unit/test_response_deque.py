@@ -65,7 +65,7 @@ def test_bytes_are_unsent_until_the_socket_has_taken_them() -> None:
     assert (deque.unsent(1), deque.unsent_total) == (0, 0)
 
 
-def test_a_connection_with_too_much_unsent_is_blocked_until_half_of_it_is_taken() -> None:
+def test_a_blocked_connection_is_drained_at_half_of_the_limit() -> None:
     deque = counting()
     assert not deque.under_pressure()
     deque.keep(1, 2 * SIZE + 1)
@@ -81,7 +81,7 @@ def test_a_connection_with_too_much_unsent_is_blocked_until_half_of_it_is_taken(
     assert deque.is_drained(1)
 
 
-def test_with_too_much_in_all_only_those_that_have_taken_everything_get_more() -> None:
+def test_above_the_total_only_connections_without_a_backlog_get_more() -> None:
     deque = counting()
     for uuid in range(1, 5):
         deque.keep(uuid, 2 * SIZE)

@@ -83,7 +83,7 @@ def all_asleep(pool: ThreadPool) -> bool:
     return eventually(lambda: len(pool._asleep) == len(pool._threads), True)
 
 
-def test_nobody_is_woken_before_everything_has_been_put_so_that_it_is_one_batch() -> None:
+def test_no_worker_is_woken_before_everything_has_been_put() -> None:
     batches: list[list[int]] = []
     finished = threading.Event()
 
@@ -164,7 +164,7 @@ def test_batches_that_wait_for_a_backend_do_not_block_the_others() -> None:
     assert harness.pool.stop(5)
 
 
-def test_lookups_that_compute_for_long_let_others_go_on_between_store_calls() -> None:
+def test_long_lookups_let_others_go_on_between_store_calls() -> None:
     quick, over = threading.Event(), threading.Event()
 
     def work(batch: Batch) -> None:
@@ -185,7 +185,7 @@ def test_lookups_that_compute_for_long_let_others_go_on_between_store_calls() ->
     assert harness.pool.stop(5)
 
 
-def test_no_more_batches_go_on_than_allowed_after_all_have_waited_for_a_backend() -> None:
+def test_after_a_common_wait_only_so_many_batches_go_on_at_a_time() -> None:
     backend, over = threading.Event(), threading.Event()
     computing, most = 0, 0
     lock = threading.Lock()
@@ -270,7 +270,7 @@ def test_an_overloaded_pool_says_so_and_tells_when_it_is_drained() -> None:
     assert pool.stop(5)
 
 
-def test_requests_of_a_blocked_connection_are_worked_on_once_it_has_taken_its_replies() -> None:
+def test_held_requests_are_served_once_the_connection_is_drained() -> None:
     done: list[int] = []
     harness = PoolHarness(lambda batch: done.extend(task.conn_uuid for task in batch.tasks))
     harness.responses.keep(1, 2000)
@@ -290,7 +290,7 @@ def test_requests_of_a_blocked_connection_are_worked_on_once_it_has_taken_its_re
     assert harness.pool.held_bytes == 0
 
 
-def test_time_spent_waiting_for_peers_to_read_does_not_count_against_a_lookup() -> None:
+def test_waiting_for_peers_to_read_does_not_count_against_a_lookup() -> None:
     deadlines: list[float] = []
 
     def work(batch: Batch) -> None:
