@@ -60,8 +60,8 @@ class Batch:
         self.waited = 0.0
         self.slice_started = now
         self.paused = False
-        self.resumed = threading.Event()
-        """Set when a paused batch gets a slot."""
+        self.resumed: threading.Event | None = None
+        """Set when a paused batch gets a slot; few batches are ever paused, so it is made then."""
         self.interruptible = False
         """Whether it may be paused between store calls and stopped at its deadline: lookups only, never what writes."""
         self.deadline = math.inf

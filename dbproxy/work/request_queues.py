@@ -17,6 +17,7 @@ Nothing here locks or blocks: ThreadPool calls it under its lock.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
@@ -241,7 +242,7 @@ class RequestQueues:
         are paused already.
         """
         batch.paused = True
-        batch.resumed.clear()
+        batch.resumed = threading.Event()
         self._resume_next = first
         if first:
             self._resuming.appendleft(batch)
@@ -259,7 +260,8 @@ class RequestQueues:
     @staticmethod
     def _resume(batch: Batch) -> None:
         batch.paused = False
-        batch.resumed.set()
+        if batch.resumed is not None:
+            batch.resumed.set()
 
     # connections that do not take their replies
 

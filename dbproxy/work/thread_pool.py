@@ -225,7 +225,7 @@ class ThreadPool:
 
     def _wait_for_slot(self, batch: Batch) -> None:
         """Wait while the batch is paused. Looking again now and then replaces a signal for the moment when another begins to wait."""
-        while batch.paused and not batch.resumed.wait(WAITING_AFTER):
+        while batch.paused and batch.resumed is not None and not batch.resumed.wait(WAITING_AFTER):
             with self._lock:
                 self._queues.try_resume(batch, time.monotonic())
 

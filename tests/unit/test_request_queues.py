@@ -271,6 +271,7 @@ def test_a_paused_batch_takes_turns_with_those_that_are_ready() -> None:
     waiting.finish(second)
     assert waiting.take(0) is None  # its turn again
     assert not long.paused
+    assert long.resumed is not None
     assert long.resumed.is_set()
     waiting.finish(long)
     assert numbers(waiting.take(0)) == [3]
