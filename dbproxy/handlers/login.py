@@ -127,7 +127,7 @@ class LoginHandlers:
 
         def reply_to(request: server_pb2.IMGetDeviceTokenReq) -> server_pb2.IMGetDeviceTokenRsp:
             reply = server_pb2.IMGetDeviceTokenRsp()
-            for user_id in sorted({user_id for user_id in request.user_id if user_id in tokens}, key=str):
+            for user_id in sorted(tokens.keys() & request.user_id, key=str):
                 token = tokens[user_id]
                 info = reply.user_token_info.add()
                 info.user_id = user_id

@@ -53,6 +53,17 @@ class _Outbox:
         if self.size >= POST_BYTES:
             self.post()
 
+    def add_message(self, task: ProxyTask, reply: Message) -> None:
+        """Add this reply."""
+        handler = task.handler
+        if handler.copies_attach_data:
+            reply.attach_data = task.request.attach_data  # type: ignore[attr-defined, union-attr]
+        pdu = handler.command.pack_reply(task.seq_num, reply.SerializeToString())
+        self._responses.append((task.conn_uuid, pdu))
+        self.size += len(pdu)
+        if self.size >= POST_BYTES:
+            self.post()
+
     def add_parts(self, task: ProxyTask, parts: Sequence[bytes]) -> None:
         """Add the reply whose body consists of these parts; those of a long one are not put together, which would be a copy."""
         size = sum(map(len, parts))
@@ -173,11 +184,16 @@ class BatchExecutor:
                     if not outbox.size or not index % REPLIES_PER_CHECK:
                         self._calls.between_replies()
                         pressed = self._responses.under_pressure()
-                    if pressed and (task.conn_uuid in held or self._is_blocked(task, outbox)):
+                    if (pressed or held) and (task.conn_uuid in held or self._is_blocked(task, outbox)):
                         held.setdefault(task.conn_uuid, []).append(task)
                         continue
                 try:
-                    self._deliver(task, answer() if callable(answer) else answer, outbox)
+                    if callable(answer):
+                        answer = answer()
+                    if isinstance(answer, Message):
+                        outbox.add_message(task, answer)
+                    else:
+                        self._deliver(task, answer, outbox)
                 except StoreUnavailableError as error:  # the others would wait for the same backend
                     rest = [other for other, _ in pairs[index:]]
                     for other in rest:
@@ -242,9 +258,7 @@ class BatchExecutor:
             self._resubmit((task,))
             return
         if isinstance(answer, Message):
-            if task.handler.copies_attach_data:
-                answer.attach_data = task.request.attach_data  # type: ignore[attr-defined, union-attr]
-            outbox.add(task, answer.SerializeToString())
+            outbox.add_message(task, answer)
         else:
             outbox.add_parts(task, answer)
 
