@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from dbproxy.models import names
 from dbproxy.models.draft import Draft
@@ -17,11 +18,11 @@ from dbproxy.models.history import (
 )
 from dbproxy.models.last_ids import LastIds
 from dbproxy.models.message_store import Attempt, MessageStore, Opened, RetryTransactionError
-from dbproxy.models.relation import Pair, RelationModel, pair_of
+from dbproxy.models.relation import READ_ATTEMPTS, Pair, RelationModel, RelationsChangedError, pair_of
 from dbproxy.models.session import SINGLE, SessionKey, SessionModel
 from dbproxy.stores import schema
 from dbproxy.stores.cache import CachePool
-from dbproxy.stores.db_conn import DBConn, Row
+from dbproxy.stores.db_conn import DBConn
 from dbproxy.stores.mysql import DBPool
 from dbproxy.stores.pipeline import CacheCommand
 
@@ -83,21 +84,21 @@ class MessageModel(MessageStore):
 
     def _history(self, conversations: Sequence[SessionKey], query: Callable[[int, int], str | None]) -> list[list[StoredMessage]]:
         asked = [pair_of(*conversation) for conversation in conversations]
-
-        def read(relations: dict[Pair, int]) -> tuple[Sequence[Row], list[list[StoredMessage]]]:
+        for _ in range(READ_ATTEMPTS):
+            relations = self._relations.find(self._slave, asked)
             if not relations:
-                return (), [[] for _ in asked]
-            queries = {}
+                return [[] for _ in asked]
+            queries = []
             for index, pair in enumerate(asked):
                 relate_id = relations.get(pair)
                 text = None if relate_id is None else query(relate_id, index)
                 if text is not None:
-                    queries[index] = f"(select {HISTORY_COLUMNS.format(index=index, sender='fromId')} {text})"
-            confirm = RelationModel.confirm_query(relations.values())
-            rows, *results = self._slave.read(lambda connection: connection.script((confirm, *union(queries.values()))))
-            return rows, read_history(results, len(asked))
-
-        return self._relations.confirmed(self._slave, asked, read)
+                    queries.append(f"(select {HISTORY_COLUMNS.format(index=index, sender='fromId')} {text})")
+            script = [RelationModel.confirm_query(relations.values()), *union(queries)]
+            confirmed, *results = self._slave.read(partial(DBConn.script, statements=script))
+            if self._relations.confirm(relations, confirmed):
+                return read_history(results, len(asked))
+        raise RelationsChangedError
 
     # unread counters
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from dbproxy.errors import StoreUnavailableError
 from dbproxy.models.bounded_cache import BoundedCache
 from dbproxy.stores.db_conn import DBConn
-from dbproxy.stores.mysql import DBPool, Result
+from dbproxy.stores.mysql import DBPool
 
 Pair = tuple[int, int]
 """(smaller user id, bigger user id)."""
 
 CACHED_RELATIONS = 100_000
 
-FIND_ATTEMPTS = 3
-"""How often a lookup begins anew because a remembered relate_id turned out to be wrong."""
+READ_ATTEMPTS = 3
+"""How often a read that uses relate_ids is tried, because ``RelationModel.confirm`` found that a cached one is wrong."""
+
+
+class RelationsChangedError(StoreUnavailableError):
+    """None of ``READ_ATTEMPTS`` attempts found the relations as they were cached."""
+
+    def __init__(self) -> None:
+        super().__init__("relations keep changing while they are used")
 
 
 def pair_of(user_id: int, peer_id: int) -> Pair:
@@ -55,27 +62,6 @@ class RelationModel:
                 found[small, big] = relate_id
                 self._ids.put((small, big), relate_id)
         return found
-
-    def confirmed(
-        self,
-        database: DBPool,
-        pairs: Iterable[Pair],
-        read: Callable[[dict[Pair, int]], tuple[Iterable[tuple[bytes, bytes, bytes]], Result]],
-    ) -> Result:
-        """Call ``read`` with the relations of those pairs that have one, until the rows (see ``confirm``) that it returns beside its result
-        confirm them. It reads with the same round trip as it asks for those rows.
-
-        Raises:
-            StoreUnavailableError: the relations keep changing.
-
-        """
-        asked = set(pairs)
-        for _ in range(FIND_ATTEMPTS):
-            relations = self.find(database, asked)
-            rows, result = read(relations)
-            if self.confirm(relations, rows):
-                return result
-        raise StoreUnavailableError("relations keep changing while they are used")
 
     @staticmethod
     def confirm_query(relate_ids: Iterable[int], *, lock: bool = False) -> str:

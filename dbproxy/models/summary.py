@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from dbproxy.models import names
 from dbproxy.models.history import MSG_TYPES, SOUNDS
-from dbproxy.models.relation import Pair, RelationModel, pair_of
+from dbproxy.models.relation import READ_ATTEMPTS, Pair, RelationModel, RelationsChangedError, pair_of
 from dbproxy.models.session import SINGLE
 from dbproxy.stores import schema
-from dbproxy.stores.db_conn import Row
+from dbproxy.stores.db_conn import DBConn, Row
 from dbproxy.stores.mysql import DBPool
 
 Conversation = TypeVar("Conversation", Pair, int)
@@ -75,10 +76,11 @@ class Summaries:
         return found
 
     def _look_up(self, people: Collection[Pair], group_ids: Sequence[int]) -> FoundSummaries:
-        def read(relations: dict[Pair, int]) -> tuple[list[tuple[bytes, bytes, bytes]], FoundSummaries]:
-            script = [_of_people(relations.values())] if relations else []
-            script += [_of_groups(group_ids[start : start + IDS_PER_QUERY]) for start in range(0, len(group_ids), IDS_PER_QUERY)]
-            results = self._slave.read(lambda connection: connection.script(script)) if script else []
+        group_queries = [_of_groups(group_ids[start : start + IDS_PER_QUERY]) for start in range(0, len(group_ids), IDS_PER_QUERY)]
+        for _ in range(READ_ATTEMPTS):
+            relations = self._relations.find(self._slave, people)
+            script = [_of_people(relations.values()), *group_queries] if relations else group_queries
+            results = self._slave.read(partial(DBConn.script, statements=script)) if script else []
             confirmed: list[tuple[bytes, bytes, bytes]] = []
             found: dict[Pair, LastMessage] = {}
             for (text,) in results.pop(0) if relations else ():
@@ -86,9 +88,9 @@ class Summaries:
                 confirmed.append((relate_id, small, big))
                 if last:
                     self._add(found, (int(small), int(big)), last[0])
-            return confirmed, FoundSummaries(found, self._groups(results))
-
-        return self._relations.confirmed(self._slave, people, read)
+            if self._relations.confirm(relations, confirmed):
+                return FoundSummaries(found, self._groups(results))
+        raise RelationsChangedError
 
     def _groups(self, results: Iterable[Sequence[Row]]) -> dict[int, LastMessage]:
         found: dict[int, LastMessage] = {}
