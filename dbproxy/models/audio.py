@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 
 from dbproxy.errors import FileServerError
-from dbproxy.models.draft import StoredSound
+from dbproxy.models.new_message import StoredSound
 from dbproxy.stores.backend_calls import LARGE_RESULT, UNTRACKED, BackendCalls
 from dbproxy.stores.file_server import FileServer
 from dbproxy.stores.mysql import DBPool
