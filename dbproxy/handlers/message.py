@@ -219,9 +219,9 @@ class MessageHandlers:
 
     def unread(self, requests: Sequence[message_pb2.IMUnreadMsgCntReq]) -> list[LazyAnswer]:
         """Tell what users have not read: people in text order of their ids, then groups; each with the last message."""
-        unread = self._unread.of(request.user_id for request in requests)
+        unread = self._unread.for_users(request.user_id for request in requests)
         summaries = self._summaries.get_many(
-            (pair_of(user_id, peer_id) for user_id, of_user in unread.items() for peer_id in of_user.people),
+            (pair_of(user_id, peer_id) for user_id, of_user in unread.items() for peer_id in of_user.senders),
             {group_id for of_user in unread.values() for group_id in of_user.groups},
         )
 
@@ -230,7 +230,7 @@ class MessageHandlers:
             of_user = unread[user_id]
             entries = [
                 (str(peer_id), SINGLE, peer_id, count, summary)
-                for peer_id, count in of_user.people.items()
+                for peer_id, count in of_user.senders.items()
                 if (summary := summaries.get(user_id, peer_id, SINGLE)) is not None
             ]
             entries.sort(key=_TEXT_ORDER)
