@@ -30,12 +30,12 @@ class FileHandlers:
         replies = []
         for request in requests:
             reply = file_pb2.IMFileHasOfflineRsp(user_id=request.user_id)
-            for waiting in self._files.waiting_for(request.user_id):
+            for offline in self._files.for_user(request.user_id):
                 info = reply.offline_file_list.add()
-                info.from_user_id = waiting.from_id
-                echo_text(info, "task_id", waiting.task_id)
-                echo_text(info, "file_name", waiting.name)
-                info.file_size = waiting.size
+                info.from_user_id = offline.from_id
+                echo_text(info, "task_id", offline.task_id)
+                echo_text(info, "file_name", offline.name)
+                info.file_size = offline.size
             replies.append(reply)
         return replies
 

@@ -50,12 +50,7 @@ class GroupModel:
         self._members = members
 
     def normal_groups(self, user_ids: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
-        """(group id, version) of each user's normal groups, last updated first.
-
-        Raises:
-            StoreError: MySQL failed.
-
-        """
+        """(group id, version) of each user's normal groups, last updated first."""
         groups = self._members.groups_for_users(user_ids)
         group_ids = {group_id for ids in groups.values() for group_id in ids}
         if not group_ids:
@@ -122,24 +117,14 @@ class GroupModel:
                     yield GroupInfo(group_id, int(row[1]), row[2], row[3], int(row[4]), int(row[5]), members[group_id])
 
     def shield(self, user_id: int, group_id: int, status: int) -> bool:
-        """Mute or unmute a group for a user; False when they are not in it. The group must exist.
-
-        Raises:
-            StoreError: a backend failed.
-
-        """
+        """Mute or unmute a group for a user; False when they are not in it. The group must exist."""
         if self._members.join_times([(group_id, user_id)])[0] is None:
             return False
         self._group_set.write_or_reset([("HSET", names.group_set_key(group_id), names.shield_field(user_id), status)])
         return True
 
     def shields(self, wanted: Sequence[tuple[int, Sequence[int]]]) -> list[list[int]]:
-        """For each group and list of users: the users' mute status, 0 when unset.
-
-        Raises:
-            StoreError: Redis failed.
-
-        """
+        """For each group and list of users: the users' mute status, 0 when unset."""
         statuses: list[list[int]] = [[] for _ in wanted]
         portions = (
             (index, group_id, users[start : start + USERS_PER_COMMAND])

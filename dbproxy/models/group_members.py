@@ -81,12 +81,7 @@ class GroupMembers:
             logger.warning("group %d: the lock was lost; its members will be written to Redis when they are needed", group_id)
 
     def groups_for_users(self, user_ids: Iterable[int]) -> dict[int, list[int]]:
-        """The groups that each user is in, according to MySQL, last changed membership first.
-
-        Raises:
-            StoreError: MySQL failed.
-
-        """
+        """The groups that each user is in, according to MySQL, last changed membership first."""
         groups: dict[int, dict[int, None]] = {user_id: {} for user_id in user_ids}  # sets that keep their order
         if groups:
             among = ",".join(map(str, groups))
@@ -98,12 +93,7 @@ class GroupMembers:
         return {user_id: list(group_ids) for user_id, group_ids in groups.items()}
 
     def join_times(self, memberships: Sequence[Membership]) -> list[int | None]:
-        """For each (group, user): unix time at which the user joined, None when they are not in it.
-
-        Raises:
-            StoreError: a backend failed.
-
-        """
+        """For each (group, user): unix time at which the user joined, None when they are not in it."""
         commands: list[CacheCommand] = [("HGET", names.group_member_key(group_id), user_id) for group_id, user_id in memberships]
         replies = self._cache.read(commands)
         if self._rebuild_outdated(group_id for group_id, _ in memberships):
@@ -131,12 +121,7 @@ class GroupMembers:
         return [membership for membership, kind in zip(memberships, replies[::2], strict=True) if kind != HASH]
 
     def existing(self, group_ids: Iterable[int]) -> set[int]:
-        """Those of the groups that exist.
-
-        Raises:
-            StoreError: a backend failed.
-
-        """
+        """Those of the groups that exist."""
         asked = list(dict.fromkeys(group_ids))
         commands: list[CacheCommand] = [("TYPE", names.group_member_key(group_id)) for group_id in asked]
         replies = self._cache.execute(commands)
@@ -146,12 +131,7 @@ class GroupMembers:
         return found | self._restore_hashes([group_id for group_id in asked if group_id not in found])
 
     def get_many(self, group_ids: Iterable[int]) -> dict[int, list[int]]:
-        """The members of each group that exists, in text order of their ids, as the original lists them.
-
-        Raises:
-            StoreError: a backend failed.
-
-        """
+        """The members of each group that exists, in text order of their ids, as the original lists them."""
         asked = list(dict.fromkeys(group_ids))
         members = self._read_members(asked)
         if self._rebuild_outdated(asked):
@@ -164,12 +144,7 @@ class GroupMembers:
         return members
 
     def restore_hash(self, group_id: int) -> None:
-        """Write the hash of a group from MySQL if it does not exist.
-
-        Raises:
-            StoreError: a backend failed.
-
-        """
+        """Write the hash of a group from MySQL if it does not exist."""
         with self._master.connection() as connection, self.locked(connection, group_id):
             if self._cache.execute([("TYPE", names.group_member_key(group_id))])[0] != HASH:
                 fields = self._select_fields(connection, group_id)

@@ -62,10 +62,6 @@ class GroupMessageModel:
     def history(self, wanted: Sequence[tuple[int, int, int, int]]) -> list[list[StoredMessage]]:
         """For each (user id, group id, msg_id_begin, msg_cnt): the messages from msg_id_begin (0: the newest) downwards, newest first,
         none from before the user joined.
-
-        Raises:
-            StoreError: a backend failed.
-
         """
         joined = self._members.join_times([(group_id, user_id) for user_id, group_id, _, _ in wanted])
         queries = [
@@ -76,12 +72,7 @@ class GroupMessageModel:
         return self._read(queries, len(wanted))
 
     def by_id(self, wanted: Sequence[tuple[int, int, Sequence[int]]]) -> list[list[StoredMessage]]:
-        """For each (user id, group id, msg_ids): those messages, newest first, at most 100, none from before the user joined.
-
-        Raises:
-            StoreError: a backend failed.
-
-        """
+        """For each (user id, group id, msg_ids): those messages, newest first, at most 100, none from before the user joined."""
         joined = self._members.join_times([(group_id, user_id) for user_id, group_id, _ in wanted])
         queries = [
             by_id_query(GROUP_CHAT, index, group_id, msg_ids, since)
@@ -98,12 +89,7 @@ class GroupMessageModel:
     # unread counters
 
     def clear_unread(self, memberships: Sequence[tuple[int, int]]) -> None:
-        """For each (user id, group id): mark all messages of the group as read by the user; nothing is written for a group without counter.
-
-        Raises:
-            StoreError: Redis failed.
-
-        """
+        """For each (user id, group id): mark all messages of the group as read; for a group without counter nothing is written."""
         group_ids = list(dict.fromkeys(group_id for _, group_id in memberships))
         counts = self._counts(group_ids)
         self._write_copies({membership: count for membership in memberships if (count := counts[membership[1]]) is not None})
@@ -129,12 +115,7 @@ class GroupMessageModel:
             self._write_copies({membership: old for membership, old in later.items() if old <= (counts[membership[1]] or 0)})
 
     def reset_counters(self, group_id: int, members: Iterable[int]) -> None:
-        """Let the msg_ids of a new group begin at 1, and its counters at 0, whatever a former group with this id has left.
-
-        Raises:
-            StoreError: Redis failed.
-
-        """
+        """Let the msg_ids of a new group begin at 1, and its counters at 0, whatever a former group with this id has left."""
         counters = [names.user_group_count_key(user_id, group_id) for user_id in members]
         commands: list[CacheCommand] = [("DEL", key) for key in (names.group_count_key(group_id), *counters)]
         self._unread.execute([("SET", names.group_msg_id_key(group_id), 0), *commands])

@@ -59,12 +59,7 @@ class MessageModel:
         self._unread.write_or_reset([("HDEL", names.unread_key(user_id), peer_id) for user_id, peer_id in sessions])
 
     def history(self, wanted: Sequence[tuple[int, int, int, int]]) -> list[list[StoredMessage]]:
-        """For each (user id, peer id, msg_id_begin, msg_cnt): the messages from msg_id_begin (0: the newest) downwards, newest first.
-
-        Raises:
-            StoreError: MySQL failed.
-
-        """
+        """For each (user id, peer id, msg_id_begin, msg_cnt): the messages from msg_id_begin (0: the newest) downwards, newest first."""
 
         def query(index: int, relate_id: int) -> str:
             _, _, msg_id_begin, msg_cnt = wanted[index]
@@ -73,12 +68,7 @@ class MessageModel:
         return self._read([(user_id, peer_id) for user_id, peer_id, _, _ in wanted], query)
 
     def by_id(self, wanted: Sequence[tuple[int, int, Sequence[int]]]) -> list[list[StoredMessage]]:
-        """For each (user id, peer id, msg_ids): those messages, newest first, at most 100.
-
-        Raises:
-            StoreError: MySQL failed.
-
-        """
+        """For each (user id, peer id, msg_ids): those messages, newest first, at most 100."""
 
         def query(index: int, relate_id: int) -> str | None:
             msg_ids = wanted[index][2]

@@ -43,12 +43,7 @@ class RelationModel:
         return self._ids.get(pair)
 
     def find(self, database: DBPool | DBConn, pairs: Iterable[Pair]) -> dict[Pair, int]:
-        """Return the relate_ids of those pairs that have a visible relation; only those that are not cached are looked up.
-
-        Raises:
-            StoreError: MySQL failed.
-
-        """
+        """Return the relate_ids of those pairs that have a visible relation; only those that are not cached are looked up."""
         found: dict[Pair, int] = {}
         unknown: list[Pair] = []
         for pair in set(pairs):

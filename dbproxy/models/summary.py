@@ -64,12 +64,7 @@ class Summaries:
         self._sound_label = sound_label
 
     def get_many(self, pairs: Iterable[Pair], group_ids: Iterable[int]) -> FoundSummaries:
-        """Find the last messages of these pairs of users and these groups, with one round trip for every ``PAIRS_PER_LOOKUP`` pairs.
-
-        Raises:
-            StoreError: MySQL failed.
-
-        """
+        """Find the last messages of these pairs of users and these groups, with one round trip for every ``PAIRS_PER_LOOKUP`` pairs."""
         remaining = iter(pairs)
         found = self._look_up(set(islice(remaining, PAIRS_PER_LOOKUP)), sorted(set(group_ids)))
         while more := set(islice(remaining, PAIRS_PER_LOOKUP)):

@@ -35,10 +35,6 @@ class UnreadModel:
     def for_users(self, user_ids: Iterable[int]) -> dict[int, Unread]:
         """What each of these users has not read: one round trip to MySQL and one to Redis, however many users there are; more for a user
         with unread messages from more than ``FIELDS_PER_SCAN`` senders.
-
-        Raises:
-            StoreError: a backend failed.
-
         """
         unread: dict[int, Unread] = {}
         for user_id, scanned, in_groups in self._read("HSCAN", (0, "COUNT", FIELDS_PER_SCAN), user_ids):
@@ -51,12 +47,7 @@ class UnreadModel:
         return unread
 
     def totals(self, user_ids: Iterable[int]) -> dict[int, int]:
-        """How many messages each of these users has not read, at most ``LARGEST``; at the same cost as ``for_users``.
-
-        Raises:
-            StoreError: a backend failed.
-
-        """
+        """How many messages each of these users has not read, at most ``LARGEST``; at the same cost as ``for_users``."""
         counts = self._read("HVALS", (), user_ids)
         return {user_id: min(sum(map(number, single)) + sum(in_groups.values()), LARGEST) for user_id, single, in_groups in counts}
 
