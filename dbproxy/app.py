@@ -23,6 +23,7 @@ from dbproxy.models.file import FileModel
 from dbproxy.models.group import GroupModel
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.group_message import GroupMessageModel
+from dbproxy.models.group_writer import GroupWriter
 from dbproxy.models.login_attempts import LoginAttempts
 from dbproxy.models.message import MessageModel
 from dbproxy.models.relation import RelationModel
@@ -168,13 +169,14 @@ class Application:
         master, slave, unread = self._databases.master, self._databases.slave, self._caches.unread
         waits = (config.db_lock_timeout, config.request_timeout)
         users = UserModel(master, slave, unread)
-        members = GroupMembers(master, self._caches.group_member, config.db_lock_timeout)
+        members = GroupMembers(master, slave, self._caches.group_member, config.db_lock_timeout)
         sessions = SessionModel(master, slave)
         relations = RelationModel()
         messages = MessageModel(master, slave, unread, relations, sessions, limits.message, *waits)
         group_messages = GroupMessageModel(master, slave, unread, members, sessions, limits.group_message, *waits)
-        groups = GroupModel(master, slave, self._caches.group_set, members, group_messages, config.db_lock_timeout)
-        unread_counts = UnreadModel(unread, groups)
+        groups = GroupModel(slave, self._caches.group_set, members)
+        group_writer = GroupWriter(master, members, group_messages, config.db_lock_timeout)
+        unread_counts = UnreadModel(unread, members)
         summaries = Summaries(slave, relations, sound_label(config.aes_key))
         topics = (
             LoginHandlers(users, DeviceModel(self._caches.token, users, unread_counts), LoginAttempts()),
@@ -189,7 +191,7 @@ class Application:
                 unread_counts,
                 summaries,
             ),
-            GroupHandlers(groups, members),
+            GroupHandlers(groups, group_writer, members),
             FileHandlers(FileModel(master, slave)),
         )
         return HandlerMap(handler for topic in topics for handler in topic.handlers()), members

@@ -70,7 +70,7 @@ class SyncCenter:
         rows = self._master.select(f"select id,lastChated from IMGroup where status=0 and lastChated>={since}")
         chated = {int(group_id): int(last_chated) for group_id, last_chated in rows}
         self._done = {group_id: done for group_id, done in self._done.items() if chated.get(group_id) == done < now - 1}
-        members = self._members.of(group_id for group_id in chated if group_id not in self._done)
+        members = self._members.get_many(group_id for group_id in chated if group_id not in self._done)
         failures: list[StatementError] = []
         for group_id, users in members.items():
             try:

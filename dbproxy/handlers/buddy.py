@@ -33,7 +33,7 @@ class BuddyHandlers:
 
     def user_infos(self, requests: Sequence[buddy_pb2.IMUsersInfoReq]) -> list[LazyAnswer]:
         """Return users; those of all requests are looked up together."""
-        users = self._users.infos(user_id for request in requests for user_id in request.user_id_list)
+        users = self._users.get_many(user_id for request in requests for user_id in request.user_id_list)
 
         def reply_to(request: buddy_pb2.IMUsersInfoReq) -> buddy_pb2.IMUsersInfoRsp:
             reply = buddy_pb2.IMUsersInfoRsp(user_id=request.user_id)

@@ -28,12 +28,12 @@ class FileHandlers:
     def offline_files(self, request: file_pb2.IMFileHasOfflineReq) -> file_pb2.IMFileHasOfflineRsp:
         """Return the files that wait for a user."""
         reply = file_pb2.IMFileHasOfflineRsp(user_id=request.user_id)
-        for waiting in self._files.waiting_for(request.user_id):
+        for offline in self._files.for_user(request.user_id):
             info = reply.offline_file_list.add()
-            info.from_user_id = waiting.from_id
-            echo_text(info, "task_id", waiting.task_id)
-            echo_text(info, "file_name", waiting.name)
-            info.file_size = waiting.size
+            info.from_user_id = offline.from_id
+            echo_text(info, "task_id", offline.task_id)
+            echo_text(info, "file_name", offline.name)
+            info.file_size = offline.size
         return reply
 
     def add_offline_file(self, request: file_pb2.IMFileAddOfflineReq) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from dbproxy.handlers.text import echo_text
 from dbproxy.models.group import GroupInfo, GroupModel
 from dbproxy.models.group_members import GroupMembers
+from dbproxy.models.group_writer import GroupWriter
 from dbproxy.wire import commands
 from dbproxy.wire.pb import group_pb2, server_pb2
 from dbproxy.work.handler_map import Handler, LazyAnswer
@@ -20,8 +21,9 @@ logger = logging.getLogger(__name__)
 class GroupHandlers:
     """Commands 0x0401, 0x0403, 0x0405, 0x0407, 0x0409 and 0x0711."""
 
-    def __init__(self, groups: GroupModel, members: GroupMembers) -> None:
+    def __init__(self, groups: GroupModel, writer: GroupWriter, members: GroupMembers) -> None:
         self._groups = groups
+        self._writer = writer
         self._members = members
 
     def handlers(self) -> list[Handler[Any]]:
@@ -65,7 +67,7 @@ class GroupHandlers:
 
     def create_group(self, request: group_pb2.IMGroupCreateReq) -> group_pb2.IMGroupCreateRsp:
         """Make a group."""
-        group_id = self._groups.create(
+        group_id = self._writer.create(
             request.user_id, request.group_name, request.group_avatar, request.group_type, request.member_id_list
         )
         reply = _create_failed(request)
@@ -78,7 +80,7 @@ class GroupHandlers:
         """Add or remove members; no reply for a group that does not exist."""
         if not self._exists(request.group_id, "change of members"):
             return None
-        change = self._groups.change_members(request.user_id, request.group_id, request.change_type, request.member_id_list)
+        change = self._writer.change_members(request.user_id, request.group_id, request.change_type, request.member_id_list)
         reply = _change_failed(request)
         if change is not None:
             reply.result_code = 0

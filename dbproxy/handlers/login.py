@@ -11,7 +11,7 @@ from dbproxy.errors import StoreError, StoreUnavailableError
 from dbproxy.handlers.buddy import fill_user_info
 from dbproxy.handlers.text import echo_text
 from dbproxy.models.device import DeviceModel
-from dbproxy.models.login_attempts import LoginAttempts, Outcome, Who
+from dbproxy.models.login_attempts import LoginAttempts, Outcome, Subject
 from dbproxy.models.user import User, UserModel
 from dbproxy.wire import commands
 from dbproxy.wire.pb import login_pb2, server_pb2
@@ -30,9 +30,9 @@ RESULT_STRINGS = {OK: "成功", WRONG: "用户名/密码错误", FAILED: "服务
 
 
 class _Checked(NamedTuple):
-    """A request that has been looked up: whose attempt it is, and the reply to it if the password is right and nothing is locked."""
+    """A request that has been looked up: what its attempt counts for, and the reply if the password is right and nothing is locked."""
 
-    who: Who
+    subject: Subject
     accepted: server_pb2.IMValidateRsp | None
 
 
@@ -110,7 +110,7 @@ class LoginHandlers:
         """Count an attempt and answer it."""
         if checked is None:
             return _login_failed(request)
-        outcome = self._attempts.attempt(checked.who, right=checked.accepted is not None)
+        outcome = self._attempts.attempt(checked.subject, right=checked.accepted is not None)
         if checked.accepted is not None and outcome is Outcome.RIGHT:
             return checked.accepted
         return _login_reply(request, LOCKED if outcome is Outcome.LOCKED else WRONG)

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 from dbproxy.errors import FileServerError
 from dbproxy.handlers.message_queues import AUDIO, QUEUES, MessageQueues
 from dbproxy.models.audio import AudioModel
-from dbproxy.models.draft import Draft
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.group_message import GroupMessageModel
 from dbproxy.models.history import GROUP_TYPES, MAX_LIST, SINGLE_SOUND, SOUNDS, StoredMessage
 from dbproxy.models.message import MessageModel
+from dbproxy.models.new_message import NewMessage
 from dbproxy.models.relation import RelationModel, pair_of
 from dbproxy.models.session import GROUP, SINGLE
 from dbproxy.models.summary import Summaries
@@ -87,37 +87,37 @@ class MessageHandlers:
         """Store messages; each reply is the request with its msg_id, 0 when it was not stored. No reply to an empty message, nor to a
         message to a group by somebody who is not in it.
         """
-        drafts: list[Draft | None] = [
-            Draft(request.from_user_id, request.to_session_id, request.msg_type, request.create_time, request.msg_data)
+        messages: list[NewMessage | None] = [
+            NewMessage(request.from_user_id, request.to_session_id, request.msg_type, request.create_time, request.msg_data)
             if request.msg_data
             else None
             for request in requests
         ]
-        self._reject_non_members(drafts)
-        storable = [draft for draft in drafts if draft is not None and self._upload(draft)]
-        self._messages.store([draft for draft in storable if draft.msg_type not in GROUP_TYPES])
-        self._group_messages.store([draft for draft in storable if draft.msg_type in GROUP_TYPES])
-        return [None if draft is None else _with_msg_id(request, draft.msg_id) for request, draft in zip(requests, drafts, strict=True)]
+        self._reject_non_members(messages)
+        storable = [new for new in messages if new is not None and self._upload(new)]
+        self._messages.store([new for new in storable if new.msg_type not in GROUP_TYPES])
+        self._group_messages.store([new for new in storable if new.msg_type in GROUP_TYPES])
+        return [None if new is None else _with_msg_id(request, new.msg_id) for request, new in zip(requests, messages, strict=True)]
 
-    def _reject_non_members(self, drafts: list[Draft | None]) -> None:
-        """Replace group messages of senders who are not in the group by None."""
-        to_groups = [(index, draft) for index, draft in enumerate(drafts) if draft is not None and draft.msg_type in GROUP_TYPES]
-        joined = self._members.join_times([(draft.to_id, draft.from_id) for _, draft in to_groups])
-        for (index, draft), since in zip(to_groups, joined, strict=True):
+    def _reject_non_members(self, messages: list[NewMessage | None]) -> None:
+        """Replace group messages of senders who are not members of the group by None."""
+        to_groups = [(index, new) for index, new in enumerate(messages) if new is not None and new.msg_type in GROUP_TYPES]
+        joined = self._members.join_times([(new.to_id, new.from_id) for _, new in to_groups])
+        for (index, new), since in zip(to_groups, joined, strict=True):
             if since is None:
-                logger.warning("message to group %d by user %d, who is not in it: dropped", draft.to_id, draft.from_id)
-                drafts[index] = None
+                logger.warning("message to group %d by user %d, who is not in it: dropped", new.to_id, new.from_id)
+                messages[index] = None
 
-    def _upload(self, draft: Draft) -> bool:
-        """Bring a sound to the file server; False when it cannot be stored."""
-        if draft.msg_type not in SOUNDS:
+    def _upload(self, message: NewMessage) -> bool:
+        """Upload a sound to the file server; False when it cannot be stored."""
+        if message.msg_type not in SOUNDS:
             return True
-        if draft.msg_type == SINGLE_SOUND and (draft.from_id == draft.to_id or not draft.from_id or not draft.to_id):
+        if message.msg_type == SINGLE_SOUND and (message.from_id == message.to_id or not message.from_id or not message.to_id):
             return False
         try:
-            draft.sound = self._audio.upload(draft.content)
+            message.sound = self._audio.upload(message.content)
         except FileServerError as error:
-            logger.error("sound refused [from=%d to=%d]: %s", draft.from_id, draft.to_id, error)
+            logger.error("sound refused [from=%d to=%d]: %s", message.from_id, message.to_id, error)
             return False
         return True
 
@@ -147,7 +147,7 @@ class MessageHandlers:
 
     def latest_msg_id(self, requests: Sequence[message_pb2.IMGetLatestMsgIdReq]) -> list[message_pb2.IMGetLatestMsgIdRsp]:
         """Return the msg_id of the last message of conversations, 0 when there is none."""
-        found = self._summaries.of(
+        found = self._summaries.get_many(
             {pair_of(request.user_id, request.session_id) for request in requests if request.session_type == SINGLE},
             {request.session_id for request in requests if request.session_type == GROUP},
         )
@@ -202,9 +202,9 @@ class MessageHandlers:
 
     def unread(self, requests: Sequence[message_pb2.IMUnreadMsgCntReq]) -> list[LazyAnswer]:
         """Return what users have not read: people in text order of their ids, then groups; each with the last message."""
-        unread = self._unread.of(request.user_id for request in requests)
-        summaries = self._summaries.of(
-            (pair_of(user_id, peer_id) for user_id, of_user in unread.items() for peer_id in of_user.people),
+        unread = self._unread.for_users(request.user_id for request in requests)
+        summaries = self._summaries.get_many(
+            (pair_of(user_id, peer_id) for user_id, of_user in unread.items() for peer_id in of_user.senders),
             {group_id for of_user in unread.values() for group_id in of_user.groups},
         )
 
@@ -213,7 +213,7 @@ class MessageHandlers:
             of_user = unread[user_id]
             entries = [
                 (str(peer_id), SINGLE, peer_id, count, summary)
-                for peer_id, count in of_user.people.items()
+                for peer_id, count in of_user.senders.items()
                 if (summary := summaries.get(user_id, peer_id, SINGLE)) is not None
             ]
             entries.sort(key=_TEXT_ORDER)

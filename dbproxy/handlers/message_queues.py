@@ -47,7 +47,7 @@ class MessageQueues:
             conversation_id: int | None = request.to_session_id
         else:
             names, key = _MESSAGES, pair_of(request.from_user_id, request.to_session_id)
-            conversation_id = self._relations.known(key)
+            conversation_id = self._relations.cached_id(key)
         if request.msg_type in SOUNDS:
             return Routing(AUDIO, key)
         return Routing(names[(conversation_id or 0) % len(names)], key)

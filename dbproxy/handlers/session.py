@@ -42,7 +42,7 @@ class SessionHandlers:
         lists = self._sessions.recent([(request.user_id, request.latest_update_time) for request in requests])
         people = {pair_of(session.user_id, session.peer_id) for sessions in lists for session in sessions if session.session_type == SINGLE}
         groups = {session.peer_id for sessions in lists for session in sessions if session.session_type != SINGLE}
-        summaries = self._summaries.of(people, groups)
+        summaries = self._summaries.get_many(people, groups)
 
         def reply_to(request: buddy_pb2.IMRecentContactSessionReq, sessions: Sequence[Session]) -> buddy_pb2.IMRecentContactSessionRsp:
             reply = buddy_pb2.IMRecentContactSessionRsp(user_id=request.user_id)

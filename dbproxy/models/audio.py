@@ -1,4 +1,4 @@
-"""Audio: sound messages, which lie on the file server (IMAudio). Any thread; everything here may take as long as that server takes."""
+"""Audio: the sounds of messages, which are stored on the file server (IMAudio). Any thread; all methods may wait for that server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 
 from dbproxy.errors import FileServerError
-from dbproxy.models.draft import StoredSound
+from dbproxy.models.new_message import StoredSound
 from dbproxy.stores.backend_calls import LARGE_RESULT, UNTRACKED, BackendCalls
 from dbproxy.stores.file_server import FileServer
 from dbproxy.stores.mysql import DBPool
@@ -16,11 +16,10 @@ from dbproxy.stores.mysql import DBPool
 logger = logging.getLogger(__name__)
 
 DURATION = struct.Struct(">I")
-"""What stands before the sound in a message: its length in seconds."""
+"""The header of the sound in a message: its duration in seconds."""
 
-
-MOST_SOUND = 32 * 1024 * 1024
-"""Bytes of sound in one list, at most: one reply must not swell the process, nor be more than a connection may have waiting."""
+MAX_SOUND_BYTES = 32 * 1024 * 1024
+"""Bytes of sound in one list, at most: bounds the memory that one reply takes, and what a connection may have unsent."""
 
 
 class AudioModel:
@@ -29,18 +28,18 @@ class AudioModel:
     The row in IMAudio is written with the message, in one transaction (MessageStore).
     """
 
-    def __init__(self, slave: DBPool, file_server: FileServer, patience: float, calls: BackendCalls = UNTRACKED) -> None:
-        """``patience``: seconds after which no further sound of one list is fetched."""
+    def __init__(self, slave: DBPool, file_server: FileServer, timeout: float, calls: BackendCalls = UNTRACKED) -> None:
+        """``timeout``: seconds after which no further sound of one list is fetched."""
         self._calls = calls
         self._slave = slave
         self._file_server = file_server
-        self._patience = patience
+        self._timeout = timeout
 
     def upload(self, data: bytes) -> StoredSound:
-        """Store a sound given as duration and sound.
+        """Upload the content of a sound message: duration and sound.
 
         Raises:
-            FileServerError: there is no sound behind the duration, or the upload failed.
+            FileServerError: there is no sound after the duration, or the upload failed.
 
         """
         if len(data) <= DURATION.size:
@@ -49,11 +48,11 @@ class AudioModel:
         return StoredSound(self._file_server.upload(sound), len(sound), DURATION.unpack_from(data)[0])
 
     def fetch(self, audio_ids: Iterable[int]) -> dict[int, bytes]:
-        """Duration and sound of those of the ids that can be fetched."""
+        """Duration and sound of those of the IMAudio ids whose sound can be downloaded."""
         among = ",".join(map(str, set(audio_ids)))
         if not among:
             return {}
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._timeout
         sounds: dict[int, bytes] = {}
         total = 0
         for audio_id, path, size, duration in self._slave.select(f"select id,path,size,duration from IMAudio where id in ({among})"):
@@ -61,8 +60,8 @@ class AudioModel:
                 logger.error("the file server is too slow: the rest of a list of sounds is left out")
                 break
             total += int(size)
-            if total > MOST_SOUND:
-                logger.warning("a list has more than %d bytes of sound: the rest is left out", MOST_SOUND)
+            if total > MAX_SOUND_BYTES:
+                logger.warning("a list has more than %d bytes of sound: the rest is left out", MAX_SOUND_BYTES)
                 break
             try:
                 sound = self._file_server.download((path or b"").decode(errors="replace"), int(size))
@@ -71,5 +70,5 @@ class AudioModel:
                 continue
             sounds[int(audio_id)] = DURATION.pack(int(duration)) + sound
         if total > LARGE_RESULT:
-            self._calls.large_result()  # a reply of the same size will be made of it
+            self._calls.large_result()  # the reply will be as large
         return sounds

@@ -1,4 +1,4 @@
-"""A dict that forgets its oldest entries. Any thread."""
+"""BoundedCache: a dict that evicts its oldest entries. Any thread."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ Value = TypeVar("Value")
 
 
 class BoundedCache(Generic[Key, Value]):
-    """At most ``size`` entries; when full, the oldest tenth goes. Single dict operations are atomic, so reading needs no lock."""
+    """At most ``size`` entries; when full, the oldest tenth is evicted. Single dict operations are atomic, so reading needs no lock."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._entries: dict[Key, Value] = {}
 
     def get(self, key: Key) -> Value | None:
-        """Return what is remembered for ``key``, or None."""
+        """Return the value of ``key``, or None."""
         return self._entries.get(key)
 
     def put(self, key: Key, value: Value) -> None:
-        """Remember ``value``."""
+        """Set the value of ``key``."""
         if len(self._entries) >= self._size:
             for old in list(self._entries)[: self._size // 10 + 1]:
                 self._entries.pop(old, None)
         self._entries[key] = value
 
     def drop(self, key: Key) -> None:
-        """Forget ``key``."""
+        """Remove ``key``, if it is there."""
         self._entries.pop(key, None)
 
     def __len__(self) -> int:

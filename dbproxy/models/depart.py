@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from dbproxy.stores.mysql import DBPool
 
-_SHOWN = (b"0", b"1")
-"""IMDepart.status, as the database writes it: there, or removed."""
+_LISTED = (b"0", b"1")
+"""IMDepart.status of the departments that are listed, as the database sends it: existing or removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ class DepartModel:
         self._slave = slave
 
     def changed_since(self, since: int) -> tuple[list[Depart], int]:
-        """The departments changed after ``since`` (unix seconds), those removed among them, in primary-key order; and the largest change
+        """The departments changed after ``since`` (unix seconds), including removed ones, in primary-key order; and the largest change
         time of all rows changed since then, or ``since`` when there are none.
 
-        Only departments with status 0 or 1 are listed; rows with any other status count for the time all the same, as in the original.
+        Departments with another status than 0 and 1 are not listed, but count for the time, as in the original.
         """
         rows = self._slave.select(f"select id,priority,departName,parentId,status,updated from IMDepart where updated>{since} order by id")
-        departs = [Depart(int(row[0]), int(row[1]), row[2], int(row[3]), int(row[4])) for row in rows if row[4] in _SHOWN]
+        departs = [Depart(int(row[0]), int(row[1]), row[2], int(row[3]), int(row[4])) for row in rows if row[4] in _LISTED]
         return departs, max((int(row[5]) for row in rows), default=since)

@@ -1,4 +1,4 @@
-"""Device tokens: where the push server reaches a user's phone. Any thread."""
+"""Device: the tokens with which the push server addresses the phones of users. Any thread."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from dbproxy.stores.cache import CachePool
 from dbproxy.stores.pipeline import CacheCommand
 
 IOS, ANDROID = 17, 18
-"""ClientType of the protocol, as far as it has pushes."""
+"""The ClientTypes of the protocol that receive pushes."""
 
 _PREFIXES = {IOS: b"ios", ANDROID: b"android"}
 _TYPES = {prefix: client_type for client_type, prefix in _PREFIXES.items()}
 
 NIGHT_FROM, NIGHT_TO = 22, 7
-"""Local hours from which and up to which an iOS user with a push shield is left in peace, both included."""
-
+"""First and last local hour in which an iOS user with a push shield receives no pushes."""
 
 USERS_PER_COMMAND = 1000
 """Users whose tokens are read with one command."""
 
 
 class DeviceToken(NamedTuple):
-    """A phone: whose, which type, its token, and the number for its badge (all that the user has not read)."""
+    """A phone: its user, type and token, and the number for its badge (of all messages that the user has not read)."""
 
     user_id: int
     client_type: int
@@ -52,7 +51,7 @@ class DeviceModel:
         self._local_hour = local_hour
 
     def register(self, user_id: int, token: bytes, client_type: int) -> None:
-        """Note the token of a user's phone; their former one belongs to nobody any more."""
+        """Store the token of a user's phone; the user's former token is no longer assigned to any user."""
         own_key = names.device_key(b"%d" % user_id)
         prefix = _PREFIXES.get(client_type)
         value = token if prefix is None else prefix + b":" + token
@@ -66,12 +65,12 @@ class DeviceModel:
         self._token.execute(commands)
 
     def tokens(self, user_ids: Iterable[int]) -> dict[int, DeviceToken]:
-        """The phones of those of the users that have one and may be disturbed now, in text order of the users' keys."""
+        """The phones of those of the users that have one and receive pushes at this hour, in text order of the user ids."""
         phones: dict[int, tuple[int, bytes]] = {}
         asked = iter(dict.fromkeys(user_ids))
-        while portion := list(islice(asked, USERS_PER_COMMAND)):
-            values = self._token.execute([("MGET", *(names.device_key(b"%d" % user_id) for user_id in portion))])[0]
-            for user_id, value in zip(portion, values, strict=True):
+        while batch := list(islice(asked, USERS_PER_COMMAND)):
+            values = self._token.execute([("MGET", *(names.device_key(b"%d" % user_id) for user_id in batch))])[0]
+            for user_id, value in zip(batch, values, strict=True):
                 prefix, separator, token = (value or b"").partition(b":")
                 if separator and prefix in _TYPES:
                     phones[user_id] = (_TYPES[prefix], token)
@@ -83,7 +82,7 @@ class DeviceModel:
         return {user_id: DeviceToken(user_id, *phones[user_id], unread[user_id]) for user_id in sorted(phones, key=str)}
 
     def _shielded(self, user_ids: list[int]) -> list[int]:
-        """Those of the users that are not to be disturbed at this hour."""
+        """Those of the users that receive no pushes at this hour."""
         if not user_ids or NIGHT_TO < self._local_hour() < NIGHT_FROM:
             return []
         shields = self._users.push_shields(user_ids)

@@ -1,4 +1,4 @@
-"""File: files that wait for somebody who was offline (IMTransmitFile). Any thread."""
+"""File: files sent to users who were offline (IMTransmitFile). Any thread."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from dbproxy.stores.mysql import DBPool
 
 MAX_FILES = 10_000
-"""Files in one list, at most; those that follow are told when the oldest have been taken."""
+"""Files in one list, at most; later ones are listed when the oldest have been deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class OfflineFile:
-    """A file that waits; the texts are the bytes that the database has. ``size`` in bytes."""
+    """An offline file; the texts are the bytes that the database has. ``size`` in bytes."""
 
     from_id: int
     task_id: bytes
@@ -28,8 +28,8 @@ class FileModel:
         self._master = master
         self._slave = slave
 
-    def waiting_for(self, user_id: int) -> list[OfflineFile]:
-        """The files that wait for a user, oldest first, at most ``MAX_FILES``."""
+    def for_user(self, user_id: int) -> list[OfflineFile]:
+        """The offline files of a user, oldest first, at most ``MAX_FILES``."""
         rows = self._slave.select(
             f"select fromId,taskId,fileName,size from IMTransmitFile where toId={user_id} and status=0 "
             f"order by created,id limit {MAX_FILES}"
@@ -37,7 +37,7 @@ class FileModel:
         return [OfflineFile(int(from_id), task_id, name, int(size)) for from_id, task_id, name, size in rows]
 
     def add(self, from_id: int, to_id: int, task_id: str | bytes, name: str | bytes, size: int) -> None:
-        """Let a file wait."""
+        """Add an offline file."""
         now = int(time.time())
         with self._master.connection() as connection:
             connection.execute(
@@ -46,6 +46,6 @@ class FileModel:
             )
 
     def delete(self, from_id: int, to_id: int, task_id: str | bytes) -> None:
-        """Let a file wait no longer; one that does not is no error."""
+        """Delete an offline file; it need not exist."""
         with self._master.connection() as connection:
             connection.execute("delete from IMTransmitFile where fromId=%s and toId=%s and taskId=%s limit 1", (from_id, to_id, task_id))

@@ -42,26 +42,26 @@ from dbproxy.stores.mysql import DBPool
 logger = logging.getLogger(__name__)
 
 CHECKS, CHECK_PAUSE = 5, 0.02
-"""How often, and with how many seconds in between, a counter is checked for being only late: its messages are committed first and counted
-afterwards, so those of another proxy may be stored before ours and counted after them.
+"""How often, and at which interval in seconds, a counter that looks lost is checked for being only late: messages are counted after their
+commit, so those of another proxy may be stored before ours and counted after them.
 """
 
 
 def looks_lost(count: int, added: int, last_msg_id: int) -> bool:
-    """Whether a group's counter, ``count`` after it was raised by ``added``, has forgotten most of the messages up to ``last_msg_id``."""
+    """Whether a group's counter, ``count`` after it was raised by ``added``, lacks most of the messages up to ``last_msg_id``."""
     return (count == added and last_msg_id > added) or 2 * count < last_msg_id
 
 
 class GroupCounterRecovery:
-    """The counter ``{group}_im_group_msg`` after a loss."""
+    """Checks and restores the counters ``{group}_im_group_msg``."""
 
     def __init__(self, master: DBPool, unread: CachePool) -> None:
         self._master = master
         self._unread = unread
 
     def late(self, last_msg_ids: Mapping[int, int]) -> set[int]:
-        """Those of the groups whose counters looked lost, but turn out to be only late, or have been restored by somebody else; with the
-        last msg_id of each. Takes up to 0.1 s for all of them together.
+        """Those of the groups (with the last msg_id of each) whose counters looked lost, but are only late, or were restored by another
+        process. Takes up to 0.1 s for all of them together.
 
         Raises:
             StoreError: Redis failed.
@@ -79,7 +79,7 @@ class GroupCounterRecovery:
 
     def restore(self, group_id: int, last_msg_id: int, own: int) -> int | None:
         """Set the group's counter to the number of messages up to ``last_msg_id``, of which ``own`` count as unread for those who have
-        no copy above; whatever is there instead of a counter is replaced. Returns the counter, None when it was right by now.
+        no larger copy; a key with another content is replaced. Returns the counter, None when it is right by now.
 
         Raises:
             StoreError: a backend failed; the next message tries again.
@@ -88,7 +88,7 @@ class GroupCounterRecovery:
         rows = self._master.select(
             f"select count(*) from {names.group_message_table(group_id)} where groupId={group_id} and msgId<={last_msg_id}"
         )
-        # Where most rows have been taken elsewhere the number of the last message says more, and nothing looks lost afterwards.
+        # If most rows have been deleted (archived), the last msg_id is nearer, and the counter does not look lost afterwards.
         stored = int(rows[0][0])
         count = last_msg_id if looks_lost(stored, 0, last_msg_id) else stored
         if self._are_right({group_id: count}):
@@ -96,11 +96,11 @@ class GroupCounterRecovery:
         key, read = names.group_count_key(group_id), max(0, count - own)
         fields = (names.COUNT_FIELD, count, names.READ_BY_ALL_FIELD, read)
         self._unread.execute([("MULTI",), ("DEL", key), ("HMSET", key, *fields), ("EXEC",)])
-        logger.warning("group %d: Redis had lost its counter, it goes on from %d", group_id, count)
+        logger.warning("group %d: Redis had lost its counter, it continues at %d", group_id, count)
         return count
 
     def _are_right(self, last_msg_ids: Mapping[int, int]) -> set[int]:
-        """Those of the groups whose counters count the messages up to these ids, or have been restored and are not far behind."""
+        """Those of the groups whose counters include the messages up to these ids, or have been restored and do not look lost."""
         fields = (names.COUNT_FIELD, names.READ_BY_ALL_FIELD)
         replies = self._unread.read([("HMGET", names.group_count_key(group_id), *fields) for group_id in last_msg_ids])
         right = set()

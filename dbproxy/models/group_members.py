@@ -1,4 +1,4 @@
-"""Who is in which group: the member hashes in Redis, which come back from MySQL when Redis has lost them. Any thread."""
+"""GroupMembers: which users are in which groups; hashes in Redis, which are restored from MySQL when Redis has lost them. Any thread."""
 
 from __future__ import annotations
 
@@ -20,33 +20,35 @@ Membership = tuple[int, int]
 """(group id, user id)."""
 
 HASH = b"hash"
-"""What Redis says of a key that can be a member hash; any other type is none, and is replaced."""
+"""The type of a member hash in Redis; a key of another type is replaced."""
 
-BELIEVED_GROUPS = 100_000
+CACHED_GROUPS = 100_000
 
 RESTORE_ATTEMPTS = 3
-"""How often a lookup begins anew because Redis has lost again what had just been brought back."""
+"""How often a lookup is tried again because Redis has lost a hash that had just been restored."""
 
 
 class GroupMembers:
     """The hashes ``group_member_{group}``. A group exists when its hash does; MySQL (IMGroupMember, status 0) is the truth behind it.
 
-    Whoever changes members holds the group's named lock, deletes the hash before the change is committed, and writes it anew
-    afterwards. So there is no moment at which the hash says something that MySQL does not: should the proxy die in between, or Redis
-    be out of reach, the hash is not there, and comes back from MySQL when it is asked for; for that the lock is needed as well.
+    To change members, a proxy takes the group's named lock, deletes the hash, commits the change, and writes the hash. So the hash never
+    differs from MySQL: if the proxy dies in between, or Redis cannot be reached, the hash does not exist, and the next read restores it
+    from MySQL, under the same lock.
 
-    A Redis that was started again may have brought back a hash from an old snapshot, with people who have left and without those who
-    have joined. So after a restart each hash is written anew from MySQL before it is believed.
+    A Redis that was restarted may have loaded a hash from an old snapshot, with users who have left and without users who have joined. So
+    after a restart each hash is rebuilt from MySQL before it is used.
 
-    A proxy that stood still (frozen, its host suspended) has lost the lock meanwhile, without knowing it. What it writes then may be older
-    than what others have written; so it deletes the hash when it finds that out.
+    A proxy that was stopped for a while (SIGSTOP, a suspended host) may have lost the lock without noticing. What it writes then may be
+    older than what other proxies have written, so it deletes the hash when it notices.
     """
 
-    def __init__(self, master: DBPool, cache: CachePool, lock_timeout: float) -> None:
+    def __init__(self, master: DBPool, slave: DBPool, cache: CachePool, lock_timeout: float) -> None:
+        """``lock_timeout``: seconds to wait for the named lock of a group."""
         self._master = master
+        self._slave = slave
         self._cache = cache
         self._lock_timeout = lock_timeout
-        self._believed: BoundedCache[int, int] = BoundedCache(BELIEVED_GROUPS)  # group id → restarts of Redis when its hash was right
+        self._verified: BoundedCache[int, int] = BoundedCache(CACHED_GROUPS)  # group id → restarts of Redis when its hash was rebuilt
 
     @staticmethod
     def lock_name(group_id: int) -> str:
@@ -55,10 +57,10 @@ class GroupMembers:
 
     @contextmanager
     def locked(self, connection: DBConn, group_id: int) -> Iterator[None]:
-        """Hold the group's named lock for the length of the block, which may write its hash.
+        """Hold the group's named lock for the length of the block, which may write the group's hash.
 
         Raises:
-            LockWaitError: somebody else held it for longer than the lock timeout.
+            LockWaitError: it was not free within ``lock_timeout``.
 
         """
         holding = False
@@ -68,36 +70,48 @@ class GroupMembers:
                 yield
         finally:
             if holding and not connection.open:
-                self._forget_doubtful(group_id)
+                self._delete_after_lost_lock(group_id)
 
-    def _forget_doubtful(self, group_id: int) -> None:
+    def _delete_after_lost_lock(self, group_id: int) -> None:
         try:
-            self.forget(group_id)
+            self.delete_hash(group_id)
         except StoreError as error:
             logger.error("group %d: the lock was lost, and its members in Redis may be out of date: %s", group_id, error)
         else:
-            logger.warning("group %d: the lock was lost; its members will come into Redis when they are needed", group_id)
+            logger.warning("group %d: the lock was lost; its members will be written to Redis when they are needed", group_id)
+
+    def groups_for_users(self, user_ids: Iterable[int]) -> dict[int, list[int]]:
+        """The groups that each user is in, according to MySQL, last changed membership first."""
+        groups: dict[int, dict[int, None]] = {user_id: {} for user_id in user_ids}  # sets that keep their order
+        if groups:
+            among = ",".join(map(str, groups))
+            rows = self._slave.select(
+                f"select userId,groupId from IMGroupMember where userId in ({among}) and status=0 order by updated desc,id desc"
+            )
+            for user_id, group_id in rows:
+                groups[int(user_id)][int(group_id)] = None
+        return {user_id: list(group_ids) for user_id, group_ids in groups.items()}
 
     def join_times(self, memberships: Sequence[Membership]) -> list[int | None]:
         """For each (group, user): unix time at which the user joined, None when they are not in it."""
         commands: list[CacheCommand] = [("HGET", names.group_member_key(group_id), user_id) for group_id, user_id in memberships]
         replies = self._cache.read(commands)
-        if self._renew_old(group_id for group_id, _ in memberships):
+        if self._rebuild_outdated(group_id for group_id, _ in memberships):
             replies = self._cache.read(commands)
         times = dict(zip(memberships, replies, strict=True))
-        doubtful = [membership for membership, joined in times.items() if joined is None]
+        missing = [membership for membership, joined in times.items() if joined is None]
         for _ in range(RESTORE_ATTEMPTS):
-            if not doubtful:
+            if not missing:
                 break
-            doubtful = self._look_again(doubtful, times)
-            if not self._restore(list(dict.fromkeys(group_id for group_id, _ in doubtful))):
+            missing = self._read_times(missing, times)
+            if not self._restore_hashes(list(dict.fromkeys(group_id for group_id, _ in missing))):
                 break
         else:
-            self._look_again(doubtful, times)
+            self._read_times(missing, times)
         return [None if joined is None else number(joined) for joined in map(times.get, memberships)]
 
-    def _look_again(self, memberships: Sequence[Membership], times: dict[Membership, bytes | None]) -> list[Membership]:
-        """Fill in the times of those whose group has a hash; returns the others."""
+    def _read_times(self, memberships: Sequence[Membership], times: dict[Membership, bytes | None]) -> list[Membership]:
+        """Read the times of joining again, into ``times``; returns the memberships whose group has no hash."""
         commands: list[CacheCommand] = []
         for group_id, user_id in memberships:
             key = names.group_member_key(group_id)
@@ -111,40 +125,43 @@ class GroupMembers:
         asked = list(dict.fromkeys(group_ids))
         commands: list[CacheCommand] = [("TYPE", names.group_member_key(group_id)) for group_id in asked]
         replies = self._cache.execute(commands)
-        if self._renew_old(asked):
+        if self._rebuild_outdated(asked):
             replies = self._cache.execute(commands)
         found = {group_id for group_id, kind in zip(asked, replies, strict=True) if kind == HASH}
-        return found | self._restore([group_id for group_id in asked if group_id not in found])
+        return found | self._restore_hashes([group_id for group_id in asked if group_id not in found])
 
-    def of(self, group_ids: Iterable[int]) -> dict[int, list[int]]:
+    def get_many(self, group_ids: Iterable[int]) -> dict[int, list[int]]:
         """The members of each group that exists, in text order of their ids, as the original lists them."""
         asked = list(dict.fromkeys(group_ids))
-        members = self._read(asked)
-        if self._renew_old(asked):
-            members = self._read(asked)
+        members = self._read_members(asked)
+        if self._rebuild_outdated(asked):
+            members = self._read_members(asked)
         for _ in range(RESTORE_ATTEMPTS):
             lost = [group_id for group_id in asked if group_id not in members]
-            if not self._restore(lost):
+            if not self._restore_hashes(lost):
                 break
-            members |= self._read(lost)
+            members |= self._read_members(lost)
         return members
 
-    def restore(self, group_id: int) -> None:
-        """Write the hash of a group from MySQL if it is not there."""
+    def restore_hash(self, group_id: int) -> None:
+        """Write the hash of a group from MySQL if it does not exist."""
         with self._master.connection() as connection, self.locked(connection, group_id):
-            self._restore_one(connection, group_id)
+            if self._cache.execute([("TYPE", names.group_member_key(group_id))])[0] != HASH:
+                fields = self._select_fields(connection, group_id)
+                if fields:
+                    self.write_hash(connection, group_id, fields)
 
-    # for callers that hold the group's named lock, under which nothing can be restored
+    # for callers that hold the group's named lock; they raise StoreError when a backend fails
 
-    def fields(self, connection: DBConn, group_id: int) -> dict[bytes, bytes]:
-        """User id → time of joining, from the hash, or from MySQL if Redis has lost it or was started again."""
+    def read_hash(self, connection: DBConn, group_id: int) -> dict[bytes, bytes]:
+        """User id → time of joining, from the hash, or from MySQL if Redis has lost it or was restarted."""
         fields = self._cache.read([("HGETALL", names.group_member_key(group_id))])[0]
-        if not fields or self._are_old((group_id,)):
-            return self._rows(connection, group_id)
+        if not fields or self._outdated((group_id,)):
+            return self._select_fields(connection, group_id)
         return pairs(fields)
 
-    def replace(self, connection: DBConn, group_id: int, fields: Mapping[bytes, bytes]) -> None:
-        """Write the hash of a group, whatever was in it; not if ``connection``, which holds the lock, turns out to be lost."""
+    def write_hash(self, connection: DBConn, group_id: int, fields: Mapping[bytes, bytes]) -> None:
+        """Replace the hash of a group, unless ``connection``, which holds the lock, turns out to be lost."""
         if connection.is_lost:
             return
         key = names.group_member_key(group_id)
@@ -153,11 +170,11 @@ class GroupMembers:
             commands.append(("HSET", key, *(argument for field in fields.items() for argument in field)))
         self._cache.execute([*commands, ("EXEC",)])
 
-    def forget(self, group_id: int) -> None:
-        """Delete the hash of a group: of a new group it is a leftover, of others it must not say what is about to change."""
+    def delete_hash(self, group_id: int) -> None:
+        """Delete the hash of a group, before its members change."""
         self._cache.execute([("DEL", names.group_member_key(group_id))])
 
-    def _read(self, group_ids: Sequence[int]) -> dict[int, list[int]]:
+    def _read_members(self, group_ids: Sequence[int]) -> dict[int, list[int]]:
         replies = self._cache.read([("HKEYS", names.group_member_key(group_id)) for group_id in group_ids])
         return {
             group_id: [int(user) for user in sorted(reply) if user.isdigit()]
@@ -165,46 +182,39 @@ class GroupMembers:
             if reply
         }
 
-    def _are_old(self, group_ids: Iterable[int]) -> list[int]:
-        """Those of the groups whose hashes were read, but have not been made anew since Redis was started again."""
+    def _outdated(self, group_ids: Iterable[int]) -> list[int]:
+        """Those of the groups whose hashes have not been rebuilt since Redis was restarted."""
         restarts = self._cache.restarts
-        return [group_id for group_id in set(group_ids) if (self._believed.get(group_id) or 0) < restarts] if restarts else []
+        return [group_id for group_id in set(group_ids) if (self._verified.get(group_id) or 0) < restarts] if restarts else []
 
-    def _renew_old(self, group_ids: Iterable[int]) -> bool:
-        """Make the hashes of these groups anew if Redis was started again since the last time; whether there was one to make."""
-        old = self._are_old(group_ids)
-        for group_id in old:
+    def _rebuild_outdated(self, group_ids: Iterable[int]) -> bool:
+        """Rebuild the hashes of these groups that have not been rebuilt since Redis was restarted; whether there were any."""
+        outdated = self._outdated(group_ids)
+        for group_id in outdated:
             restarts = self._cache.restarts
             with self._master.connection() as connection, self.locked(connection, group_id):
-                fields = self._rows(connection, group_id)
-                # a group of which MySQL knows nothing at all is somebody else's, and left alone
+                fields = self._select_fields(connection, group_id)
+                # a group that never had a row in MySQL is not ours, and its hash is left as it is
                 if fields or connection.select(f"select 1 from IMGroupMember where groupId={group_id} limit 1"):
-                    self.replace(connection, group_id, fields)
-            self._believed.put(group_id, restarts)
-            logger.info("group %d: its members are made anew from MySQL, because Redis was started again", group_id)
-        return bool(old)
+                    self.write_hash(connection, group_id, fields)
+            self._verified.put(group_id, restarts)
+            logger.info("group %d: its members are rebuilt from MySQL, because Redis was restarted", group_id)
+        return bool(outdated)
 
-    def _restore(self, group_ids: Sequence[int]) -> set[int]:
-        """Bring back the hashes of groups that have members in MySQL; returns the groups that exist now."""
+    def _restore_hashes(self, group_ids: Sequence[int]) -> set[int]:
+        """Restore the hashes of those groups that have members in MySQL; returns these groups."""
         if not group_ids:
             return set()
         among = ",".join(map(str, group_ids))
         rows = self._master.select(f"select distinct groupId from IMGroupMember where groupId in ({among}) and status=0")
         restored = {int(group_id) for (group_id,) in rows}
         for group_id in sorted(restored):
-            self.restore(group_id)
-            logger.warning("group %d: Redis had lost its members, they are back from MySQL", group_id)
+            self.restore_hash(group_id)
+            logger.warning("group %d: Redis had lost its members, they are restored from MySQL", group_id)
         return restored
 
-    def _restore_one(self, connection: DBConn, group_id: int) -> None:
-        if self._cache.execute([("TYPE", names.group_member_key(group_id))])[0] == HASH:
-            return
-        fields = self._rows(connection, group_id)
-        if fields:
-            self.replace(connection, group_id, fields)
-
     @staticmethod
-    def _rows(connection: DBConn, group_id: int) -> dict[bytes, bytes]:
-        """The members according to MySQL; "updated" is when they joined: joining again sets it, and nothing else does."""
+    def _select_fields(connection: DBConn, group_id: int) -> dict[bytes, bytes]:
+        """The fields of the hash according to MySQL. "updated" is the time of joining: only joining again sets it."""
         rows = connection.select(f"select userId,updated from IMGroupMember where groupId={group_id} and status=0")
         return dict(rows)

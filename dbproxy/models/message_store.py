@@ -1,14 +1,16 @@
-"""Storing runs of messages: one transaction for all messages of a run, whatever their conversations. Any thread.
+"""MessageStore: stores batches of messages, one transaction for all messages of a batch, whatever their conversations. Any thread.
 
-What is promised: a draft whose msg_id is not 0 afterwards has exactly one row with that id, and an id is never given twice within a
+What is guaranteed: a message whose msg_id is not 0 afterwards has exactly one row with that id, and an id is never used twice within a
 conversation. How:
 
-- the transaction begins by locking one row per conversation (the relation, the group), so nobody else gives out ids for it, on this
-  proxy or another, before ours are committed or gone;
-- the ids come from the counters in Redis, as the original's do, but are checked against the largest stored one under that lock. A
-  counter that Redis lost, or brought back from an old snapshot, is set right (``msg_ids.py``);
-- when the connection is lost during the commit, the same lock is taken on a new one (so the old transaction is over) and the rows
-  are looked for. Only when they are not there may the transaction run again.
+- the transaction begins by locking one row per conversation (the relation, the group), so nobody else assigns ids in it, on this proxy
+  or another, until ours are committed or rolled back;
+- the ids come from the counters in Redis, as the original's do, but are compared with the largest stored one under that lock. A
+  counter that Redis lost, or restored from an old snapshot, is corrected (``msg_ids.py``);
+- when the connection is lost during the commit, the same lock is taken on a new connection (so the old transaction is over) and the rows
+  are looked up. Only if they are not there is the transaction executed again.
+
+The methods stand in the order in which they are called.
 """
 
 from __future__ import annotations
@@ -16,8 +18,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,310 +31,304 @@ from dbproxy.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from dbproxy.models.draft import Draft
+from dbproxy.models.conversation_kind import ConversationKind
 from dbproxy.models.last_ids import LastIds
 from dbproxy.models.msg_ids import MsgIds
-from dbproxy.models.session import NOTHING_TO_TOUCH, SessionKey, SessionModel, SessionRows
+from dbproxy.models.new_message import NewMessage
+from dbproxy.models.relation import Pair, RelationModel, pair_of
+from dbproxy.models.session import NO_SESSION_ROWS, SessionModel, SessionRows
 from dbproxy.stores.cache import CachePool
-from dbproxy.stores.db_conn import DBConn, Row
+from dbproxy.stores.db_conn import DBConn
 from dbproxy.stores.mysql import DBPool, died_at_once
 from dbproxy.stores.server_connection_id import ServerConnectionId, end_session
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5
-"""How often a transaction is begun before its messages are refused (deadlocks, rows made by others, lost connections)."""
+"""How often a transaction is begun before its messages are refused (deadlocks, rows added by others, lost connections)."""
 
 
 class RetryTransactionError(DbproxyError):
-    """What the transaction was begun with is not true (any more); ``lock_names`` must be held when it begins anew."""
+    """The transaction has to begin again, because cached ids were wrong or it needs the named locks ``lock_names``."""
 
     def __init__(self, lock_names: Iterable[str] = ()) -> None:
         super().__init__()
         self.lock_names = frozenset(lock_names)
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """What a transaction is begun with."""
+@dataclass(slots=True)
+class _Batch:
+    """The messages of one transaction, and the state that its attempts share."""
 
-    drafts: Sequence[Draft]
+    messages: Sequence[NewMessage]
     msg_ids: MsgIds
-    lock_names: frozenset[str]
-    """The named locks that are held."""
-    now: int
-    """Unix seconds."""
+    lock_names: frozenset[str] = frozenset()
+    """Named locks that the next attempt holds."""
+    now: int = 0
+    """Unix seconds at which the current attempt began."""
+    server_connection_id: ServerConnectionId = (0, "")
+    """The connection that carries the current attempt."""
+
+    def require(self, lock_names: Iterable[str]) -> None:
+        """Raise RetryTransactionError unless these named locks are held."""
+        missing = frozenset(lock_names) - self.lock_names
+        if missing:
+            raise RetryTransactionError(missing)
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """What the opening of a transaction has found: the conversations are locked."""
-
-    last_ids: Mapping[int, int]
-    """conversation id → largest stored msg_id (0: none)."""
-    new_ids: frozenset[int]
-    """Conversations that this transaction makes."""
-    sessions: SessionRows
-    remember: Callable[[], None]
-    """To be called after the commit."""
-
-
-class MessageStore(ABC):
-    """What one-to-one and group messages have in common; the subclasses know tables, keys and counters."""
-
-    session_type: int
+class MessageStore:
+    """Stores the messages of one kind of conversation."""
 
     def __init__(
         self,
+        kind: ConversationKind,
         master: DBPool,
         unread: CachePool,
         sessions: SessionModel,
-        last_ids: LastIds,
+        relations: RelationModel | None,
+        count_unread: Callable[[Sequence[NewMessage]], None],
         content_limit: int,
         lock_timeout: float,
         outcome_timeout: float,
     ) -> None:
-        """``content_limit``: characters that the content column takes. ``lock_timeout``: seconds to wait for a named lock.
-        ``outcome_timeout``: seconds after which finding out about a lost commit is given up, and no transaction is begun once more.
+        """``relations`` has the conversation ids; None if the receiver of a message is its conversation. ``count_unread`` is called with
+        the stored messages after each commit. ``content_limit``: characters that the content column holds. ``lock_timeout``: seconds to
+        wait for a named lock. ``outcome_timeout``: seconds after which the lookup of a lost commit is given up, and no further attempt is
+        begun.
         """
+        self._kind = kind
         self._master = master
         self._unread = unread
         self._sessions = sessions
-        self._last_ids = last_ids
+        self._relations = relations
+        self._count_unread = count_unread
+        self._last_ids = LastIds(kind)
         self._content_limit = content_limit
         self._lock_timeout = lock_timeout
         self._outcome_timeout = outcome_timeout
 
-    def store(self, drafts: Sequence[Draft]) -> None:
-        """Store drafts in the order given and set their ``msg_id``; those that cannot be stored keep 0 and leave nothing behind.
+    def store(self, messages: Sequence[NewMessage]) -> None:
+        """Store messages in the order given and set their ``msg_id``; those that cannot be stored keep 0 and leave nothing behind.
 
         Never raises a StoreError: what a backend refuses is logged.
         """
-        drafts = [draft for draft in drafts if self._is_storable(draft)]
-        if not drafts:
+        messages = [message for message in messages if self._is_storable(message)]
+        if not messages:
             return
         try:
-            self._store_run(drafts)
+            self._store_batch(messages)
         except LockWaitError as error:
-            self._store_apart(drafts, error, self._conversation_of)
+            self._store_parts(messages, error, self._kind.ordering_key)
         except StatementError as error:
-            self._store_apart(drafts, error, id)
+            self._store_parts(messages, error, id)
         except StoreError as error:
-            self._refuse(drafts, error)
+            _refuse(messages, error)
 
-    def _store_apart(self, drafts: Sequence[Draft], error: StoreError, part_of: Callable[[Draft], Hashable]) -> None:
-        """The database refused a run because of some of its messages, which must not take the others with them: store the parts of the
-        run in transactions of their own, in their order, and refuse those that are refused again.
-        """
-        parts: dict[Hashable, list[Draft]] = {}
-        for draft in drafts:
-            draft.msg_id = 0
-            parts.setdefault(part_of(draft), []).append(draft)
-        if len(parts) == 1:
-            self._refuse(drafts, error)
-            return
-        deadline = time.monotonic() + self._outcome_timeout
-        for part in parts.values():
-            if time.monotonic() > deadline:
-                self._refuse(part, error)
-                continue
-            try:
-                self._store_run(part)
-            except StoreError as refused:
-                self._refuse(part, refused)
-
-    @abstractmethod
-    def _open(self, connection: DBConn, attempt: Attempt) -> Opened:
-        """Begin the transaction, lock the conversations and set ``conversation_id`` of the drafts.
-
-        Raises:
-            RetryTransactionError: it needs locks that are not held, or what was remembered is wrong.
-
-        """
-
-    @abstractmethod
-    def _conversation_of(self, draft: Draft) -> Hashable:
-        """What the messages of one conversation have in common, also before its id is known."""
-
-    @abstractmethod
-    def _lock_query(self, conversation_ids: Iterable[int]) -> str:
-        """The query that locks the rows of these conversations."""
-
-    @abstractmethod
-    def _table(self, conversation_id: int) -> str:
-        """The table of a conversation's messages."""
-
-    @abstractmethod
-    def _insert(self, table: str, rows: Sequence[str]) -> str:
-        """The statement that inserts rows of ``_values``."""
-
-    @abstractmethod
-    def _values(self, connection: DBConn, draft: Draft) -> str:
-        """One row of ``_insert``."""
-
-    @abstractmethod
-    def _stored_query(self, draft: Draft) -> str:
-        """The query that finds the content of the message with the draft's id and sender."""
-
-    @abstractmethod
-    def _counter_key(self, conversation_id: int) -> str:
-        """The Redis key of a conversation's last msg_id."""
-
-    @abstractmethod
-    def _extra_statements(self, drafts: Sequence[Draft], now: int) -> list[str]:
-        """What else belongs into the transaction."""
-
-    @abstractmethod
-    def _count(self, drafts: Sequence[Draft]) -> None:
-        """Raise the unread counters for stored messages."""
-
-    def _is_storable(self, draft: Draft) -> bool:
-        """Whether the content column will take it; checked first, so that a refused message leaves no session behind."""
-        if draft.sound is not None:
+    def _is_storable(self, message: NewMessage) -> bool:
+        """Whether the content column can hold it; checked first, so that a refused message adds no session."""
+        if message.sound is not None:
             return True
         try:
-            text = draft.content.decode()
+            text = message.content.decode()
         except UnicodeDecodeError:
-            logger.warning("message refused: not UTF-8 [from=%d to=%d]", draft.from_id, draft.to_id)
+            logger.warning("message refused: not UTF-8 [from=%d to=%d]", message.from_id, message.to_id)
             return False
         if len(text) > self._content_limit:
             logger.warning(
-                "message refused: %d characters, %d fit [from=%d to=%d]", len(text), self._content_limit, draft.from_id, draft.to_id
+                "message refused: %d characters, %d fit [from=%d to=%d]", len(text), self._content_limit, message.from_id, message.to_id
             )
             return False
         return True
 
-    def _store_run(self, drafts: Sequence[Draft]) -> None:
-        lock_names: frozenset[str] = frozenset()
-        msg_ids = MsgIds(self._unread, self._counter_key, drafts)
-        deadline = 0.0
+    def _store_parts(self, messages: Sequence[NewMessage], error: StoreError, part_of: Callable[[NewMessage], Hashable]) -> None:
+        """Store the parts of a batch that the database refused in transactions of their own, in order, so that only the parts that it
+        refuses again are refused.
+        """
+        parts: dict[Hashable, list[NewMessage]] = {}
+        for message in messages:
+            message.msg_id = 0
+            parts.setdefault(part_of(message), []).append(message)
+        if len(parts) == 1:
+            _refuse(messages, error)
+            return
+        deadline = time.monotonic() + self._outcome_timeout
+        for part in parts.values():
+            if time.monotonic() > deadline:
+                _refuse(part, error)
+                continue
+            try:
+                self._store_batch(part)
+            except StoreError as refused:
+                _refuse(part, refused)
+
+    def _store_batch(self, messages: Sequence[NewMessage]) -> None:
+        """Execute the transaction until it is committed, then count the messages as unread."""
+        batch = _Batch(messages, MsgIds(self._unread, self._kind.counter_key, messages))
+        deadline = time.monotonic() + self._outcome_timeout
         for attempt in range(1, ATTEMPTS + 1):
             began = time.monotonic()
-            deadline = deadline or began + self._outcome_timeout
-            tries: list[ServerConnectionId] = []
+            batch.now = int(time.time())
             try:
-                remember = self._run_transaction(Attempt(drafts, msg_ids, lock_names, int(time.time())), tries)
+                self._execute_transaction(batch)
                 break
-            except RetryTransactionError as again:
-                lock_names |= again.lock_names
-                if is_last(attempt, deadline):
-                    raise StoreUnavailableError("the rows of a conversation kept changing under our hands") from None
+            except RetryTransactionError as retry:
+                batch.lock_names |= retry.lock_names
+                if _is_last(attempt, deadline):
+                    raise StoreUnavailableError("the rows of a conversation kept changing during its transactions") from None
             except DeadlockError as error:
-                if is_last(attempt, deadline) or isinstance(error, LockWaitError):
+                if _is_last(attempt, deadline) or isinstance(error, LockWaitError):
                     raise
                 time.sleep(random.uniform(0, 0.02 * attempt))
             except OutcomeUnknownError as error:
                 logger.warning("%s; looking for the messages", error)
-                if self._master.resolve_outcome(partial(self._has_committed, drafts=drafts, tries=tries), self._outcome_timeout):
-                    remember = _nothing
+                if self._master.resolve_outcome(partial(self._is_committed, batch=batch), self._outcome_timeout):
                     break
-                if is_last(attempt, deadline):
+                if _is_last(attempt, deadline):
                     raise
             except StoreUnavailableError as error:
                 if attempt > 1 or not died_at_once(error, began):
                     raise
-        remember()
         try:
-            self._count(drafts)
+            self._count_unread(messages)
         except StoreError as error:
-            logger.error("%d messages are stored, but their unread counters could not be raised: %s", len(drafts), error)
-        except Exception:  # whatever it is: they are stored, and to refuse them now would make their senders write them again
-            logger.exception("%d messages are stored, but their unread counters could not be raised", len(drafts))
+            logger.error("%d messages are stored, but their unread counters could not be raised: %s", len(messages), error)
+        except Exception:  # they are stored: a refusal now would make their senders send them again
+            logger.exception("%d messages are stored, but their unread counters could not be raised", len(messages))
 
-    def _run_transaction(self, attempt: Attempt, tries: list[ServerConnectionId]) -> Callable[[], None]:
-        drafts, now = attempt.drafts, attempt.now
-        with self._master.connection() as connection, connection.named_locks(tuple(attempt.lock_names), self._lock_timeout):
-            opened = self._open(connection, attempt)
-            tries.append(
-                connection.server_connection_id
-            )  # not before the first statement: that may find the connection dead, and use another
-            attempt.msg_ids.give_out(opened.last_ids, opened.new_ids)
-            statements = SessionModel.touch_statements(opened.sessions, self.session_type, now)
-            for draft in drafts:
-                if draft.sound is not None:
-                    connection.execute(
-                        "insert into IMAudio (fromId,toId,path,size,duration,created) values (%s,%s,%s,%s,%s,%s)",
-                        (draft.from_id, draft.to_id, draft.sound.path, draft.sound.size, draft.sound.duration, draft.created),
-                    )
-                    draft.content = b"%d" % connection.insert_id()
-            by_table: dict[str, list[Draft]] = {}
-            for draft in drafts:
-                by_table.setdefault(self._table(draft.conversation_id), []).append(draft)
-            inserts_at = len(statements)
-            for table, of_table in by_table.items():
-                statements.append(self._insert(table, [self._values(connection, draft) for draft in of_table]))
-            statements += self._extra_statements(drafts, now)
-            first_row_ids = connection.commit_script(statements)[inserts_at:]
-            for (table, of_table), first_row_id in zip(by_table.items(), first_row_ids, strict=False):
-                self._last_ids.stored(table, first_row_id, of_table)
-            return opened.remember
-
-    def _begin(
-        self,
-        connection: DBConn,
-        attempt: Attempt,
-        keys: Sequence[SessionKey],
-        conversation_ids: Collection[int],
-        lock_name_of: Callable[[SessionKey], str],
-        confirm: Callable[[Sequence[Row]], bool] = lambda _: True,
-    ) -> tuple[SessionRows, dict[int, int]]:
-        """Begin the transaction with one round trip: lock the conversations (there may be none yet), touch the sessions or find them, and
-        read the largest msg_ids; with a second one if other proxies are busy. If all sessions are known, Redis is asked for ids as soon
-        as ``confirm`` has seen the locked rows, while MySQL goes on. Returns what is left to do about the sessions, and conversation →
-        largest msg_id.
+    def _execute_transaction(self, batch: _Batch) -> None:
+        """One attempt: lock, assign ids, insert, commit; three round trips to MySQL if no session and no relation is new.
 
         Raises:
-            RetryTransactionError: ``confirm`` says no, or a session has to be added and the named lock for that is not held, or a
-                remembered session has gone.
+            RetryTransactionError: it has to begin again.
+            StoreError: it was rolled back, or its outcome is unknown (OutcomeUnknownError).
 
         """
-        touch = self._sessions.touch_known(keys, self.session_type, attempt.now)
-        query = self._last_ids.query(conversation_ids)
-        lock = [self._lock_query(conversation_ids)] if conversation_ids else []
-        of_sessions_query = touch or SessionModel.find_query(keys, self.session_type)
-        results = connection.results_of(["begin", *lock, of_sessions_query, *query.statements])
+        with self._master.connection() as connection, connection.named_locks(tuple(batch.lock_names), self._lock_timeout):
+            relations = self._find_conversations(connection, batch)
+            sessions, last_ids = self._begin(connection, batch, relations)
+            created = self._create_relations(connection, batch)
+            batch.server_connection_id = connection.server_connection_id  # the first statement may have replaced a dead connection
+            batch.msg_ids.assign(last_ids, frozenset(created.values()))
+            self._insert_and_commit(connection, batch, sessions)
+            if created and self._relations is not None:
+                self._relations.cache_ids(created)
+
+    def _find_conversations(self, connection: DBConn, batch: _Batch) -> dict[Pair, int]:
+        """Set the conversation id of each message, 0 of pairs without a relation. Returns the relations that were found, some of them
+        cached.
+        """
+        if self._relations is None:
+            for message in batch.messages:
+                message.conversation_id = message.to_id
+            return {}
+        pairs = [pair_of(message.from_id, message.to_id) for message in batch.messages]
+        relations = self._relations.find(connection, pairs)
+        for message, pair in zip(batch.messages, pairs, strict=True):
+            message.conversation_id = relations.get(pair, 0)
+        if len(relations) < len(set(pairs)):
+            batch.require(RelationModel.lock_name(pair) for pair in pairs if pair not in relations)
+        return relations
+
+    def _begin(self, connection: DBConn, batch: _Batch, relations: dict[Pair, int]) -> tuple[SessionRows, dict[int, int]]:
+        """Begin the transaction with one round trip: lock the conversations, touch the sessions or find them, and read the largest
+        msg_ids; a second one is needed if other proxies are writing to the same tables. If all sessions are cached, the ids are reserved
+        in Redis as soon as the locks are held, while MySQL goes on. Returns which sessions are still to be touched or added, and
+        conversation id → largest stored msg_id.
+        """
+        kind, messages = self._kind, batch.messages
+        session_keys = list(dict.fromkeys(key for message in messages for key in kind.session_keys(message)))
+        conversation_ids = {message.conversation_id for message in messages} - {0}
+        touch = self._sessions.touch_cached(session_keys, kind.session_type, batch.now)
+        last_ids = self._last_ids.query(conversation_ids)
+        lock = [kind.lock_query(conversation_ids)] if conversation_ids else []
+        find_or_touch = touch or SessionModel.find_query(session_keys, kind.session_type)
+        results = connection.results_of(["begin", *lock, find_or_touch, *last_ids.statements])
         next(results)
         if lock:
-            if not confirm(next(results).rows):
+            locked = next(results).rows
+            if self._relations is not None and not self._relations.confirm(relations, locked):
                 raise RetryTransactionError
-            if touch is not None:  # otherwise it may have to begin again, and leave out ids if others are faster
-                attempt.msg_ids.take()
-        of_sessions = next(results)
+            if touch is not None:  # otherwise the transaction may have to begin again, and other proxies could make it skip the ids
+                batch.msg_ids.reserve()
+        result = next(results)
         if touch is None:
-            sessions = SessionModel.rows_of(keys, of_sessions.rows)
-            needed = frozenset(lock_name_of(key) for key in sessions.missing) - attempt.lock_names
-            if needed:
-                raise RetryTransactionError(needed)
-            self._sessions.remember(sessions, self.session_type)
-        elif of_sessions.matched_rows == len(keys):
-            sessions = NOTHING_TO_TOUCH
+            sessions = SessionModel.rows_of(session_keys, result.rows)
+            batch.require(map(kind.lock_name, sessions.missing))
+            self._sessions.cache_ids(sessions, kind.session_type)
+        elif result.matched_rows == len(session_keys):
+            sessions = NO_SESSION_ROWS
         else:
-            self._sessions.forget(keys, self.session_type)
+            self._sessions.drop_ids(session_keys, kind.session_type)
             raise RetryTransactionError
-        return sessions, self._last_ids.read(connection, query, [result.rows for result in results])
+        return sessions, self._last_ids.read(connection, last_ids, [result.rows for result in results])
 
-    def _has_committed(self, connection: DBConn, drafts: Sequence[Draft], tries: Sequence[ServerConnectionId]) -> bool:
-        """Whether the transaction that carried these drafts was committed; ``tries`` are the connections that carried it."""
-        for server_connection_id in tries:
-            end_session(connection, server_connection_id)  # so that its transaction ends now; one that may be committing is waited for
+    def _create_relations(self, connection: DBConn, batch: _Batch) -> dict[Pair, int]:
+        """Add the relations of those pairs that have none, and set the conversation ids of their messages."""
+        new = [message for message in batch.messages if not message.conversation_id]
+        if not new or self._relations is None:
+            return {}
+        created = self._relations.create(connection, list(dict.fromkeys(pair_of(m.from_id, m.to_id) for m in new)), batch.now)
+        if created is None:
+            raise RetryTransactionError
+        for message in new:
+            message.conversation_id = created[pair_of(message.from_id, message.to_id)]
+        return created
+
+    def _insert_and_commit(self, connection: DBConn, batch: _Batch, sessions: SessionRows) -> None:
+        """Insert the messages, touch or add the remaining sessions, and commit, with one round trip; one more for each sound."""
+        kind = self._kind
+        by_table: dict[str, list[NewMessage]] = {}
+        for message in batch.messages:
+            if message.sound is not None:
+                connection.execute(
+                    "insert into IMAudio (fromId,toId,path,size,duration,created) values (%s,%s,%s,%s,%s,%s)",
+                    (message.from_id, message.to_id, message.sound.path, message.sound.size, message.sound.duration, message.created),
+                )
+                message.content = b"%d" % connection.insert_id()
+            by_table.setdefault(kind.table(message.conversation_id), []).append(message)
+        statements = SessionModel.touch_statements(sessions, kind.session_type, batch.now)
+        first_insert = len(statements)
+        receiver = "" if kind.receiver_column is None else f",{kind.receiver_column}"
+        columns = f"{kind.id_column},{kind.sender_column},msgId,content,type,status,created,updated{receiver}"
+        for table, messages in by_table.items():
+            rows = ",".join(self._row(connection, message) for message in messages)
+            statements.append(f"insert into {table} ({columns}) values {rows}")
+        if kind.touch_statement is not None:
+            statements.append(kind.touch_statement({message.conversation_id for message in batch.messages}, batch.now))
+        first_row_ids = connection.commit_script(statements)[first_insert:]
+        for (table, messages), first_row_id in zip(by_table.items(), first_row_ids, strict=False):
+            self._last_ids.record(table, first_row_id, messages)
+
+    def _row(self, connection: DBConn, message: NewMessage) -> str:
+        content = connection.escape(message.content.decode())
+        receiver = "" if self._kind.receiver_column is None else f",{message.to_id}"
+        return (
+            f"({message.conversation_id},{message.from_id},{message.msg_id},{content},{message.msg_type},0,"
+            f"{message.created},{message.created}{receiver})"
+        )
+
+    def _is_committed(self, connection: DBConn, batch: _Batch) -> bool:
+        """Whether the transaction of a batch whose connection was lost has been committed."""
+        kind, first = self._kind, batch.messages[0]
+        end_session(connection, batch.server_connection_id)  # ends its transaction now, unless it may be committing: that is waited for
         connection.execute("begin")
-        connection.select(self._lock_query({draft.conversation_id for draft in drafts}))
-        rows: Sequence[Row] = connection.select(self._stored_query(drafts[0]))
+        connection.select(kind.lock_query({message.conversation_id for message in batch.messages}))
+        rows = connection.select(
+            f"select content from {kind.table(first.conversation_id)} where {kind.id_column}={first.conversation_id} "
+            f"and msgId={first.msg_id} and {kind.sender_column}={first.from_id}"
+        )
         connection.execute("rollback")
-        stored = any(row[0] == drafts[0].content for row in rows)
-        logger.warning("the commit of %d messages had %s", len(drafts), "happened" if stored else "not happened")
-        return stored
-
-    def _refuse(self, drafts: Sequence[Draft], error: StoreError) -> None:
-        for draft in drafts:
-            draft.msg_id = 0
-        logger.error("%d messages refused, the first [from=%d to=%d]: %s", len(drafts), drafts[0].from_id, drafts[0].to_id, error)
+        committed = any(row[0] == first.content for row in rows)
+        logger.warning("the commit of %d messages had %s", len(batch.messages), "happened" if committed else "not happened")
+        return committed
 
 
-def is_last(attempt: int, deadline: float) -> bool:
-    """Whether a transaction is not begun once more: often enough, or for long enough."""
+def _is_last(attempt: int, deadline: float) -> bool:
     return attempt == ATTEMPTS or time.monotonic() > deadline
 
 
-def _nothing() -> None:
-    """What is to be remembered after a commit that was only found."""
+def _refuse(messages: Sequence[NewMessage], error: StoreError) -> None:
+    for message in messages:
+        message.msg_id = 0
+    first = messages[0]
+    logger.error("%d messages refused, the first [from=%d to=%d]: %s", len(messages), first.from_id, first.to_id, error)

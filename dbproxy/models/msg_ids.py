@@ -1,8 +1,8 @@
-"""MsgIds: the msg_ids of one run of messages, from the counters in Redis. It belongs to the thread that stores the run.
+"""MsgIds: the msg_ids of one batch of messages, from the counters in Redis. It belongs to the thread that stores the batch.
 
-The original takes its ids from these counters, and so do other proxies. They may be wrong: Redis forgets, or comes back with an old
-snapshot. So an id is used only if it is above the largest one stored, as it is known under the lock of the conversation. What has been
-taken stays taken when a transaction is begun anew; if somebody else was faster in between, others are taken.
+The original takes its ids from these counters, and so do other proxies. They may be wrong: Redis may lose them, or restore an old
+snapshot. So an id is used only if it is above the largest stored one, as it was read under the lock of the conversation. Ids that were
+reserved are kept when the transaction begins again; if another proxy has stored higher ones meanwhile, new ones are reserved.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeGuard
 
-from dbproxy.models.draft import Draft
+from dbproxy.models.new_message import NewMessage
 from dbproxy.stores.cache import LARGEST, BrokenKey, CachePool
 from dbproxy.stores.pipeline import CacheCommand
 
@@ -19,27 +19,28 @@ logger = logging.getLogger(__name__)
 
 
 class MsgIds:
-    """Takes ids for drafts, and gives them out."""
+    """Reserves ids for messages, and assigns them."""
 
-    def __init__(self, unread: CachePool, counter_key: Callable[[int], str], drafts: Sequence[Draft]) -> None:
-        """``counter_key`` names the counter of a conversation."""
+    def __init__(self, unread: CachePool, counter_key: Callable[[int], str], messages: Sequence[NewMessage]) -> None:
+        """``counter_key``: conversation id → key of its counter."""
         self._unread = unread
         self._counter_key = counter_key
-        self._drafts = drafts
-        self._taken: dict[int, int | BrokenKey] = {}  # conversation → the last of the ids taken
+        self._messages = messages
+        self._reserved: dict[int, int | BrokenKey] = {}  # conversation id → the last of the ids reserved
 
-    def take(self) -> None:
-        """Take ids for all drafts whose conversation is known, unless that has happened before. The locks of the conversations are held.
+    def reserve(self) -> None:
+        """Reserve ids for all messages whose conversation exists, unless that has been done before. The caller holds the locks of the
+        conversations.
 
         Raises:
             StoreUnavailableError: Redis cannot be asked.
 
         """
-        self._take({c: count for c, count in self._counts().items() if c and c not in self._taken})
+        self._reserve({c: count for c, count in self._counts().items() if c and c not in self._reserved})
 
-    def give_out(self, last_ids: Mapping[int, int], new_ids: Collection[int]) -> None:
-        """Give the drafts their ids. The locks of the conversations are held, so nobody else gives out ids for them now. ``last_ids``: the
-        largest stored id of each conversation, if it has any. ``new_ids``: conversations that begin with these drafts.
+    def assign(self, last_ids: Mapping[int, int], new_ids: Collection[int]) -> None:
+        """Set the ids of the messages. The caller holds the locks of the conversations, so no other process assigns ids in them now.
+        ``last_ids``: the largest stored id of each conversation that has one. ``new_ids``: conversations that begin with these messages.
 
         Raises:
             StoreUnavailableError: Redis cannot be asked.
@@ -47,33 +48,35 @@ class MsgIds:
         """
         counts = self._counts()
         begin = {conversation_id: last_ids.get(conversation_id, 0) for conversation_id in counts}
-        self._take({c: count for c, count in counts.items() if c in new_ids or not _usable(self._taken.get(c), count, begin[c])}, new_ids)
+        self._reserve(
+            {c: count for c, count in counts.items() if c in new_ids or not _usable(self._reserved.get(c), count, begin[c])}, new_ids
+        )
         repairs: list[CacheCommand] = []
         for conversation_id, count in counts.items():
-            last, stored = self._taken[conversation_id], begin[conversation_id]
+            last, stored = self._reserved[conversation_id], begin[conversation_id]
             if _usable(last, count, stored):
                 begin[conversation_id] = last - count
             else:
                 key = self._counter_key(conversation_id)
-                logger.warning("counter %s was not right, it goes on from the stored messages: %s, %d", key, last, stored)
+                logger.warning("counter %s was wrong, it continues after the stored messages: %s, %d", key, last, stored)
                 repairs.append(("SET", key, stored + count))
         self._unread.execute(repairs)
-        for draft in self._drafts:
-            begin[draft.conversation_id] += 1
-            draft.msg_id = begin[draft.conversation_id]
+        for message in self._messages:
+            begin[message.conversation_id] += 1
+            message.msg_id = begin[message.conversation_id]
 
     def _counts(self) -> dict[int, int]:
         counts: dict[int, int] = {}
-        for draft in self._drafts:
-            counts[draft.conversation_id] = counts.get(draft.conversation_id, 0) + 1
+        for message in self._messages:
+            counts[message.conversation_id] = counts.get(message.conversation_id, 0) + 1
         return counts
 
-    def _take(self, counts: Mapping[int, int], new_ids: Collection[int] = ()) -> None:
+    def _reserve(self, counts: Mapping[int, int], new_ids: Collection[int] = ()) -> None:
         commands: list[CacheCommand] = [("SET", self._counter_key(new), 0) for new in new_ids]
         commands += [("INCRBY", self._counter_key(conversation_id), count) for conversation_id, count in counts.items()]
-        self._taken.update(zip(counts, self._unread.execute_with_errors(commands)[len(new_ids) :], strict=True))
+        self._reserved.update(zip(counts, self._unread.execute_with_errors(commands)[len(new_ids) :], strict=True))
 
 
 def _usable(last: int | BrokenKey | None, count: int, stored: int) -> TypeGuard[int]:
-    """Whether so many ids up to ``last`` are above what is stored, and can be named."""
+    """Whether the ``count`` ids up to ``last`` are above the stored ones and fit into the protocol's field."""
     return isinstance(last, int) and stored <= last - count <= LARGEST - count

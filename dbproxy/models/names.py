@@ -1,6 +1,4 @@
-"""Every table shard and every Redis key: the one place where their names are made, and where one question is put to all shards. Pure
-functions, any thread.
-"""
+"""The names of all table shards and Redis keys, and queries over several shards. Pure functions, any thread."""
 
 from __future__ import annotations
 
@@ -19,21 +17,21 @@ def group_message_table(group_id: int) -> str:
     return f"IMGroupMessage_{group_id % SHARDS}"
 
 
-def each_in_its_table(conversation_ids: Sequence[int], question: Callable[[int], str]) -> str:
-    """One query that asks the same of many conversations, each in the table of its shard: rows of (conversation id, answer or NULL).
+def each_in_its_table(conversation_ids: Sequence[int], subquery: Callable[[int], str]) -> str:
+    """The query for one value of each conversation, read from the table of its shard: rows of (conversation id, value or NULL).
 
-    ``question`` gives, for a shard, the subquery for one value about conversation ``c.id``. A query for each table would cost the server
+    ``subquery`` returns, for a shard, the subquery for the value of conversation ``c.id``. A query for each table would cost the server
     several times as much, because preparing a statement costs more than one step in an index.
     """
     first, *others = conversation_ids
     source = f"(select {first} as id{''.join(f' union all select {other}' for other in others)})"
-    return f"select c.id,{by_shard(conversation_ids, question)} from {source} c"
+    return f"select c.id,{by_shard(conversation_ids, subquery)} from {source} c"
 
 
-def by_shard(conversation_ids: Iterable[int], question: Callable[[int], str]) -> str:
-    """The expression for the answer of ``question`` about conversation ``c.id``; see ``each_in_its_table``."""
+def by_shard(conversation_ids: Iterable[int], subquery: Callable[[int], str]) -> str:
+    """The expression for the value of ``subquery`` of conversation ``c.id``; see ``each_in_its_table``."""
     shards = sorted({conversation_id % SHARDS for conversation_id in conversation_ids})
-    return f"case c.id%{SHARDS} {' '.join(f'when {shard} then ({question(shard)})' for shard in shards)} end"
+    return f"case c.id%{SHARDS} {' '.join(f'when {shard} then ({subquery(shard)})' for shard in shards)} end"
 
 
 # pool "unread"
@@ -58,7 +56,7 @@ COUNT_FIELD = "count"
 """The field of the two group counters."""
 
 READ_BY_ALL_FIELD = "read_by_all"
-"""Field that ``group_count_key`` has besides after a loss: of this many messages nobody is told any more that they are unread."""
+"""Additional field of ``group_count_key`` after a loss: this many messages count as read by all members."""
 
 
 def group_count_key(group_id: int) -> str:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from dbproxy.errors import StoreUnavailableError
 from dbproxy.models.bounded_cache import BoundedCache
 from dbproxy.stores.db_conn import DBConn
-from dbproxy.stores.mysql import DBPool, Result
+from dbproxy.stores.mysql import DBPool
 
 Pair = tuple[int, int]
 """(smaller user id, bigger user id)."""
 
 CACHED_RELATIONS = 100_000
 
-FIND_ATTEMPTS = 3
-"""How often a lookup begins anew because a remembered relate_id turned out to be wrong."""
+READ_ATTEMPTS = 3
+"""How often a read that uses relate_ids is tried, because ``RelationModel.confirm`` found that a cached one is wrong."""
+
+
+class RelationsChangedError(StoreUnavailableError):
+    """None of ``READ_ATTEMPTS`` attempts found the relations as they were cached."""
+
+    def __init__(self) -> None:
+        super().__init__("relations keep changing while they are used")
 
 
 def pair_of(user_id: int, peer_id: int) -> Pair:
@@ -24,19 +31,19 @@ def pair_of(user_id: int, peer_id: int) -> Pair:
 
 
 class RelationModel:
-    """IMRelationShip. A relate_id never changes, so it is remembered; but somebody may empty or reload the tables under a running
-    proxy, so whoever uses a remembered id checks it with ``confirm``, in the round trip that uses it.
+    """IMRelationShip. A relate_id never changes, so it is cached; but an operator may empty or reload the tables under a running proxy, so
+    a caller that uses a cached id checks it with ``confirm``, in the round trip that uses it.
     """
 
     def __init__(self) -> None:
         self._ids: BoundedCache[Pair, int] = BoundedCache(CACHED_RELATIONS)
 
-    def known(self, pair: Pair) -> int | None:
-        """The relate_id of a pair if it is remembered; it may be out of date. Never blocks."""
+    def cached_id(self, pair: Pair) -> int | None:
+        """The relate_id of a pair if it is cached; it may be out of date. Never blocks."""
         return self._ids.get(pair)
 
     def find(self, database: DBPool | DBConn, pairs: Iterable[Pair]) -> dict[Pair, int]:
-        """Return the relate_ids of those pairs that have a visible relation; asks only for those it does not remember."""
+        """Return the relate_ids of those pairs that have a visible relation; only those that are not cached are looked up."""
         found: dict[Pair, int] = {}
         unknown: list[Pair] = []
         for pair in set(pairs):
@@ -56,31 +63,10 @@ class RelationModel:
                 self._ids.put((small, big), relate_id)
         return found
 
-    def confirmed(
-        self,
-        database: DBPool,
-        pairs: Iterable[Pair],
-        read: Callable[[dict[Pair, int]], tuple[Iterable[tuple[bytes, bytes, bytes]], Result]],
-    ) -> Result:
-        """Call ``read`` with the relations of those pairs that have one, until the rows (see ``confirm``) that it returns beside its result
-        confirm them. It reads with the same round trip as it asks for those rows.
-
-        Raises:
-            StoreUnavailableError: the relations keep changing.
-
-        """
-        asked = set(pairs)
-        for _ in range(FIND_ATTEMPTS):
-            relations = self.find(database, asked)
-            rows, result = read(relations)
-            if self.confirm(relations, rows):
-                return result
-        raise StoreUnavailableError("relations keep changing while they are used")
-
     @staticmethod
     def confirm_query(relate_ids: Iterable[int], *, lock: bool = False) -> str:
-        """The query whose rows ``confirm`` takes. With ``lock`` it locks the rows: whoever holds them is alone with these
-        conversations, on this proxy and on others.
+        """Return the query whose rows ``confirm`` takes. With ``lock`` it locks the rows, which excludes all other transactions on these
+        conversations, of this proxy and of others.
         """
         ids = ",".join(map(str, sorted(set(relate_ids))))
         return (
@@ -89,7 +75,7 @@ class RelationModel:
         )
 
     def confirm(self, relations: dict[Pair, int], rows: Iterable[tuple[bytes, bytes, bytes]]) -> bool:
-        """Whether the rows say the same as ``relations``; what they do not confirm is forgotten, so that ``find`` asks again."""
+        """Whether the rows agree with ``relations``; what they do not confirm is dropped from the cache, so that ``find`` looks it up."""
         confirmed = {(int(small), int(big)): int(relate_id) for relate_id, small, big in rows}
         wrong = [pair for pair, relate_id in relations.items() if confirmed.get(pair) != relate_id]
         for pair in wrong:
@@ -102,10 +88,10 @@ class RelationModel:
         return f"dbproxy.pair.{pair[0]}.{pair[1]}"
 
     def create(self, connection: DBConn, pairs: Sequence[Pair], now: int) -> dict[Pair, int] | None:
-        """Make relations in the running transaction; the caller holds their named locks and ``remember``s them after the commit.
+        """Add relations in the running transaction; the caller holds their named locks and calls ``cache_ids`` after the commit.
 
-        Returns None when one of them exists after all (somebody was faster, or it had been removed and is visible again now): then
-        the transaction has to begin anew.
+        Returns None when one of them exists after all (added by another process, or it had been removed and was made visible just now):
+        then the transaction has to begin again.
         """
         among = ",".join(f"({small},{big})" for small, big in pairs)
         rows = connection.select(f"select id,status from IMRelationShip where (smallId,bigId) in ({among})")
@@ -121,7 +107,7 @@ class RelationModel:
             created[small, big] = int(connection.insert_id())
         return created
 
-    def remember(self, relations: dict[Pair, int]) -> None:
-        """Keep relations whose transaction has been committed."""
+    def cache_ids(self, relations: dict[Pair, int]) -> None:
+        """Cache relations whose transaction has been committed."""
         for pair, relate_id in relations.items():
             self._ids.put(pair, relate_id)

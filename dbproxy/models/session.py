@@ -1,4 +1,4 @@
-"""Session: who a user talks to (IMRecentSession, one row per user, peer and type). Any thread."""
+"""Session: the recent conversations of users (IMRecentSession, one row per user, peer and type). Any thread."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from dbproxy.models.bounded_cache import BoundedCache
+from dbproxy.models.packing import SEPARATOR, packed
 from dbproxy.stores.db_conn import DBConn, Row
 from dbproxy.stores.mysql import DBPool
 
@@ -19,7 +20,7 @@ MAX_SESSIONS = 100
 CACHED_SESSIONS = 200_000
 
 SessionKey = tuple[int, int]
-"""(user id, peer id) of a session whose type is known from where the key stands."""
+"""(user id, peer id) of a session whose type is known from the context."""
 
 
 class Session(NamedTuple):
@@ -33,14 +34,14 @@ class Session(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SessionRows:
-    """Which of the wanted sessions have a row, and which have none."""
+    """Which of the requested sessions have a row (with its id), and which have none."""
 
     ids: Mapping[SessionKey, int]
     missing: tuple[SessionKey, ...]
 
 
-NOTHING_TO_TOUCH = SessionRows({}, ())
-"""The sessions were known, and have been touched already."""
+NO_SESSION_ROWS = SessionRows({}, ())
+"""No session is left to be touched or added."""
 
 
 class SessionModel:
@@ -51,12 +52,13 @@ class SessionModel:
         self._slave = slave
         self._ids: BoundedCache[tuple[SessionKey, int], int] = BoundedCache(CACHED_SESSIONS)
 
-    # ids that are remembered, for those who store messages
+    # cached row ids, for MessageStore
 
-    def touch_known(self, keys: Sequence[SessionKey], session_type: int, now: int) -> str | None:
-        """The statement that makes sessions visible with ``updated`` = now, if the ids of all of them are remembered.
+    def touch_cached(self, keys: Sequence[SessionKey], session_type: int, now: int) -> str | None:
+        """The statement that makes sessions visible with ``updated`` = now; None unless the row ids of all of them are cached.
 
-        It finds exactly ``len(keys)`` rows, unless somebody has removed rows or loaded others: then ``forget`` and look for them.
+        It matches exactly ``len(keys)`` rows, unless rows were deleted or reloaded: then the caller calls ``drop_ids`` and finds them with
+        ``find_query``.
         """
         ids = [self._ids.get((key, session_type)) for key in keys]
         if None in ids:
@@ -67,13 +69,13 @@ class SessionModel:
             f"where id in ({','.join(map(str, ids))}) and (userId,peerId,type) in ({among})"
         )
 
-    def remember(self, sessions: SessionRows, session_type: int) -> None:
-        """Remember the ids of rows that were found."""
+    def cache_ids(self, sessions: SessionRows, session_type: int) -> None:
+        """Cache the ids of rows that were found."""
         for key, row_id in sessions.ids.items():
             self._ids.put((key, session_type), row_id)
 
-    def forget(self, keys: Iterable[SessionKey], session_type: int) -> None:
-        """Forget ids that turned out to be wrong."""
+    def drop_ids(self, keys: Iterable[SessionKey], session_type: int) -> None:
+        """Drop cached ids that turned out to be wrong."""
         for key in keys:
             self._ids.drop((key, session_type))
 
@@ -88,12 +90,12 @@ class SessionModel:
         users = ",".join(map(str, sorted({user_id for user_id, _ in wanted})))
         oldest = min((since for _, since in wanted), default=0)
         rows = self._slave.select(
-            f"select concat_ws('|',userId,peerId,type,updated) from IMRecentSession where userId in ({users}) and status=0 "
+            f"select {packed('userId', 'peerId', 'type', 'updated')} from IMRecentSession where userId in ({users}) and status=0 "
             f"and updated>{oldest} and type in ({SINGLE},{GROUP})"
         )
         of_user: dict[int, list[Session]] = {}
         for (text,) in rows:
-            session = tuple.__new__(Session, map(int, text.split(b"|")))
+            session = tuple.__new__(Session, map(int, text.split(SEPARATOR)))
             of_user.setdefault(session.user_id, []).append(session)
         for sessions in of_user.values():
             sessions.sort(key=lambda session: -session.updated)
@@ -124,7 +126,7 @@ class SessionModel:
 
     @staticmethod
     def rows_of(keys: Sequence[SessionKey], rows: Sequence[Row]) -> SessionRows:
-        """Sort out the rows of ``find_query``. Installations may hold a session twice: then it is the visible one, or the oldest."""
+        """Assign the rows of ``find_query`` to the keys. Of a session with several rows it is a visible one, of these the oldest."""
         best: dict[SessionKey, tuple[bytes, int]] = {}
         for row_id, user_id, peer_id, status in rows:
             key = (int(user_id), int(peer_id))
@@ -140,7 +142,7 @@ class SessionModel:
     def touch_statements(sessions: SessionRows, session_type: int, now: int) -> list[str]:
         """The statements that make sessions visible with ``updated`` = now, and add those that are missing.
 
-        Who adds must hold the named lock of the conversation, because no index forbids a second row.
+        To add sessions, the caller must hold the named lock of the conversation, because no unique index prevents a second row.
         """
         statements = []
         if sessions.ids:

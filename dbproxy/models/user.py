@@ -1,4 +1,4 @@
-"""User: people, their sign infos and push shields (IMUser). Any thread."""
+"""User: users, their sign infos and push shields (IMUser). Any thread."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from dbproxy.errors import StoreError
 from dbproxy.models import names
+from dbproxy.models.packing import TEXT_SEPARATOR, packed_texts
 from dbproxy.stores.cache import CachePool
 from dbproxy.stores.db_conn import Row
 from dbproxy.stores.mysql import DBPool
@@ -18,24 +19,21 @@ from dbproxy.stores.mysql import DBPool
 logger = logging.getLogger(__name__)
 
 LEFT_COMPANY = 3
-"""IMUser.status of somebody who is gone: not among all users, but among the changed ones."""
+"""IMUser.status of a user who has left the company: not among all users, but among the changed ones."""
 
 MAX_SIGN_INFO = 128
-"""Bytes of a sign info."""
+"""Longest sign info, in bytes."""
 
 IDS_PER_QUERY = 1000
 
-_COLUMNS = "id,sex,nick,ifnull(avatar,''),departId,email,name,phone,domain,ifnull(status,0),sign_info"
-_IN_ONE_FIELD = f"concat_ws('\\0' collate utf8mb4_bin,{_COLUMNS})"
-"""Reading a field costs several times as much as cutting it out of a text. With the collation, columns of different character sets go
-together.
-"""
+_COLUMNS = ("id", "sex", "nick", "ifnull(avatar,'')", "departId", "email", "name", "phone", "domain", "ifnull(status,0)", "sign_info")
+"""What ``User`` has, in its order."""
 
 _SECRETS = ",password,salt"
 
 
 class User(NamedTuple):
-    """A row of IMUser, without what nobody outside may see; texts are the bytes that the database has."""
+    """A row of IMUser without its secrets; texts are the bytes that the database has."""
 
     user_id: int
     sex: int
@@ -56,16 +54,16 @@ def _user(fields: Sequence[bytes]) -> User:
 
 
 class Login(NamedTuple):
-    """Whom a name has found, None for nobody, and whether the password was theirs."""
+    """The user with the name of a login, None if there is none, and whether the password was theirs."""
 
     user: User | None
     right: bool
 
 
-_NOBODY: tuple[None, Row] = (None, ())
+_NO_USER: tuple[None, Row] = (None, ())
 
 _TRUE = ord("1")
-"""What a comparison says in the text that ``concat`` makes of several."""
+"""A comparison that is true, in the result of ``concat``."""
 
 
 class UserModel:
@@ -76,7 +74,7 @@ class UserModel:
         self._slave = slave
         self._unread = unread
 
-    def infos(self, user_ids: Iterable[int]) -> dict[int, User]:
+    def get_many(self, user_ids: Iterable[int]) -> dict[int, User]:
         """The users that exist among the given ones, in primary-key order."""
         asked = sorted(set(user_ids))
         users: dict[int, User] = {}
@@ -97,12 +95,12 @@ class UserModel:
     def authenticate(self, credentials: Sequence[tuple[str | bytes, str | bytes]]) -> list[Login]:
         """For each (name, md5 of the password in hex): the user whom the name finds, and whether the password is right.
 
-        Only users with status 0 can be found. A name that is spelled differently finds the user whom the database takes it for (trailing
-        blanks, letter case: the column's collation); for that the database is asked a second time, once for all such names.
+        Only users with status 0 are found. A name in another spelling finds the user whose name is equal to it in the collation of the
+        column (trailing blanks, letter case); all such names together take a second query.
         """
         wanted = list(dict.fromkeys(name for name, _ in credentials if isinstance(name, str)))
         found: list[tuple[User, Row]] = []
-        if wanted:  # a name that is not UTF-8 is nobody's, and the database would refuse to compare it
+        if wanted:  # no user has a name that is not UTF-8, and the database would refuse to compare it
             among = ",".join(["%s"] * len(wanted))
             found = self._select(f"name in ({among}) and status=0 order by id", wanted, _SECRETS)
         by_name = {user.name: (user, secrets) for user, secrets in found}
@@ -111,12 +109,12 @@ class UserModel:
             by_name |= self._by_collation(others, found)
         logins = []
         for name, password in credentials:
-            user, secrets = by_name.get(_bytes(name), _NOBODY)
+            user, secrets = by_name.get(_bytes(name), _NO_USER)
             logins.append(Login(user, user is not None and _matches(secrets, _bytes(password))))
         return logins
 
     def _by_collation(self, spellings: Sequence[str], found: Sequence[tuple[User, Row]]) -> dict[bytes, tuple[User, Row]]:
-        """Which of the users that were found each of these spellings means; of several the one with the largest id."""
+        """Spelling → the user among those found whose name it equals in the collation; of several the one with the largest id."""
         matches = ",".join(["name=%s"] * len(spellings))
         among = ",".join(str(user.user_id) for user, _ in found)
         rows = self._slave.select(f"select id,concat({matches}) from IMUser where id in ({among}) order by id", spellings)
@@ -129,12 +127,12 @@ class UserModel:
         }
 
     def _select(self, which: str, arguments: Sequence[str] = (), more: str = "") -> list[tuple[User, Row]]:
-        """Users, and beside each what has been asked for with ``more``."""
+        """Select users, and with each the additional columns ``more``."""
         found: list[tuple[User, Row]] = []
-        for text, *others in self._slave.select(f"select {_IN_ONE_FIELD}{more} from IMUser where {which}", arguments):
-            fields = text.split(b"\0")
-            if len(fields) != len(User._fields):  # somebody has the separator in their name
-                rows = self._slave.select(f"select {_COLUMNS}{more} from IMUser where {which}", arguments)
+        for text, *others in self._slave.select(f"select {packed_texts(*_COLUMNS)}{more} from IMUser where {which}", arguments):
+            fields = text.split(TEXT_SEPARATOR)
+            if len(fields) != len(User._fields):  # a text contains the separator
+                rows = self._slave.select(f"select {','.join(_COLUMNS)}{more} from IMUser where {which}", arguments)
                 return [(_user(row[: len(User._fields)]), row[len(User._fields) :]) for row in rows]
             found.append((_user(fields), tuple(others)))
         return found
@@ -147,11 +145,11 @@ class UserModel:
         with self._master.connection() as connection:
             changed = connection.execute("update IMUser set sign_info=%s,updated=%s where id=%s", (sign_info, now, user_id))
         if changed:
-            self._note_change(now)
+            self._publish_change(now)
         return changed > 0
 
-    def _note_change(self, now: int) -> None:
-        """Tell C++ daemons on the same Redis, which remember it; ours look into the table, and that is where the change is."""
+    def _publish_change(self, now: int) -> None:
+        """Set the time that C++ daemons on the same Redis compare with that of their cached lists; ours read the table."""
         try:
             self._unread.execute([("SET", names.TOTAL_USER_UPDATE_KEY, now)])
         except StoreError as error:
@@ -172,12 +170,12 @@ class UserModel:
 
 
 def _bytes(text: str | bytes) -> bytes:
-    """Protobuf gives a string that is not UTF-8 as bytes."""
+    """The bytes of a protobuf string; protobuf returns bytes for one that is not UTF-8."""
     return text if isinstance(text, bytes) else text.encode()
 
 
 def _matches(secrets: Row, password: bytes) -> bool:
-    """Whether md5(password + salt) is what is stored; takes the same time whatever the difference. The scheme is TeamTalk's."""
+    """Whether the stored hash is md5(password + salt), compared in constant time. The scheme is TeamTalk's."""
     stored, salt = secrets
     digest = hashlib.md5(password + salt, usedforsecurity=False).hexdigest()
     return hmac.compare_digest(digest.encode(), stored)

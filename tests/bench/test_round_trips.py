@@ -53,18 +53,18 @@ def work(cost: Cost) -> tuple[float, float, float]:
 
 # name → (statements, round trips to MySQL, round trips to Redis), at most, when nothing else is asked at the same time
 LIMITS = {
-    "send": (7, 3, 2),
-    "group send": (8, 3, 4),
+    "send": (6, 2, 2),
+    "group send": (7, 2, 4),
     "list, newest": (2, 1, 0),
-    "list, middle": (4, 2, 0),
+    "list, middle": (2, 1, 0),
     "by id": (2, 1, 0),
     "latest id": (1, 1, 0),
     "group list, newest": (1, 1, 1),
     "group by id": (1, 1, 1),
     "group latest id": (1, 1, 0),
-    "unread": (4, 2, 1),
+    "unread": (3, 2, 1),
     "recent": (3, 2, 0),
-    "token": (1, 1, 2),
+    "token": (0, 0, 1),
     "user info": (1, 1, 0),
     "login": (1, 1, 0),
     "changed users": (1, 1, 1),

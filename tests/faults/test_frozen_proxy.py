@@ -88,7 +88,7 @@ def test_a_proxy_that_stood_still_leaves_no_outdated_members(stack: Stack, stand
     seed.group(stack, 10, [1, 2])
     config = load_config(stack.write_config())
     databases, caches = DBManager(config), CacheManager(config)
-    members = GroupMembers(databases.master, caches.group_member, 5)
+    members = GroupMembers(databases.master, databases.slave, caches.group_member, 5)
     try:
         with (
             InProcessProxy(stack) as proxy,
@@ -96,13 +96,13 @@ def test_a_proxy_that_stood_still_leaves_no_outdated_members(stack: Stack, stand
             databases.master.connection() as connection,
             members.locked(connection, 10),
         ):
-            fields = members.fields(connection, 10)
+            fields = members.read_hash(connection, 10)
             stack.rows(f"kill {connection.thread_id()}")
             assert client.add_members(1, 10, [3]).result_code == 0
             if stands_still == "after it has looked":
                 monkeypatch.setattr(DBConn, "is_lost", False)
-            members.replace(connection, 10, fields)
-        assert members.of([10]) == {10: [1, 2, 3]}
+            members.write_hash(connection, 10, fields)
+        assert members.get_many([10]) == {10: [1, 2, 3]}
     finally:
         databases.close()
         caches.close()

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from dbproxy.config import load_config
-from dbproxy.models.draft import Draft
 from dbproxy.models.msg_ids import MsgIds
 from dbproxy.models.names import msg_id_key
+from dbproxy.models.new_message import NewMessage
 from dbproxy.stores.cache import CacheManager, CachePool
 from dbproxy.testing import Stack
 
@@ -24,8 +24,8 @@ def unread(dbproxy_stack: Stack) -> Iterator[CachePool]:
     caches.close()
 
 
-def drafts(*conversation_ids: int) -> list[Draft]:
-    return [Draft(1, 2, 1, 0, b"text", conversation_id=conversation_id) for conversation_id in conversation_ids]
+def new_messages(*conversation_ids: int) -> list[NewMessage]:
+    return [NewMessage(1, 2, 1, 0, b"text", conversation_id=conversation_id) for conversation_id in conversation_ids]
 
 
 def counters(unread: CachePool) -> tuple[bytes | None, ...]:
@@ -33,26 +33,26 @@ def counters(unread: CachePool) -> tuple[bytes | None, ...]:
 
 
 def test_ids_that_were_taken_stay_taken_when_the_transaction_begins_anew(unread: CachePool) -> None:
-    sent = drafts(*CONVERSATIONS)
+    sent = new_messages(*CONVERSATIONS)
     msg_ids = MsgIds(unread, msg_id_key, sent)
-    msg_ids.take()
-    msg_ids.take()
-    msg_ids.give_out({}, ())
-    assert [draft.msg_id for draft in sent] == [1, 1, 2]
+    msg_ids.reserve()
+    msg_ids.reserve()
+    msg_ids.assign({}, ())
+    assert [message.msg_id for message in sent] == [1, 1, 2]
     assert counters(unread) == (b"2", b"1")
 
 
 def test_others_are_taken_when_somebody_else_has_stored_meanwhile(unread: CachePool) -> None:
-    sent = drafts(*CONVERSATIONS)
+    sent = new_messages(*CONVERSATIONS)
     msg_ids = MsgIds(unread, msg_id_key, sent)
-    msg_ids.take()
-    faster = drafts(5, 5, 5)
+    msg_ids.reserve()
+    faster = new_messages(5, 5, 5)
     others = MsgIds(unread, msg_id_key, faster)
-    others.give_out({}, ())
-    assert [draft.msg_id for draft in faster] == [3, 4, 5]
-    msg_ids.take()
-    msg_ids.give_out({5: 5}, ())
-    assert [draft.msg_id for draft in sent] == [6, 1, 7]
+    others.assign({}, ())
+    assert [message.msg_id for message in faster] == [3, 4, 5]
+    msg_ids.reserve()
+    msg_ids.assign({5: 5}, ())
+    assert [message.msg_id for message in sent] == [6, 1, 7]
     assert counters(unread) == (b"7", b"1")
 
 
@@ -60,22 +60,22 @@ def test_others_are_taken_when_somebody_else_has_stored_meanwhile(unread: CacheP
 def test_a_wrong_counter_goes_on_from_what_is_stored(unread: CachePool, counter: bytes | None) -> None:
     if counter is not None:
         unread.execute([("SET", msg_id_key(5), counter)])
-    sent = drafts(*CONVERSATIONS)
+    sent = new_messages(*CONVERSATIONS)
     msg_ids = MsgIds(unread, msg_id_key, sent)
-    msg_ids.take()
-    msg_ids.give_out({5: 40}, ())
-    assert [draft.msg_id for draft in sent] == [41, 1, 42]
+    msg_ids.reserve()
+    msg_ids.assign({5: 40}, ())
+    assert [message.msg_id for message in sent] == [41, 1, 42]
     assert counters(unread) == (b"42", b"1")
 
 
 def test_a_new_conversation_begins_at_1_whatever_was_left_of_a_former_one(unread: CachePool) -> None:
     unread.execute([("SET", msg_id_key(5), 77)])
-    sent = drafts(0, 6, 0)
+    sent = new_messages(0, 6, 0)
     msg_ids = MsgIds(unread, msg_id_key, sent)
-    msg_ids.take()
+    msg_ids.reserve()
     assert counters(unread) == (b"77", b"1")
-    for draft, conversation_id in zip(sent, CONVERSATIONS, strict=True):
-        draft.conversation_id = conversation_id
-    msg_ids.give_out({}, {5})
-    assert [draft.msg_id for draft in sent] == [1, 1, 2]
+    for message, conversation_id in zip(sent, CONVERSATIONS, strict=True):
+        message.conversation_id = conversation_id
+    msg_ids.assign({}, {5})
+    assert [message.msg_id for message in sent] == [1, 1, 2]
     assert counters(unread) == (b"2", b"1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dbproxy.models import login_attempts
-from dbproxy.models.login_attempts import MAX_FAILURES, WINDOW, LoginAttempts, Outcome, Who
+from dbproxy.models.login_attempts import MAX_FAILURES, WINDOW, LoginAttempts, Outcome, Subject
 
 ALICE, BOB = 1, 2
 
@@ -28,7 +28,7 @@ def attempts(clock: Clock) -> LoginAttempts:
     return LoginAttempts(clock)
 
 
-def fail(attempts: LoginAttempts, who: Who, times: int = 1) -> None:
+def fail(attempts: LoginAttempts, who: Subject, times: int = 1) -> None:
     for _ in range(times):
         attempts.attempt(who, right=False)
 
@@ -41,7 +41,7 @@ def test_the_limit_is_the_stock_one() -> None:
 
 
 @whoever
-def test_ten_failures_do_not_lock_and_eleven_do(attempts: LoginAttempts, who: Who) -> None:
+def test_ten_failures_do_not_lock_and_eleven_do(attempts: LoginAttempts, who: Subject) -> None:
     assert [attempts.attempt(who, right=False) for _ in range(13)] == [Outcome.WRONG] * 11 + [Outcome.LOCKED] * 2
     assert attempts.is_locked(who)
 
@@ -69,7 +69,7 @@ def test_a_success_forgets_all_failures(attempts: LoginAttempts) -> None:
 
 
 @whoever
-def test_the_lock_ends_when_the_failures_are_half_an_hour_old(attempts: LoginAttempts, clock: Clock, who: Who) -> None:
+def test_the_lock_ends_when_the_failures_are_half_an_hour_old(attempts: LoginAttempts, clock: Clock, who: Subject) -> None:
     fail(attempts, who, 11)
     clock.now += WINDOW
     assert attempts.is_locked(who)
@@ -79,7 +79,7 @@ def test_the_lock_ends_when_the_failures_are_half_an_hour_old(attempts: LoginAtt
 
 
 @whoever
-def test_the_window_moves_with_time(attempts: LoginAttempts, clock: Clock, who: Who) -> None:
+def test_the_window_moves_with_time(attempts: LoginAttempts, clock: Clock, who: Subject) -> None:
     for _ in range(30):  # one every 200 s: never more than ten within half an hour
         fail(attempts, who)
         assert not attempts.is_locked(who)
@@ -92,7 +92,7 @@ def test_the_window_moves_with_time(attempts: LoginAttempts, clock: Clock, who: 
 
 
 @whoever
-def test_only_old_failures_are_forgotten(attempts: LoginAttempts, clock: Clock, who: Who) -> None:
+def test_only_old_failures_are_forgotten(attempts: LoginAttempts, clock: Clock, who: Subject) -> None:
     fail(attempts, who, 6)
     clock.now += WINDOW - 10
     fail(attempts, who, 5)

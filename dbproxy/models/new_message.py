@@ -1,4 +1,4 @@
-"""Draft: a message that is to be stored. It belongs to the thread that stores it."""
+"""NewMessage: a message to be stored. It belongs to the thread that stores it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StoredSound:
-    """A sound that lies on the file server: where, how many bytes, how many seconds."""
+    """A sound on the file server: its path there, its size in bytes and its duration in seconds."""
 
     path: str
     size: int
@@ -15,7 +15,7 @@ class StoredSound:
 
 
 @dataclass(slots=True, eq=False)
-class Draft:
+class NewMessage:
     """A message to be stored. ``to_id`` is a user or a group; ``created`` is unix seconds; ``msg_id`` 0 means not stored (yet)."""
 
     from_id: int
@@ -25,5 +25,5 @@ class Draft:
     content: bytes
     sound: StoredSound | None = None
     conversation_id: int = 0
-    """relate_id or group id."""
+    """relate_id or group id; 0 as long as the two users have no relation."""
     msg_id: int = 0

@@ -1,0 +1,68 @@
+"""Statements that the database refuses within a transaction: nothing of it remains, and the rest of its batch is stored."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from dbproxy.config import load_config
+from dbproxy.errors import StatementError
+from dbproxy.models.group_members import GroupMembers
+from dbproxy.stores.cache import CacheManager
+from dbproxy.stores.mysql import DBManager
+from dbproxy.sync_center import SyncCenter
+from dbproxy.testing import Client, Stack, seed
+from dbproxy.testing.requests import GROUP, message
+
+
+@contextlib.contextmanager
+def refused(stack: Stack, table: str, condition: str) -> Iterator[None]:
+    """The database refuses to insert rows for which a condition on ``new`` is true."""
+    stack.rows(f"create trigger refuse before insert on {table} for each row if {condition} then signal sqlstate '45000'; end if")
+    try:
+        yield
+    finally:
+        stack.rows("drop trigger refuse")
+
+
+@pytest.mark.parametrize("sender", [1, 5], ids=["of the same conversation", "of another conversation"])
+def test_a_refused_message_does_not_affect_others_of_its_batch(dbproxy_stack: Stack, dbproxy_client: Client, sender: int) -> None:
+    seed.relation(dbproxy_stack, 1, 2, relate_id=1)
+    seed.relation(dbproxy_stack, 2, 5, relate_id=9)
+    sent = [message(1, 2, f"good {number}") for number in range(20)]
+    sent.insert(10, message(sender, 2, "bad"))
+    with refused(dbproxy_stack, "IMMessage_1", "new.content='bad'"):
+        ids = [reply.msg_id for reply in dbproxy_client.requests(sent)]  # type: ignore[attr-defined]
+    assert ids.pop(10) == 0
+    assert all(ids)
+    stored = dbproxy_stack.rows("select msgId,content from IMMessage_1 order by id")
+    assert stored == [{"msgId": msg_id, "content": f"good {number}"} for number, msg_id in enumerate(ids)]
+
+
+def test_a_group_whose_members_are_refused_is_not_created(dbproxy_stack: Stack, dbproxy_client: Client) -> None:
+    with refused(dbproxy_stack, "IMGroupMember", "new.userId=2"):
+        assert dbproxy_client.create_group(1, [1, 2]).result_code == 1
+    assert dbproxy_stack.rows("select id from IMGroup") == []
+
+
+def test_the_sync_touches_all_sessions_of_a_transaction_or_none(dbproxy_stack: Stack) -> None:
+    dbproxy_stack.reset()
+    seed.group(dbproxy_stack, 9, [1, 2], lastChated=int(time.time()))
+    seed.session(dbproxy_stack, 1, 9, session_type=GROUP, updated=seed.T0)
+    config = load_config(dbproxy_stack.write_config())
+    databases, caches = DBManager(config), CacheManager(config)
+    members = GroupMembers(databases.master, databases.slave, caches.group_member, 5)
+    sync_center = SyncCenter(databases.master, caches.unread, members, interval=3600, lock_timeout=5)
+    sessions = "select userId,updated>%s as touched from IMRecentSession order by userId"
+    try:
+        with refused(dbproxy_stack, "IMRecentSession", "new.userId=2"), pytest.raises(StatementError):
+            sync_center.sync()
+        assert dbproxy_stack.rows(sessions, (seed.T0,)) == [{"userId": 1, "touched": 0}]
+        sync_center.sync()
+        assert dbproxy_stack.rows(sessions, (seed.T0,)) == [{"userId": 1, "touched": 1}, {"userId": 2, "touched": 1}]
+    finally:
+        databases.close()
+        caches.close()
