@@ -13,10 +13,8 @@ from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.group_message import GroupMessageModel
 from dbproxy.models.session import SessionModel
-from dbproxy.stores.cache import CachePool, number
-from dbproxy.stores.db_conn import DBConn, Row
-from dbproxy.stores.mysql import DBPool
-from dbproxy.stores.pipeline import CacheCommand
+from dbproxy.stores.mysql import DBConn, DBPool, Row
+from dbproxy.stores.redis import CacheCommand, CachePool, number
 
 logger = logging.getLogger(__name__)
 

@@ -23,11 +23,8 @@ from dbproxy.models.history import (
 from dbproxy.models.last_ids import LastIds
 from dbproxy.models.message_store import Attempt, MessageStore, Opened
 from dbproxy.models.session import GROUP, SessionModel
-from dbproxy.stores import schema
-from dbproxy.stores.cache import LARGEST, BrokenKey, CachePool, number
-from dbproxy.stores.db_conn import DBConn
-from dbproxy.stores.mysql import DBPool
-from dbproxy.stores.pipeline import CacheCommand
+from dbproxy.stores.mysql import DBConn, DBPool, schema
+from dbproxy.stores.redis import LARGEST, BrokenKey, CacheCommand, CachePool, number
 
 logger = logging.getLogger(__name__)
 

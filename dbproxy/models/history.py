@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from heapq import nlargest
 from typing import NamedTuple
 
-from dbproxy.stores.db_conn import Row
+from dbproxy.stores.mysql import Row
 
 SINGLE_TEXT, SINGLE_SOUND, GROUP_TEXT, GROUP_SOUND = 1, 2, 17, 18
 """MsgType of the protocol."""

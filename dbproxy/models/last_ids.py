@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from dbproxy.models.bounded_cache import BoundedCache
 from dbproxy.models.draft import Draft
 from dbproxy.models.names import each_in_its_table
-from dbproxy.stores.db_conn import DBConn, Row
+from dbproxy.stores.mysql import DBConn, Row
 
 CACHED_CONVERSATIONS = 100_000
 

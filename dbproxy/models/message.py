@@ -19,11 +19,8 @@ from dbproxy.models.last_ids import LastIds
 from dbproxy.models.message_store import Attempt, MessageStore, Opened, RetryTransactionError
 from dbproxy.models.relation import Pair, RelationModel, pair_of
 from dbproxy.models.session import SINGLE, SessionKey, SessionModel
-from dbproxy.stores import schema
-from dbproxy.stores.cache import CachePool
-from dbproxy.stores.db_conn import DBConn, Row
-from dbproxy.stores.mysql import DBPool
-from dbproxy.stores.pipeline import CacheCommand
+from dbproxy.stores.mysql import DBConn, DBPool, Row, schema
+from dbproxy.stores.redis import CacheCommand, CachePool
 
 
 class MessageModel(MessageStore):

@@ -34,10 +34,8 @@ from dbproxy.models.draft import Draft
 from dbproxy.models.last_ids import LastIds
 from dbproxy.models.msg_ids import MsgIds
 from dbproxy.models.session import NOTHING_TO_TOUCH, SessionKey, SessionModel, SessionRows
-from dbproxy.stores.cache import CachePool
-from dbproxy.stores.db_conn import DBConn, Row
-from dbproxy.stores.mysql import DBPool, died_at_once
-from dbproxy.stores.server_connection_id import ServerConnectionId, end_session
+from dbproxy.stores.mysql import DBConn, DBPool, Row, ServerConnectionId, died_at_once, end_session
+from dbproxy.stores.redis import CachePool
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from dbproxy.models.bounded_cache import BoundedCache
-from dbproxy.stores.db_conn import DBConn, Row
-from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.mysql import DBConn, DBPool, Row
 
 SINGLE, GROUP = 1, 2
 """SessionType of the protocol: the peer is a person or a group."""

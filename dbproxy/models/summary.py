@@ -11,9 +11,7 @@ from dbproxy.models import names
 from dbproxy.models.history import MSG_TYPES, SOUNDS
 from dbproxy.models.relation import Pair, RelationModel, pair_of
 from dbproxy.models.session import SINGLE
-from dbproxy.stores import schema
-from dbproxy.stores.db_conn import Row
-from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.mysql import DBPool, Row, schema
 
 Conversation = TypeVar("Conversation", Pair, int)
 """What a conversation is known by here: a pair of users, or the id of a group."""

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from dbproxy.errors import StoreError
 from dbproxy.models import names
-from dbproxy.stores.cache import CachePool
-from dbproxy.stores.db_conn import Row
-from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.mysql import DBPool, Row
+from dbproxy.stores.redis import CachePool
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ import pytest
 
 from dbproxy.config import load_config
 from dbproxy.errors import StoreUnavailableError
-from dbproxy.stores import db_conn
 from dbproxy.stores.mysql import DBManager, DBPool
-from dbproxy.stores.server_connection_id import idle_timeout
+from dbproxy.stores.mysql import connection as connection_module
+from dbproxy.stores.mysql.server_connection_id import idle_timeout
 from dbproxy.testing import ProxyProcess, Stack, seed
 from dbproxy.testing.waiting import eventually
 
@@ -107,7 +107,7 @@ def test_a_first_statement_on_an_ended_connection_happens_once(
         assert connection.thread_id() == former
         assert eventually(ended, True, timeout=10)
         if not noticed:
-            monkeypatch.setattr(db_conn, "still_connected", lambda sock: True)
+            monkeypatch.setattr(connection_module, "still_connected", lambda sock: True)
         assert connection.execute("insert into IMAudio (fromId,toId,created) values (1,2,3)") == 1
         assert connection.server_connection_id[0] == connection.thread_id() != former
     assert stack.rows("select count(*) as n from IMAudio") == [{"n": 1}]

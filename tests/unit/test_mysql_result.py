@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pymysql
 import pytest
 
-from dbproxy.stores.raw_result import RawInput, RawResult
+from dbproxy.stores.mysql.result import RawInput, RawResult
 
 Field = bytes | None
 

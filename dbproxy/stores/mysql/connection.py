@@ -18,10 +18,10 @@ from dbproxy.config import Config, DBInstance
 from dbproxy.errors import LockWaitError
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.kernel_socket import set_kernel_timeouts, still_connected
-from dbproxy.stores.mysql_errors import CannotConnectError, NeverBegunError
-from dbproxy.stores.raw_result import RawInput, RawResult
+from dbproxy.stores.mysql.errors import CannotConnectError, NeverBegunError
+from dbproxy.stores.mysql.result import RawInput, RawResult
+from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, find_session, idle_timeout
 from dbproxy.stores.resolver import Resolver
-from dbproxy.stores.server_connection_id import ServerConnectionId, find_session, idle_timeout
 
 Row = tuple[Any, ...]
 """A row as the server sent it: bytes, or None for NULL. Numbers are left to ``int``, text to ``decode``."""

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Sequence
 
 from dbproxy.errors import BackendNotReadyError, StartupError, StoreError, StoreUnavailableError
-from dbproxy.stores import schema
-from dbproxy.stores.db_conn import Row
-from dbproxy.stores.mysql import DBManager, DBPool
+from dbproxy.stores.mysql import schema
+from dbproxy.stores.mysql.connection import Row
+from dbproxy.stores.mysql.pool import DBManager, DBPool
 
 logger = logging.getLogger(__name__)
 

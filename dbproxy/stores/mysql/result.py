@@ -17,7 +17,7 @@ from pymysql.err import OperationalError
 from pymysql.protocol import MysqlPacket
 
 from dbproxy.stores.backend_calls import LARGE_RESULT
-from dbproxy.stores.mysql_errors import NeverBegunError
+from dbproxy.stores.mysql.errors import NeverBegunError
 
 MORE_RESULTS = 0x0008
 """Status flag of the server: another result of the same script follows."""

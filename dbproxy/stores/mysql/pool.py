@@ -43,10 +43,10 @@ from dbproxy.errors import (
     StoreUnavailableError,
 )
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
-from dbproxy.stores.db_conn import DBConn, Row
-from dbproxy.stores.mysql_errors import CLIENT_INTERACTION_TIMEOUT, CannotConnectError, error_text, is_refusal
+from dbproxy.stores.mysql.connection import DBConn, Row
+from dbproxy.stores.mysql.errors import CLIENT_INTERACTION_TIMEOUT, CannotConnectError, error_text, is_refusal
+from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, end_session
 from dbproxy.stores.resolver import Resolver
-from dbproxy.stores.server_connection_id import ServerConnectionId, end_session
 from dbproxy.stores.tls import is_tls_refusal, tls_context, tls_keys
 
 logger = logging.getLogger(__name__)

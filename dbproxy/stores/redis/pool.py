@@ -30,7 +30,7 @@ from dbproxy.config import CacheInstance, Config
 from dbproxy.errors import BackendNotReadyError, StartupError, StoreUnavailableError
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.kernel_socket import set_kernel_timeouts, still_connected
-from dbproxy.stores.pipeline import CacheCommand, pack, take_arrived
+from dbproxy.stores.redis.commands import CacheCommand, pack, take_arrived
 from dbproxy.stores.resolver import Resolver
 from dbproxy.stores.tls import is_tls_refusal, tls_context, tls_keys
 

@@ -10,10 +10,10 @@ import pymysql
 from pymysql.constants import ER
 
 from dbproxy.config import Config
-from dbproxy.stores.mysql_errors import error_text
+from dbproxy.stores.mysql.errors import error_text
 
 if TYPE_CHECKING:
-    from dbproxy.stores.db_conn import DBConn
+    from dbproxy.stores.mysql.connection import DBConn
 
 logger = logging.getLogger(__name__)
 
