@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pymysql
 import pytest
 
-from dbproxy.stores.mysql.result import RawInput, RawResult
+from dbproxy.stores.mysql.result import PacketReader, QueryResult
 
 Field = bytes | None
 
@@ -48,12 +48,12 @@ def result(rows: Sequence[Sequence[Field]]) -> list[bytes]:
     return [bytes([columns]), *[b"\x03def" + b"?" * 40] * columns, END, *(b"".join(map(field, row)) for row in rows), END]
 
 
-def read(data: bytes, piece: int) -> RawResult:
+def read(data: bytes, piece: int) -> QueryResult:
     """Read a result that arrives in pieces of so many bytes."""
     pieces: Iterator[bytes] = (data[start : start + piece] for start in range(0, len(data), piece))
-    source = RawInput(lambda: next(pieces))
+    source = PacketReader(lambda: next(pieces))
     source.sequence = 1
-    return RawResult(source, "utf8")
+    return QueryResult(source)
 
 
 ROWS: list[list[tuple[Field, ...]]] = [

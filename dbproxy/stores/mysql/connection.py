@@ -5,123 +5,99 @@ from __future__ import annotations
 import math
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pymysql
-from pymysql.constants import CLIENT, COMMAND, CR, ER, SERVER_STATUS
-from pymysql.converters import encoders
+from pymysql.constants import COMMAND, CR, ER, SERVER_STATUS
 
 from dbproxy.config import Config, DBInstance
 from dbproxy.errors import LockWaitError
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.kernel_socket import set_kernel_timeouts, still_connected
-from dbproxy.stores.mysql.errors import CannotConnectError, NeverBegunError
-from dbproxy.stores.mysql.result import RawInput, RawResult
+from dbproxy.stores.mysql.driver import DriverConnection
+from dbproxy.stores.mysql.errors import CannotConnectError, NotExecutedError
+from dbproxy.stores.mysql.result import MAX_PACKET, PacketReader, QueryResult, Row
 from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, find_session, idle_timeout
 from dbproxy.stores.resolver import Resolver
 
-Row = tuple[Any, ...]
-"""A row as the server sent it: bytes, or None for NULL. Numbers are left to ``int``, text to ``decode``."""
-
-_CODECS: dict[Any, Any] = dict(encoders)
-"""How values go out; nothing says how they come in, so they come as the bytes that the server sent."""
-
 ER_NET_PACKET_TOO_LARGE = 1153
-_LONGEST_PACKET = 0xFFFFFF
 _RECEIVE_SIZE = 64 * 1024
 
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
-"""Seconds: a server that vanished without a word (power, firewall) is noticed on idle connections too, and not after two hours."""
+"""Seconds: a server that vanished without closing (power, firewall) is noticed on idle connections too, and not after two hours."""
 
-_LESS_THAN_SERVER = 2
-"""Seconds before the server would end an idle connection at which we do not use it any more: it must not end while we send."""
+_IDLE_MARGIN = 2
+"""Seconds before the server would end an idle connection at which it is not used any more: it must not end while we send."""
 
-if TYPE_CHECKING:
-    _Connection = pymysql.connections.Connection[Any]  # generic for the type checker only
-else:
-    _Connection = pymysql.connections.Connection
+_QUERY_START = struct.Struct("<iB")
+"""The header of the first packet of a statement (length in three bytes, number 0) and its command."""
 
 
-class DBConn(_Connection):
+class DBConn:
     """One MySQL connection. It connects when it is first used, and again after it was lost outside of a transaction.
 
-    It belongs to the thread that took it from its pool (``ensure_connected``), until that gives it back (``rest``).
+    It belongs to the thread that checked it out (``ensure_connected``), until that checks it in (``mark_idle``).
     """
 
     def __init__(
         self, instance: DBInstance, config: Config, tls: ssl.SSLContext | None, resolver: Resolver, calls: BackendCalls = UNTRACKED
     ) -> None:
-        idle = idle_timeout(config)
+        wait_timeout = idle_timeout(config)
         # For MariaDB only: no subquery of ours is asked twice about the same row, so a table that keeps their answers is made in vain.
         session = (
             f"set sql_mode='STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout={max(1, round(config.db_lock_timeout))}"
-            f", wait_timeout={idle} /*M!100300 , optimizer_switch='subquery_cache=off' */"
+            f", wait_timeout={wait_timeout} /*M!100300 , optimizer_switch='subquery_cache=off' */"
         )
-        super().__init__(
-            host=instance.host,
-            port=instance.port,
-            user=instance.username,
-            password=instance.password.encode(),  # as the file has it; the driver would make Latin-1 of a text
-            database=instance.dbname,
-            charset="utf8mb4",
-            use_unicode=False,
-            conv=_CODECS,
-            autocommit=True,
-            init_command=session,
-            read_timeout=config.db_timeout,
-            write_timeout=config.db_timeout,
-            client_flag=CLIENT.MULTI_STATEMENTS,
-            ssl=tls,
-            ssl_disabled=tls is None,
-            defer_connect=True,
-        )
-        self._calls = calls
-        self.committing = False
-        self.carries_text = False
-        """Whether text has been put into a statement since the connection was taken: the server's errors may quote it."""
-        self.server_connection_id: ServerConnectionId = (0, "")
-        """What ``end_session`` needs to find this connection on the server; it is another one after the first statement of who took an
-        idle connection, if that turned out to be dead."""
-        self.has_performance_schema = True
-        """Not of MariaDB; see ``server_session.py``."""
-        self._idle_limit = idle - _LESS_THAN_SERVER
-        self._idle_since = time.monotonic()
-        self._rested = False
-        self._first_statement: bytes | None = None
-        self._input = RawInput(self._receive)
-        self._kernel_keeps_time = False
+        self._driver = DriverConnection(instance, session, config.db_connect_timeout, tls)
+        self._instance = instance
         self._resolver = resolver
+        self._calls = calls
         self._connect_timeout = config.db_connect_timeout
         self._statement_timeout = config.db_timeout
-        self._longest_statement = _LONGEST_PACKET
+        self._max_idle = wait_timeout - _IDLE_MARGIN
+        self.committing = False
+        self.carries_text = False
+        """Whether text has been put into a statement since the connection was checked out: the server's errors may quote it."""
+        self.server_connection_id: ServerConnectionId = (0, "")
+        """What ``end_session`` needs to find this connection on the server; it is another one after the first statement of who checked out
+        an idle connection, if that turned out to be dead."""
+        self.has_performance_schema = True
+        """Not of MariaDB; see ``server_connection_id.py``."""
+        self._sock: socket.socket | None = None
+        self._reader = PacketReader(self._receive)
+        self._server_status = 0
+        self._insert_id = 0
+        self._max_statement = MAX_PACKET
+        self._idle_since = time.monotonic()
+        self._was_idle = False
+        """Whether no statement has been sent since an idle connection was checked out."""
+        self._first_statement: bytes | None = None
+        """The statement that may be sent again; None once its result has begun to arrive."""
 
-    if TYPE_CHECKING:  # what the stubs of the driver leave out
-        _sock: socket.socket
-        _result: RawResult
-        server_status: int
-        server_capabilities: int
-        server_version: str
-        ssl: bool
-
-        _next_seq_id: int
-        _read_timeout: float
-        encoding: str
-
-        def insert_id(self) -> int: ...  # noqa: D102
-        def thread_id(self) -> int: ...  # noqa: D102
-        def _execute_command(self, command: int, statement: bytes) -> None: ...
-        def _force_close(self) -> None: ...
+    @property
+    def open(self) -> bool:
+        """Whether it is connected, as far as we know."""
+        return self._sock is not None
 
     @property
     def is_mariadb(self) -> bool:
         """Whether the server is MariaDB and not MySQL; once it is connected."""
-        return "MariaDB" in self.server_version
+        return "MariaDB" in self._driver.server_version
+
+    def thread_id(self) -> int:
+        """Return the number that the server has given to this connection."""
+        return self._driver.thread_id()
+
+    def insert_id(self) -> int:
+        """Return the id of the first row that the last ``execute`` inserted, 0 if it inserted none."""
+        return self._insert_id
 
     def ensure_connected(self) -> None:
-        """Begin to use the connection: connect if it is closed. If the server has ended it meanwhile, it is connected anew with the first
+        """Check the connection out: connect if it is closed. If the server has ended it meanwhile, it is connected again with the first
         statement.
 
         Raises:
@@ -129,90 +105,86 @@ class DBConn(_Connection):
 
         """
         self.committing = self.carries_text = False
-        self._rested = self.open
-        if not self._rested:
-            self._connect_anew()
+        self._was_idle = self._sock is not None
+        if not self._was_idle:
+            self._reconnect()
 
-    def rest(self) -> None:
-        """End to use the connection: from now on it is idle."""
+    def mark_idle(self) -> None:
+        """Before the connection is checked in: from now on it is idle."""
         self._idle_since = time.monotonic()
 
     @property
-    def is_cold(self) -> bool:
-        """Whether it has been idle for so long that it is not used any more; of a connection that nobody uses."""
-        return time.monotonic() - self._idle_since > self._idle_limit
-
-    def _wake(self) -> None:
-        """Before the first statement: replace a connection that the server has ended, or may end just now."""
-        if self.is_cold:
-            self.close()  # with a farewell: the server would report a connection that was lost
-        elif still_connected(self._sock):
-            return
-        self._connect_anew()
-
-    def _connect_anew(self) -> None:
-        self.discard()
-        self._input.clear()
-        self._first_statement = None
-        self._kernel_keeps_time = False
-        self._read_timeout = self._connect_timeout  # a server that accepts and then says nothing must not take longer
-        self._calls.begin()
-        try:
-            self.connect(self._connected_socket())
-        except pymysql.err.Error as error:
-            self.discard()
-            raise CannotConnectError(*error.args) from error
-        finally:
-            self._calls.end()
-        try:
-            for option, seconds in _KEEPALIVE.items():
-                self._sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
-            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(self._statement_timeout * 1000))
-            self._longest_statement = int(self.select("select @@max_allowed_packet")[0][0])
-            self.server_connection_id = find_session(self)
-            if not self.ssl:
-                set_kernel_timeouts(self._sock, self._statement_timeout)
-                self._kernel_keeps_time = True
-        except pymysql.err.Error as error:
-            self.discard()
-            raise CannotConnectError(*error.args) from error
-        finally:
-            self._read_timeout = self._statement_timeout
-
-    def _connected_socket(self) -> socket.socket:
-        """Connect, as the driver would do it, but with a limit for the lookup of the host's name too."""
-        try:
-            sock = self._resolver.connect(self.host, self.port, self._connect_timeout)
-        except OSError as error:
-            raise pymysql.err.OperationalError(
-                CR.CR_CONN_HOST_ERROR, f"Can't connect to MySQL server on {self.host!r} ({error})"
-            ) from error
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return sock
-
-    def _request_authentication(self) -> None:
-        """Log in, but never in plain text where TLS is wanted: older versions of the driver would, if somebody on the way (or the server)
-        says that the server has no TLS.
-        """
-        if self.ssl and not self.server_capabilities & CLIENT.SSL:
-            raise pymysql.err.OperationalError(CR.CR_SSL_CONNECTION_ERROR, "TLS is required but the server does not offer it")
-        super()._request_authentication()  # type: ignore[misc]
+    def is_expired(self) -> bool:
+        """Whether it has been idle for so long that it is not used any more; of an idle connection."""
+        return time.monotonic() - self._idle_since > self._max_idle
 
     @property
     def is_lost(self) -> bool:
         """Whether the connection is closed, or the server has closed it, as far as the kernel has heard."""
-        return not self.open or not still_connected(self._sock)
+        return self._sock is None or not still_connected(self._sock)
+
+    def _replace_if_dead(self) -> None:
+        """Before the first statement: replace a connection that the server has ended, or may end just now."""
+        if self.is_expired:
+            self.close()  # with COM_QUIT: the server would report a connection that was lost
+        elif not self.is_lost:
+            return
+        self._reconnect()
+
+    def _reconnect(self) -> None:
+        self.discard()
+        self._reader.clear()
+        self._first_statement = None
+        self._calls.begin()
+        try:
+            sock = self._sock = self._driver.login(self._connected_socket())
+        except pymysql.err.Error as error:
+            raise CannotConnectError(*error.args) from error
+        finally:
+            self._calls.end()
+        self._server_status = self._driver.server_status
+        try:
+            sock.settimeout(self._connect_timeout)  # a server that accepts and then sends nothing must not take longer
+            for option, seconds in _KEEPALIVE.items():
+                sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(self._statement_timeout * 1000))
+            self._max_statement = int(self.select("select @@max_allowed_packet")[0][0])
+            self.server_connection_id = find_session(self)
+        except pymysql.err.Error as error:
+            self.discard()
+            raise CannotConnectError(*error.args) from error
+        if isinstance(sock, ssl.SSLSocket):
+            sock.settimeout(self._statement_timeout)
+        else:
+            set_kernel_timeouts(sock, self._statement_timeout)
+
+    def _connected_socket(self) -> socket.socket:
+        """Connect, as the driver would do it, but with a limit for the lookup of the host's name too."""
+        host = self._instance.host
+        try:
+            sock = self._resolver.connect(host, self._instance.port, self._connect_timeout)
+        except OSError as error:
+            raise pymysql.err.OperationalError(CR.CR_CONN_HOST_ERROR, f"Can't connect to MySQL server on {host!r} ({error})") from error
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return sock
+
+    def close(self) -> None:
+        """Send COM_QUIT and close the connection, if it is open; the next ``ensure_connected`` connects again."""
+        if self._sock is not None:
+            self._sock = None
+            self._driver.close()
 
     def discard(self) -> None:
-        """Close the socket without a farewell to the server; the next ``ensure_connected`` connects anew."""
-        self._force_close()
+        """Close the connection without COM_QUIT, if it is open; the next ``ensure_connected`` connects again."""
+        self._sock = None
+        self._driver.discard()
 
     def end_transaction(self) -> None:
         """Roll back what is open, if anything is; a connection on which that fails is discarded, and the server rolls back."""
         try:
-            if self.open and self.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
-                self.rollback()
+            if self.open and self._server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
+                self.execute("rollback")
         except pymysql.err.Error:
             self.discard()
 
@@ -254,27 +226,33 @@ class DBConn(_Connection):
             except pymysql.err.Error:
                 self.discard()  # the server releases what a closed connection held
 
-    def escape(self, obj: object, mapping: Any = None) -> str:  # noqa: ANN401 - as in the driver
-        """Return a value as it stands in a statement. Text is taken for something that people wrote: see ``carries_text``."""
-        if isinstance(obj, (str, bytes)):
+    def escape(self, value: object) -> str:
+        """Return a value as it stands in a statement; a list as one in parentheses. Text is taken for something that people wrote: see
+        ``carries_text``.
+        """
+        if type(value) is int:
+            return str(value)
+        if isinstance(value, (str, bytes)):
             self.carries_text = True
-        return super().escape(obj, mapping)
+        elif isinstance(value, (tuple, list, set, frozenset)):
+            return f"({','.join(map(self.escape, value))})"
+        return self._driver.escape(value)
 
     def quoted(self, name: str) -> str:
         """Return a name of ours as it stands in a statement."""
-        return super().escape(name)
+        return self._driver.escape(name)
 
     def execute(self, statement: str, arguments: Sequence[Any] = ()) -> int:
         """Execute one statement; the number of rows that it changed (0 when they already had these values)."""
         self._send(statement % tuple(map(self.escape, arguments)) if arguments else statement)
-        return self._read_query_result()
+        result = self._read_result()
+        self._insert_id = result.insert_id
+        return result.affected_rows
 
     def select(self, statement: str, arguments: Sequence[Any] = ()) -> list[Row]:
         """Execute one query and return its rows."""
-        self.execute(statement, arguments)
-        rows = self._result.rows
-        self._result = None  # type: ignore[assignment]  # a connection that nobody uses must not keep a long list
-        return rows
+        self._send(statement % tuple(map(self.escape, arguments)) if arguments else statement)
+        return self._read_result().rows
 
     def script(self, statements: Sequence[str]) -> list[list[Row]]:
         """Execute several statements with one round trip; the rows of each, in order (empty for those that have none).
@@ -283,16 +261,14 @@ class DBConn(_Connection):
         """
         return [result.rows for result in self.results_of(statements)]
 
-    def results_of(self, statements: Sequence[str]) -> Iterator[RawResult]:
-        """As ``script``, but everything that the server says to each statement, as soon as it is there. What is not taken before the next
-        statement is lost.
+    def results_of(self, statements: Sequence[str]) -> Iterator[QueryResult]:
+        """As ``script``, but everything that the server says to each statement, as soon as it is there. All results have to be taken
+        before the next statement is sent.
         """
         self._send(";".join(statements))
         more = True
         while more:
-            self._read_query_result()
-            result = self._result
-            self._result = None  # type: ignore[assignment]  # as in select
+            result = self._read_result()
             more = result.has_next
             yield result
 
@@ -302,44 +278,54 @@ class DBConn(_Connection):
         The first statement on a connection that was idle is sent again on a new one, when the server has certainly not read it.
         """
         data = statement.encode("utf-8", "surrogateescape")
-        if len(data) + 1024 > self._longest_statement:
+        if len(data) + 1024 > self._max_statement:
             raise pymysql.err.DataError(ER_NET_PACKET_TOO_LARGE, f"{len(data)} bytes are more than max_allowed_packet")
-        rested, self._rested = self._rested, False
-        if rested:
-            self._wake()
+        was_idle, self._was_idle = self._was_idle, False
+        if was_idle:
+            self._replace_if_dead()
             self._first_statement = data
         try:
-            self._execute_command(COMMAND.COM_QUERY, data)
-        except NeverBegunError:
+            self._write(data)
+        except NotExecutedError:
             if self._first_statement is None:
                 raise
             self._send_again(self._first_statement)
 
     def _send_again(self, data: bytes) -> None:
         """Send the first statement once more, on a new connection."""
-        self._connect_anew()
-        self._execute_command(COMMAND.COM_QUERY, data)
+        self._reconnect()
+        self._write(data)
 
-    def _read_query_result(self, unbuffered: bool = False) -> int:
-        self._result = None  # type: ignore[assignment]  # the former one, should this fail
-        self._input.sequence = self._next_seq_id
+    def _write(self, data: bytes) -> None:
+        """Send the packets of a statement.
+
+        Raises:
+            pymysql.err.InterfaceError: the connection is closed.
+            NotExecutedError: it is lost; it is closed then.
+
+        """
+        if self._sock is None:
+            raise pymysql.err.InterfaceError(0, "")
+        size = len(data) + 1
+        self._reader.sequence = (1 + size // MAX_PACKET) & 0xFF
+        packets = _QUERY_START.pack(size, COMMAND.COM_QUERY) + data if size < MAX_PACKET else _split_statement(data)
         try:
-            result = RawResult(self._input, self.encoding, self._calls.large_result)
-        except NeverBegunError:
+            self._sock.sendall(packets)
+        except OSError as error:
+            self.discard()
+            raise NotExecutedError(CR.CR_SERVER_GONE_ERROR, f"MySQL server has gone away ({error!r})") from error
+
+    def _read_result(self) -> QueryResult:
+        try:
+            result = QueryResult(self._reader, self._calls.large_result)
+        except NotExecutedError:
             if self._first_statement is None:
                 raise
             self._send_again(self._first_statement)
-            self._input.sequence = self._next_seq_id
-            result = RawResult(self._input, self.encoding, self._calls.large_result)
-        self._result = result
+            result = QueryResult(self._reader, self._calls.large_result)
         self._first_statement = None
-        self._next_seq_id = self._input.sequence
-        if result.server_status is not None:
-            self.server_status = result.server_status
-        return result.affected_rows
-
-    def _read_bytes(self, num_bytes: int) -> bytes:
-        return self._input.take(num_bytes)
+        self._server_status = result.server_status
+        return result
 
     def _receive(self) -> bytes:
         """Wait for more input.
@@ -348,26 +334,28 @@ class DBConn(_Connection):
             pymysql.err.OperationalError: nothing came in time, or the connection is lost; it is closed then.
 
         """
+        if self._sock is None:
+            raise pymysql.err.InterfaceError(0, "")
+        self._calls.begin()
         try:
-            if not self._kernel_keeps_time and self._sock.gettimeout() != self._read_timeout:
-                self._sock.settimeout(self._read_timeout)
-            self._calls.begin()
-            try:
-                data = self._sock.recv(_RECEIVE_SIZE)
-            finally:
-                self._calls.end()
+            data = self._sock.recv(_RECEIVE_SIZE)
         except OSError as error:
-            self._force_close()
+            self.discard()
             reason = "it did not answer in time" if isinstance(error, (TimeoutError, BlockingIOError)) else str(error)
             raise pymysql.err.OperationalError(CR.CR_SERVER_LOST, f"Lost connection to MySQL server during query ({reason})") from error
+        finally:
+            self._calls.end()
         if not data:
-            self._force_close()
+            self.discard()
             raise pymysql.err.OperationalError(CR.CR_SERVER_LOST, "Lost connection to MySQL server during query")
         return data
 
-    def _write_bytes(self, data: bytes) -> None:
-        try:
-            self._sock.sendall(data)
-        except OSError as error:
-            self._force_close()
-            raise NeverBegunError(CR.CR_SERVER_GONE_ERROR, f"MySQL server has gone away ({error!r})") from error
+
+def _split_statement(data: bytes) -> bytes:
+    """Return the packets of a statement that one packet does not hold. A full one is followed by another, by an empty one if need be."""
+    payload = bytes([COMMAND.COM_QUERY]) + data
+    packets = []
+    for number, start in enumerate(range(0, len(payload) + 1, MAX_PACKET)):
+        part = payload[start : start + MAX_PACKET]
+        packets += [len(part).to_bytes(3, "little"), bytes([number & 0xFF]), part]
+    return b"".join(packets)

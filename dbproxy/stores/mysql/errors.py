@@ -26,7 +26,7 @@ class CannotConnectError(pymysql.err.OperationalError):
     """The server cannot be reached or does not let us in; whatever it says about that, nothing has been refused but the connection."""
 
 
-class NeverBegunError(pymysql.err.OperationalError):
+class NotExecutedError(pymysql.err.OperationalError):
     """The server had ended the connection before it read the statement: nothing of it was executed."""
 
 

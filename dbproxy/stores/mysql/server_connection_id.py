@@ -21,7 +21,7 @@ ServerConnectionId = tuple[int, str]
 """How the server knows a connection: thread id, and the host and port from which it sees it come (behind an address translation they
 are not those of our socket)."""
 
-_MORE_THAN_REDIS = 2
+_IDLE_ALLOWANCE = 2
 """Seconds that a session may say nothing beyond the longest wait for Redis. With the defaults a proxy that freezes while it waits for a
 lock, 5 s at most, holds it until 25 s after it froze."""
 
@@ -39,7 +39,7 @@ def idle_timeout(config: Config) -> int:
     A session that is at work is silent only while it waits for Redis. One that is silent for longer has lost its proxy (frozen, host
     gone), and nobody else would get its locks.
     """
-    return math.ceil(config.cache_pool_timeout + config.cache_connect_timeout + 2 * config.cache_timeout) + _MORE_THAN_REDIS
+    return math.ceil(config.cache_pool_timeout + config.cache_connect_timeout + 2 * config.cache_timeout) + _IDLE_ALLOWANCE
 
 
 def find_session(connection: DBConn) -> ServerConnectionId:

@@ -1,18 +1,18 @@
-"""Pipelines of Redis commands: their bytes, and the replies that have arrived. redis-py takes several calls of its own for each command and
-each reply; these go past them. Any thread; a connection belongs to one at a time.
-"""
+"""Redis commands: their bytes, and what their replies mean. Pure functions, any thread."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import cast
 
 import redis
-from redis._parsers.hiredis import NOT_ENOUGH_DATA
-from redis.connection import Connection
 
 Argument = bytes | str | int
 CacheCommand = tuple[Argument, ...]
+
+_WRONG_TYPE = "WRONGTYPE"
+_NO_NUMBER = ("value is not an integer", "increment or decrement would overflow")  # of a string or of a field of a hash
 
 
 def pack(commands: Sequence[CacheCommand]) -> bytes:
@@ -41,19 +41,43 @@ def _packer() -> Callable[[CacheCommand], bytes]:
 _pack_command = _packer()
 
 
-def take_arrived(connection: Connection, replies: list[Any], wanted: int) -> redis.ResponseError | None:
-    """Append the replies that have arrived with the first one, straight from hiredis if it is installed: redis-py takes several calls
-    of its own for each. Returns the last refusal among them.
-    """
-    take = getattr(getattr(connection._parser, "_reader", None), "gets", None)
-    refused = None
-    while take is not None and len(replies) < wanted:
-        reply = take()
-        if reply is NOT_ENOUGH_DATA:
-            break
-        if isinstance(reply, Exception):
-            if not isinstance(reply, redis.ResponseError):  # the server is loading its data, or does not know us any more
-                raise reply
-            refused = reply
-        replies.append(reply)
-    return refused
+@dataclass(frozen=True, slots=True)
+class BrokenKey:
+    """The reply to a command that cannot work with what its key holds: no proxy has written that."""
+
+    key: str
+    why: str
+    removal: CacheCommand
+    """The command that takes away what is in the way."""
+
+    @classmethod
+    def from_error(cls, error: redis.ResponseError, command: CacheCommand) -> BrokenKey | None:
+        """What is broken according to an error; None when the error says something else."""
+        why = str(error)
+        key = command[1]
+        if why.startswith(_WRONG_TYPE):
+            removal: CacheCommand = ("DEL", key)
+        elif any(text in why for text in _NO_NUMBER):
+            removal = ("HDEL", key, command[2]) if command[0] == "HINCRBY" else ("DEL", key)
+        else:
+            return None
+        return cls(key.decode(errors="backslashreplace") if isinstance(key, bytes) else str(key), why, removal)
+
+    def __str__(self) -> str:
+        return f"{self.key} is broken ({self.why})"
+
+
+def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Turn the flat reply of HGETALL into a dict."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+LARGEST = 2**32 - 1
+"""What the protocol's uint32 can say."""
+
+
+def number(value: bytes | None) -> int:
+    """Read a counter; what is not there or is no number counts as 0, nothing counts as less, and nothing as more than ``LARGEST``."""
+    if value is None or not value.isdigit():
+        return 0
+    return int(value) if len(value) < 10 else min(int(value[:20]), LARGEST)
