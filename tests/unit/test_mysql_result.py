@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pymysql
 import pytest
 
-from dbproxy.stores.mysql.result import PacketReader, QueryResult
+from dbproxy.stores.mysql.result import PacketReader, QueryResult, split_statement
 
 Field = bytes | None
 
@@ -95,3 +95,18 @@ def test_a_packet_that_is_missing_between_the_rows_is_noticed(piece: int) -> Non
     cut = whole.index(field(b"2")) - 4
     with pytest.raises(pymysql.err.OperationalError, match="out of order"):
         read(whole[:cut] + whole[cut + 6 :], piece)
+
+
+@pytest.mark.parametrize("size", [LONGEST_PACKET - 1, LONGEST_PACKET, LONGEST_PACKET + 1, 2 * LONGEST_PACKET - 1, 2 * LONGEST_PACKET])
+def test_a_long_statement_ends_with_a_packet_that_is_not_full(size: int) -> None:
+    packets = split_statement(b"s" * size)
+    lengths = []
+    position = 0
+    while position < len(packets):
+        lengths.append(int.from_bytes(packets[position : position + 3], "little"))
+        assert packets[position + 3] == len(lengths) - 1
+        position += 4 + lengths[-1]
+    assert position == len(packets)
+    assert sum(lengths) == size + 1  # with the command
+    assert set(lengths[:-1]) <= {LONGEST_PACKET}
+    assert lengths[-1] < LONGEST_PACKET

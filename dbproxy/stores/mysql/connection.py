@@ -1,4 +1,4 @@
-"""DBConn: one connection to MySQL. It belongs to one thread at a time; ``DBPool`` gives it out."""
+"""DBConn: one connection to MySQL. It belongs to one thread at a time, which checks it out of a ``DBPool``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.kernel_socket import set_kernel_timeouts, still_connected
 from dbproxy.stores.mysql.driver import DriverConnection
 from dbproxy.stores.mysql.errors import CannotConnectError, NotExecutedError
-from dbproxy.stores.mysql.result import MAX_PACKET, PacketReader, QueryResult, Row
+from dbproxy.stores.mysql.result import MAX_PACKET, PacketReader, QueryResult, Row, split_statement
 from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, find_session, idle_timeout
 from dbproxy.stores.resolver import Resolver
 
@@ -28,10 +28,10 @@ ER_NET_PACKET_TOO_LARGE = 1153
 _RECEIVE_SIZE = 64 * 1024
 
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
-"""Seconds: a server that vanished without closing (power, firewall) is noticed on idle connections too, and not after two hours."""
+"""Seconds: a server that vanished without closing (power, firewall) is detected on idle connections too, and not after two hours."""
 
 _IDLE_MARGIN = 2
-"""Seconds before the server would end an idle connection at which it is not used any more: it must not end while we send."""
+"""Seconds before ``wait_timeout`` after which an idle connection is not used any more: the server must not close it while we send."""
 
 _QUERY_START = struct.Struct("<iB")
 """The header of the first packet of a statement (length in three bytes, number 0) and its command."""
@@ -40,14 +40,14 @@ _QUERY_START = struct.Struct("<iB")
 class DBConn:
     """One MySQL connection. It connects when it is first used, and again after it was lost outside of a transaction.
 
-    It belongs to the thread that checked it out (``ensure_connected``), until that checks it in (``mark_idle``).
+    It belongs to one thread from ``ensure_connected`` to ``mark_idle``.
     """
 
     def __init__(
         self, instance: DBInstance, config: Config, tls: ssl.SSLContext | None, resolver: Resolver, calls: BackendCalls = UNTRACKED
     ) -> None:
         wait_timeout = idle_timeout(config)
-        # For MariaDB only: no subquery of ours is asked twice about the same row, so a table that keeps their answers is made in vain.
+        # For MariaDB only: no subquery here is evaluated twice for the same row, so a cache of their results is wasted work.
         session = (
             f"set sql_mode='STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout={max(1, round(config.db_lock_timeout))}"
             f", wait_timeout={wait_timeout} /*M!100300 , optimizer_switch='subquery_cache=off' */"
@@ -60,11 +60,10 @@ class DBConn:
         self._statement_timeout = config.db_timeout
         self._max_idle = wait_timeout - _IDLE_MARGIN
         self.committing = False
-        self.carries_text = False
-        """Whether text has been put into a statement since the connection was checked out: the server's errors may quote it."""
+        self.has_user_text = False
+        """Whether a statement since the checkout contains text, which the server's errors may quote."""
         self.server_connection_id: ServerConnectionId = (0, "")
-        """What ``end_session`` needs to find this connection on the server; it is another one after the first statement of who checked out
-        an idle connection, if that turned out to be dead."""
+        """For ``end_session``. The first statement changes it if the connection turns out to be dead and is replaced."""
         self.has_performance_schema = True
         """Not of MariaDB; see ``server_connection_id.py``."""
         self._sock: socket.socket | None = None
@@ -80,7 +79,7 @@ class DBConn:
 
     @property
     def open(self) -> bool:
-        """Whether it is connected, as far as we know."""
+        """Whether it is connected, as far as is known."""
         return self._sock is not None
 
     @property
@@ -97,14 +96,13 @@ class DBConn:
         return self._insert_id
 
     def ensure_connected(self) -> None:
-        """Check the connection out: connect if it is closed. If the server has ended it meanwhile, it is connected again with the first
-        statement.
+        """Check the connection out: connect if it is closed. If the server has closed it meanwhile, the first statement connects again.
 
         Raises:
             CannotConnectError: the server cannot be reached.
 
         """
-        self.committing = self.carries_text = False
+        self.committing = self.has_user_text = False
         self._was_idle = self._sock is not None
         if not self._was_idle:
             self._reconnect()
@@ -120,11 +118,11 @@ class DBConn:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the connection is closed, or the server has closed it, as far as the kernel has heard."""
+        """Whether the connection is closed, or the server has closed it, as far as the kernel knows."""
         return self._sock is None or not still_connected(self._sock)
 
     def _replace_if_dead(self) -> None:
-        """Before the first statement: replace a connection that the server has ended, or may end just now."""
+        """Before the first statement: replace a connection that the server has closed, or is about to close."""
         if self.is_expired:
             self.close()  # with COM_QUIT: the server would report a connection that was lost
         elif not self.is_lost:
@@ -159,7 +157,7 @@ class DBConn:
             set_kernel_timeouts(sock, self._statement_timeout)
 
     def _connected_socket(self) -> socket.socket:
-        """Connect, as the driver would do it, but with a limit for the lookup of the host's name too."""
+        """Connect as the driver would, with a time limit that includes the lookup of the host's name."""
         host = self._instance.host
         try:
             sock = self._resolver.connect(host, self._instance.port, self._connect_timeout)
@@ -202,14 +200,14 @@ class DBConn:
     def named_locks(self, names: Sequence[str], timeout: float) -> Iterator[None]:
         """Hold the server's named locks for the length of the block. They order what no row exists for yet, also between proxies.
 
-        A server that hears nothing for longer than ``idle_timeout`` gives them to others, and closes the connection: afterwards it is not
-        ``open``. Whoever writes elsewhere under these locks has to look.
+        A server that receives nothing for longer than ``idle_timeout`` releases them and closes the connection: code that writes elsewhere
+        under these locks has to check ``is_lost`` afterwards.
 
         Raises:
             LockWaitError: one was not free within ``timeout`` seconds.
 
         """
-        names = sorted(set(names))  # everybody takes them in this order, so nobody waits in a circle
+        names = sorted(set(names))  # one order for all, so that there are no deadlocks
         if not names:
             yield
             return
@@ -227,19 +225,17 @@ class DBConn:
                 self.discard()  # the server releases what a closed connection held
 
     def escape(self, value: object) -> str:
-        """Return a value as it stands in a statement; a list as one in parentheses. Text is taken for something that people wrote: see
-        ``carries_text``.
-        """
+        """Return the SQL literal of a value, or a list of them in parentheses; text sets ``has_user_text``."""
         if type(value) is int:
             return str(value)
         if isinstance(value, (str, bytes)):
-            self.carries_text = True
+            self.has_user_text = True
         elif isinstance(value, (tuple, list, set, frozenset)):
             return f"({','.join(map(self.escape, value))})"
         return self._driver.escape(value)
 
     def quoted(self, name: str) -> str:
-        """Return a name of ours as it stands in a statement."""
+        """Return the SQL literal of a name, which is no user's text."""
         return self._driver.escape(name)
 
     def execute(self, statement: str, arguments: Sequence[Any] = ()) -> int:
@@ -273,9 +269,9 @@ class DBConn:
             yield result
 
     def _send(self, statement: str) -> None:
-        """Send a statement, unless the server would close the connection on account of its length. Its result must be read then.
+        """Send a statement, unless it is so long that the server would close the connection. Its result must be read then.
 
-        The first statement on a connection that was idle is sent again on a new one, when the server has certainly not read it.
+        The first statement on a connection that was idle is sent again on a new one if the server has certainly not read it.
         """
         data = statement.encode("utf-8", "surrogateescape")
         if len(data) + 1024 > self._max_statement:
@@ -308,7 +304,7 @@ class DBConn:
             raise pymysql.err.InterfaceError(0, "")
         size = len(data) + 1
         self._reader.sequence = (1 + size // MAX_PACKET) & 0xFF
-        packets = _QUERY_START.pack(size, COMMAND.COM_QUERY) + data if size < MAX_PACKET else _split_statement(data)
+        packets = _QUERY_START.pack(size, COMMAND.COM_QUERY) + data if size < MAX_PACKET else split_statement(data)
         try:
             self._sock.sendall(packets)
         except OSError as error:
@@ -349,13 +345,3 @@ class DBConn:
             self.discard()
             raise pymysql.err.OperationalError(CR.CR_SERVER_LOST, "Lost connection to MySQL server during query")
         return data
-
-
-def _split_statement(data: bytes) -> bytes:
-    """Return the packets of a statement that one packet does not hold. A full one is followed by another, by an empty one if need be."""
-    payload = bytes([COMMAND.COM_QUERY]) + data
-    packets = []
-    for number, start in enumerate(range(0, len(payload) + 1, MAX_PACKET)):
-        part = payload[start : start + MAX_PACKET]
-        packets += [len(part).to_bytes(3, "little"), bytes([number & 0xFF]), part]
-    return b"".join(packets)

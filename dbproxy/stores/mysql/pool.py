@@ -1,13 +1,13 @@
 """MySQL: connections (PyMySQL) in pools (DBUtils), one DBPool per instance of the configuration, one DBManager for all.
 
-Any thread may use a pool. A connection belongs to the thread that took it until the ``with`` block ends, and a thread holds at most
-one of a pool at a time.
+Any thread may use a pool. A connection belongs to the thread that checked it out until the ``with`` block ends, and a thread holds at
+most one of a pool at a time.
 
 What is different from the defaults of the libraries, and why:
 
 - nothing connects, pings or resets under the pool's lock: DBUtils gets connections that are not connected yet (``DBConn`` connects
   when it is first used), and neither pings nor resets them;
-- nothing is executed a second time without our knowledge (``driver.DriverPool``);
+- the libraries never execute anything a second time (``driver.DriverPool``);
 - a connection that the server has closed while it was idle (wait_timeout, KILL, a restart) is noticed before its first statement, for the
   price of one system call and no round trip;
 - the connection that was used last is taken first, so those that are not needed expire. One that has been idle for nearly as long as the
@@ -76,7 +76,7 @@ WRITE_ATTEMPTS = 4
 
 
 class DBPool(LimitedPool):
-    """The connections to one MySQL instance: 2 at the start, up to ``maxconncnt``; who finds none waits, but not forever."""
+    """The connections to one MySQL instance: 2 at the start, up to ``maxconncnt``; a thread waits up to ``DBPoolTimeout`` for one."""
 
     def __init__(self, instance: DBInstance, config: Config, resolver: Resolver, calls: BackendCalls = UNTRACKED) -> None:
         super().__init__(instance.name, instance.maxconncnt, config.db_pool_timeout, calls)
@@ -144,7 +144,7 @@ class DBPool(LimitedPool):
                 connection.end_transaction()
                 raise
             except BaseException:
-                connection.discard()  # nobody knows what is still to be read from it
+                connection.discard()  # there may be unread results
                 raise
             finally:
                 connection.mark_idle()
@@ -212,7 +212,7 @@ class DBPool(LimitedPool):
         return self.read(lambda connection: connection.select(statement, arguments))
 
     def close(self) -> None:
-        """Close the idle connections; one that is in use is closed when it comes back."""
+        """Close the idle connections; one that is in use is closed when it is checked in."""
         self._pool.close()
 
     def _kill_lost_connections(self, connection: DBConn) -> None:
@@ -239,7 +239,7 @@ class DBPool(LimitedPool):
         committing, connection.committing = connection.committing, False
         if isinstance(error, CannotConnectError):
             return StoreUnavailableError(f"{self}: {error_text(error)}")
-        text = error_text(error, with_text=connection.carries_text)
+        text = error_text(error, has_user_text=connection.has_user_text)
         if is_refusal(code) and code not in _SERVER_GOES_AWAY:
             connection.end_transaction()
             return _REFUSALS.get(code, StatementError)(code, text)

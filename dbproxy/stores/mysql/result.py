@@ -1,8 +1,8 @@
-"""Results of a MySQL server, rows as bytes. A connection belongs to one thread at a time, and so do its reader and its results.
+"""Packets of MySQL: results, with rows as bytes, and long statements. A reader and its results belong to one thread at a time.
 
 PyMySQL reads each packet with two calls, makes an object of it, describes every column and asks for every field which encoding and which
-converter it has. We want bytes and nothing else, so descriptions are skipped and rows are cut out of what has arrived: reading a row costs
-a fifth, which matters because long lists are mostly rows.
+converter it has. Only the bytes are needed here, so descriptions are skipped and rows are cut out of the receive buffer: reading a row
+costs a fifth, which matters because long lists are mostly rows.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from pymysql.constants import CR
+from pymysql.constants import COMMAND, CR
 from pymysql.err import OperationalError, raise_mysql_exception
 
 from dbproxy.stores.backend_calls import LARGE_RESULT
@@ -50,7 +50,7 @@ class PacketReader:
         """Number of the next packet."""
 
     def clear(self) -> None:
-        """Forget everything: the connection is a new one."""
+        """Drop what has arrived, for a new connection."""
         self.data = b""
         self.position = 0
 
@@ -68,7 +68,7 @@ class PacketReader:
         """Return the next packet, of whatever length.
 
         Raises:
-            pymysql.err.OperationalError: the two sides have counted differently, or the connection is lost.
+            pymysql.err.OperationalError: a packet is missing, or the connection is lost.
             NotExecutedError: the server ended the connection before it read what this packet should be the answer to.
 
         """
@@ -124,7 +124,7 @@ class QueryResult:
             raise_mysql_exception(packet)
         elif packet[0] == _OK:
             self._read_ok(packet)
-        else:  # no file of ours is ever sent: the server is not told that we could
+        else:  # LOCAL INFILE cannot occur: the login does not offer it
             for _ in range(_number(packet, 0)[0] + 1):  # the descriptions of the columns, and the end of them
                 source.packet()
             self._read_rows(source, on_large)
@@ -211,3 +211,13 @@ def _fields(data: bytes, position: int, end: int) -> tuple[bytes | None, ...]:
         fields.append(data[position : position + length])
         position += length
     return tuple(fields)
+
+
+def split_statement(statement: bytes) -> bytes:
+    """Return the packets of a statement that one packet does not hold; the last one is not full, and may be empty."""
+    payload = bytes([COMMAND.COM_QUERY]) + statement
+    packets = []
+    for number, start in enumerate(range(0, len(payload) + 1, MAX_PACKET)):
+        part = payload[start : start + MAX_PACKET]
+        packets += [len(part).to_bytes(3, "little"), bytes([number & 0xFF]), part]
+    return b"".join(packets)

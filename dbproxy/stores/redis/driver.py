@@ -62,7 +62,7 @@ class DriverConnection(Connection):
         """hiredis' parser of this connection's replies, if hiredis is installed."""
 
     def ensure_connected(self) -> bool:
-        """Connect if there is no connection, or if the server has closed it: an idle one has nothing to send. Returns whether the
+        """Connect if there is no connection, or if the server has closed it: nothing is sent to an idle one. Returns whether the
         connection is a new one.
 
         Raises:
@@ -87,9 +87,8 @@ class DriverConnection(Connection):
         return True
 
     def _connect(self) -> socket.socket:
-        """Connect, as redis-py would do it, but with a limit for the lookup of the host's name too, which ``socket_connect_timeout``
-        includes; and with a TLS context made once: redis-py would read all certificates of the system for every connection, and trust them
-        beside those that it is told to trust.
+        """Connect as redis-py would, but with a time limit that includes the lookup of the host's name, and with a TLS context made once:
+        redis-py would read all certificates of the system for every connection, and trust them beside the configured ones.
         """
         sock = self._resolver.connect(self.host, self.port, self._config.cache_connect_timeout)
         try:
@@ -124,7 +123,7 @@ class DriverConnection(Connection):
             while len(replies) < len(commands):
                 for reply in self._receive(sock):
                     if isinstance(reply, Exception):
-                        if not isinstance(reply, redis.ResponseError):  # the server is loading its data, or does not know us any more
+                        if not isinstance(reply, redis.ResponseError):  # the server is loading its data, or requires another login
                             raise reply
                         refused = reply
                     replies.append(reply)

@@ -1,10 +1,10 @@
 """Redis: connections (redis-py) in pools by purpose, one CachePool per instance of the configuration, one CacheManager for all.
 
-Any thread may use a pool. Commands go out as one pipeline and are never sent a second time: after a lost connection nobody knows
-whether an INCR has happened. redis-py retries by default, so it is told not to; its timeouts, which default to none, are set.
-A connection that died while it was idle is noticed, for the price of one system call, and replaced when it is taken.
+Any thread may use a pool. Commands go out as one pipeline and are never sent a second time: after a lost connection it is unknown
+whether an INCR has happened. redis-py retries by default, so its retries are disabled; its timeouts, which default to none, are set.
+A connection that died while it was idle is detected, for the price of one system call, and replaced when it is checked out.
 
-The pool is a stack and a semaphore of our own: taking a connection from redis-py's BlockingConnectionPool costs as much CPU as a small
+The pool is a stack and a semaphore of our own: a checkout from redis-py's BlockingConnectionPool costs as much CPU as a small
 pipeline.
 """
 
@@ -43,7 +43,9 @@ def _may_get_ready(error: BaseException | None) -> bool:
 
 
 class CachePool(LimitedPool):
-    """The connections to one Redis instance and database number, up to ``maxconncnt``; who finds none waits, but not forever."""
+    """The connections to one Redis instance and database number, up to ``maxconncnt``; with none free, a thread waits up to
+    ``CachePoolTimeout``.
+    """
 
     def __init__(self, instance: CacheInstance, config: Config, resolver: Resolver, calls: BackendCalls = UNTRACKED) -> None:
         super().__init__(instance.name, instance.maxconncnt, config.cache_pool_timeout, calls)
@@ -51,7 +53,7 @@ class CachePool(LimitedPool):
         self._config = config
         self._tls = None if instance.tls is None else tls_context(instance.name, instance.tls)
         self._resolver = resolver
-        self._idle: deque[DriverConnection] = deque()  # the last one used is the next one taken; append and pop are atomic
+        self._idle: deque[DriverConnection] = deque()  # last in, first out; append and pop are atomic
         self._run_id: bytes | None = None
         self._run_id_lock = threading.Lock()
         self.restarts = 0
@@ -146,8 +148,8 @@ class CachePool(LimitedPool):
 
     @contextmanager
     def _connection(self) -> Iterator[DriverConnection]:
-        """Take a connection that works for the length of the block; it is closed when anything goes wrong, because replies that nobody
-        has read must not be taken for those of the next one.
+        """Check out a connection for the length of the block; it is closed after any error, because replies that were not read must not be
+        taken for those to the next commands.
         """
         self._calls.before_call()
         if not self._free.acquire(blocking=False):
@@ -189,7 +191,7 @@ class CachePool(LimitedPool):
 
 
 class CacheManager(PoolManager[CachePool]):
-    """The pools by purpose. Several may lead to the same server; that is the operator's choice and nobody else's concern."""
+    """The pools by purpose. Several may lead to the same server; that is the operator's choice."""
 
     def __init__(self, config: Config, calls: BackendCalls = UNTRACKED) -> None:
         resolver = Resolver()
