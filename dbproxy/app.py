@@ -35,11 +35,11 @@ from dbproxy.models.user import UserModel
 from dbproxy.net.proxy_conn import ConnLimits
 from dbproxy.net.proxy_server import ProxyServer
 from dbproxy.net.reactor import Reactor
-from dbproxy.stores.cache import CacheManager
 from dbproxy.stores.file_server import FileServer
 from dbproxy.stores.mysql import DBManager
-from dbproxy.stores.schema import ContentLimits
-from dbproxy.stores.schema_check import check_schema
+from dbproxy.stores.mysql.schema import ContentLimits
+from dbproxy.stores.mysql.schema_check import check_schema
+from dbproxy.stores.redis import CacheManager
 from dbproxy.sync_center import SyncCenter
 from dbproxy.work.batch_executor import BatchExecutor
 from dbproxy.work.dispatcher import Dispatcher

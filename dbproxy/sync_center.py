@@ -15,9 +15,8 @@ from dbproxy.errors import StatementError, StoreError
 from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.session import SessionModel
-from dbproxy.stores.cache import CachePool, number
-from dbproxy.stores.db_conn import DBConn
-from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.redis import CachePool, number
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from dbproxy.audit.relations import DuplicateRelations, DuplicateSessions
 from dbproxy.audit.walk import SETTLE, Stores
 from dbproxy.config import Config
 from dbproxy.errors import DeadlockError
-from dbproxy.stores.cache import CacheManager
 from dbproxy.stores.mysql import DBManager
+from dbproxy.stores.redis import CacheManager
 
 logger = logging.getLogger(__name__)
 

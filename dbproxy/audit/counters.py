@@ -9,7 +9,7 @@ from dbproxy.audit.finding import Finding, Severity, listed
 from dbproxy.audit.walk import Stores, batches, of_type, scan
 from dbproxy.models import names
 from dbproxy.models.group_counter_recovery import GroupCounterRecovery, looks_lost
-from dbproxy.stores.cache import number, pairs
+from dbproxy.stores.redis import number, pairs
 
 HASHES_AT_ONCE = 100
 

@@ -9,9 +9,8 @@ from dbproxy.audit.finding import Finding, Severity, listed
 from dbproxy.audit.walk import PIPELINE, Stores, among, batches, of_type, scan, slices
 from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
-from dbproxy.stores.cache import pairs
-from dbproxy.stores.db_conn import DBConn
-from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.redis import pairs
 
 GROUPS_AT_ONCE = 50
 """Groups whose members are in memory at the same time; some have thousands."""

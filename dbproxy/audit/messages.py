@@ -14,9 +14,8 @@ from dbproxy.audit.finding import Finding, Severity, listed
 from dbproxy.audit.walk import PIPELINE, Stores, batches, slices
 from dbproxy.models import names
 from dbproxy.models.relation import RelationModel, pair_of
-from dbproxy.stores.db_conn import DBConn
-from dbproxy.stores.mysql import DBPool
-from dbproxy.stores.schema import SHARDS
+from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.mysql.schema import SHARDS
 
 MOST_SHOWN = 100
 """Rows that are read to describe one conversation."""

@@ -11,8 +11,7 @@ from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.relation import Pair, RelationModel, pair_of
 from dbproxy.models.session import SINGLE, SessionModel
-from dbproxy.stores.db_conn import DBConn, Row
-from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.mysql import DBConn, DBPool, Row
 
 SessionId = tuple[int, int, int]
 """(user id, peer id, session type)."""

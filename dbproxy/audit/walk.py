@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from dbproxy.stores.cache import CacheManager, CachePool
 from dbproxy.stores.mysql import DBManager, DBPool
+from dbproxy.stores.redis import CacheManager, CachePool
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from dbproxy.bench import commands, dataset
 from dbproxy.bench.dataset import Data, Shape, user_name
 from dbproxy.bench.site import Stores
 from dbproxy.models import names
-from dbproxy.stores.db_conn import DBConn
+from dbproxy.stores.mysql import DBConn
 from dbproxy.testing.seed import T0
 
 UNANSWERED = ("read ack", "group read ack")

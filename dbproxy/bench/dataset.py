@@ -14,9 +14,9 @@ from typing import TypeVar
 
 from dbproxy.bench.site import Stores
 from dbproxy.models import names
-from dbproxy.stores.db_conn import DBConn
-from dbproxy.stores.pipeline import CacheCommand
-from dbproxy.stores.schema import SHARDS
+from dbproxy.stores.mysql import DBConn
+from dbproxy.stores.mysql.schema import SHARDS
+from dbproxy.stores.redis import CacheCommand
 from dbproxy.testing.seed import T0, password_hash
 
 PREFIX = "dbproxy-bench-"

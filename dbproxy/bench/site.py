@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from dbproxy.bench.usage import listeners
 from dbproxy.config import Config, load_config
 from dbproxy.errors import StartupError
-from dbproxy.stores.cache import CacheManager
 from dbproxy.stores.mysql import DBManager
+from dbproxy.stores.redis import CacheManager
 from dbproxy.testing.process import can_connect
 from dbproxy.testing.proxy import ProxyProcess
 from dbproxy.testing.stack import Stack

@@ -11,7 +11,7 @@ from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.new_message import NewMessage
 from dbproxy.models.relation import RelationModel, pair_of
 from dbproxy.models.session import GROUP, SINGLE, SessionKey
-from dbproxy.stores import schema
+from dbproxy.stores.mysql import schema
 
 
 @dataclass(frozen=True, slots=True)

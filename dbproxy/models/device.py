@@ -10,8 +10,7 @@ from typing import NamedTuple
 from dbproxy.models import names
 from dbproxy.models.unread import UnreadModel
 from dbproxy.models.user import UserModel
-from dbproxy.stores.cache import CachePool
-from dbproxy.stores.pipeline import CacheCommand
+from dbproxy.stores.redis import CacheCommand, CachePool
 
 IOS, ANDROID = 17, 18
 """The ClientTypes of the protocol that receive pushes."""

@@ -8,10 +8,8 @@ from itertools import chain, islice
 
 from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
-from dbproxy.stores.cache import CachePool, number
-from dbproxy.stores.db_conn import Row
-from dbproxy.stores.mysql import DBPool
-from dbproxy.stores.pipeline import CacheCommand
+from dbproxy.stores.mysql import DBPool, Row
+from dbproxy.stores.redis import CacheCommand, CachePool, number
 
 NORMAL, TEMPORARY = 1, 2
 """GroupType of the protocol."""

@@ -36,8 +36,8 @@ import time
 from collections.abc import Mapping
 
 from dbproxy.models import names
-from dbproxy.stores.cache import LARGEST, CachePool, number
 from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.redis import LARGEST, CachePool, number
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,8 @@ from contextlib import contextmanager
 from dbproxy.errors import StoreError
 from dbproxy.models import names
 from dbproxy.models.bounded_cache import BoundedCache
-from dbproxy.stores.cache import CachePool, number, pairs
-from dbproxy.stores.db_conn import DBConn
-from dbproxy.stores.mysql import DBPool
-from dbproxy.stores.pipeline import CacheCommand
+from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.redis import CacheCommand, CachePool, number, pairs
 
 logger = logging.getLogger(__name__)
 

@@ -16,10 +16,8 @@ from dbproxy.models.history import StoredMessage, by_id_query, page_query, read_
 from dbproxy.models.message_store import MessageStore
 from dbproxy.models.new_message import NewMessage
 from dbproxy.models.session import SessionModel
-from dbproxy.stores.cache import LARGEST, BrokenKey, CachePool, number
-from dbproxy.stores.db_conn import DBConn
-from dbproxy.stores.mysql import DBPool
-from dbproxy.stores.pipeline import CacheCommand
+from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.redis import LARGEST, BrokenKey, CacheCommand, CachePool, number
 
 logger = logging.getLogger(__name__)
 

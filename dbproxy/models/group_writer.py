@@ -12,8 +12,7 @@ from dbproxy.models.group import TEMPORARY
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.group_message import GroupMessageModel
 from dbproxy.models.session import SessionModel
-from dbproxy.stores.db_conn import DBConn
-from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.mysql import DBConn, DBPool
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dbproxy.models.conversation_kind import ConversationKind
 from dbproxy.models.packing import SEPARATOR, packed
-from dbproxy.stores.db_conn import Row
+from dbproxy.stores.mysql import Row
 
 SINGLE_TEXT, SINGLE_SOUND, GROUP_TEXT, GROUP_SOUND = 1, 2, 17, 18
 """MsgType of the protocol."""

@@ -25,7 +25,7 @@ from dbproxy.models.conversation_kind import ConversationKind
 from dbproxy.models.names import each_in_its_table
 from dbproxy.models.new_message import NewMessage
 from dbproxy.models.packing import SEPARATOR, packed
-from dbproxy.stores.db_conn import DBConn, Row
+from dbproxy.stores.mysql import DBConn, Row
 
 CACHED_CONVERSATIONS = 100_000
 

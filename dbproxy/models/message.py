@@ -12,10 +12,8 @@ from dbproxy.models.message_store import MessageStore
 from dbproxy.models.new_message import NewMessage
 from dbproxy.models.relation import READ_ATTEMPTS, RelationModel, RelationsChangedError, pair_of
 from dbproxy.models.session import SessionKey, SessionModel
-from dbproxy.stores.cache import CachePool
-from dbproxy.stores.db_conn import DBConn
-from dbproxy.stores.mysql import DBPool
-from dbproxy.stores.pipeline import CacheCommand
+from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.redis import CacheCommand, CachePool
 
 
 class MessageModel:

@@ -37,10 +37,10 @@ from dbproxy.models.msg_ids import MsgIds
 from dbproxy.models.new_message import NewMessage
 from dbproxy.models.relation import Pair, RelationModel, pair_of
 from dbproxy.models.session import NO_SESSION_ROWS, SessionModel, SessionRows
-from dbproxy.stores.cache import CachePool
-from dbproxy.stores.db_conn import DBConn
-from dbproxy.stores.mysql import DBPool, died_at_once
-from dbproxy.stores.server_connection_id import ServerConnectionId, end_session
+from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.mysql.pool import died_at_once
+from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, end_session
+from dbproxy.stores.redis import CachePool
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeGuard
 
 from dbproxy.models.new_message import NewMessage
-from dbproxy.stores.cache import LARGEST, BrokenKey, CachePool
-from dbproxy.stores.pipeline import CacheCommand
+from dbproxy.stores.redis import LARGEST, BrokenKey, CacheCommand, CachePool
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from dbproxy.stores.schema import SHARDS
+from dbproxy.stores.mysql.schema import SHARDS
 
 
 def message_table(relate_id: int) -> str:

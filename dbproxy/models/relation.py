@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from dbproxy.errors import StoreUnavailableError
 from dbproxy.models.bounded_cache import BoundedCache
-from dbproxy.stores.db_conn import DBConn
-from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.mysql import DBConn, DBPool
 
 Pair = tuple[int, int]
 """(smaller user id, bigger user id)."""

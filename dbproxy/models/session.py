@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from dbproxy.models.bounded_cache import BoundedCache
 from dbproxy.models.packing import SEPARATOR, packed
-from dbproxy.stores.db_conn import DBConn, Row
-from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.mysql import DBConn, DBPool, Row
 
 SINGLE, GROUP = 1, 2
 """SessionType of the protocol: the peer is a person or a group."""

@@ -14,8 +14,7 @@ from dbproxy.models.history import MSG_TYPES, SOUNDS
 from dbproxy.models.packing import SEPARATOR, packed
 from dbproxy.models.relation import READ_ATTEMPTS, Pair, RelationModel, RelationsChangedError, pair_of
 from dbproxy.models.session import SINGLE
-from dbproxy.stores.db_conn import DBConn, Row
-from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.mysql import DBConn, DBPool, Row
 
 Conversation = TypeVar("Conversation", Pair, int)
 """What a conversation is known by here: a pair of users, or the id of a group."""

@@ -8,8 +8,7 @@ from typing import Any
 
 from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
-from dbproxy.stores.cache import LARGEST, CachePool, number
-from dbproxy.stores.pipeline import Argument, CacheCommand
+from dbproxy.stores.redis import LARGEST, Argument, CacheCommand, CachePool, number
 
 FIELDS_PER_SCAN = 1000
 """Senders that are read with one command; of a hash with few fields the reply has all, as that of HGETALL."""

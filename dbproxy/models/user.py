@@ -12,9 +12,8 @@ from typing import NamedTuple
 from dbproxy.errors import StoreError
 from dbproxy.models import names
 from dbproxy.models.packing import TEXT_SEPARATOR, packed_texts
-from dbproxy.stores.cache import CachePool
-from dbproxy.stores.db_conn import Row
-from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.mysql import DBPool, Row
+from dbproxy.stores.redis import CachePool
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""BackendCalls: what the stores tell whoever schedules the threads that use them.
+"""BackendCalls: what the stores report to the scheduler of the threads that use them.
 
 The stores know when a thread waits for a backend and how much a backend sends; the scheduler knows what the thread may cost. Layers below
 know nothing of layers above, so the scheduler is handed in. Any thread.

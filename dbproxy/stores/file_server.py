@@ -16,14 +16,14 @@ from dbproxy.errors import FileServerError
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.resolver import Resolver
 
-MOST_ANSWER = 64 * 1024
+MAX_ANSWER = 64 * 1024
 """Bytes of the answer to an upload; what is longer is none."""
 
-_exchange = threading.local()
-"""The ``_Exchange`` of this thread."""
+_of_thread = threading.local()
+"""``current``: the ``_TimedRequest`` that this thread carries out."""
 
 
-class _Exchange:
+class _TimedRequest:
     """One request and its answer: when they take longer than ``timeout`` seconds in all, the connection is shut down, which ends the
     wait. The timeouts of the library are for every single read, so a server that sends a byte now and then could hold a thread for good.
     """
@@ -33,22 +33,22 @@ class _Exchange:
         self._resolver = resolver
         self._timer = self._timer_for(timeout)
         self._lock = threading.Lock()
-        self._over = False
+        self._done = False
         self.connection: HTTPConnection | None = None
 
     def __enter__(self) -> None:
-        _exchange.current = self
+        _of_thread.current = self
         self._timer.start()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        _exchange.current = None
+        _of_thread.current = None
         with self._lock:
-            self._over = True
+            self._done = True
             self._timer.cancel()
 
     def connect(self, connection: HTTPConnection) -> socket.socket:
         """Connect to the host of a connection, as the library would do it, but with a limit for the lookup of its name too."""
-        host = connection._dns_host.strip("[]")
+        host = connection.host.strip("[]")
         try:
             sock = self._resolver.connect(host, connection.port, self._timeout)
         except socket.gaierror as error:
@@ -61,14 +61,14 @@ class _Exchange:
         return sock
 
     def _timer_for(self, seconds: float) -> threading.Timer:
-        timer = threading.Timer(seconds, self._end)
+        timer = threading.Timer(seconds, self._shut_down)
         timer.name = "file-server-deadline"
         timer.daemon = True
         return timer
 
-    def _end(self) -> None:
+    def _shut_down(self) -> None:
         with self._lock:
-            if self._over:
+            if self._done:
                 return
             sock = None if self.connection is None else self.connection.sock
             if sock is None:  # still connecting, which has a limit of its own
@@ -79,34 +79,30 @@ class _Exchange:
                 sock.shutdown(socket.SHUT_RDWR)
 
 
-class _Noted(HTTPConnection):
-    """A connection that the exchange of its thread knows of."""
+class _Connection(HTTPConnection):
+    """A connection that belongs to the request of its thread. It replaces ``_new_conn``, which urllib3 does not publish: there is a test
+    in ``tests/unit/test_driver_contracts.py``.
+    """
 
     def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - what the library takes
-        _exchange.current.connection = self
+        _of_thread.current.connection = self
         super().request(*args, **kwargs)
 
     def _new_conn(self) -> socket.socket:
-        sock: socket.socket = _exchange.current.connect(self)
+        sock: socket.socket = _of_thread.current.connect(self)
         return sock
 
 
-class _NotedTls(HTTPSConnection):
-    def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        _exchange.current.connection = self
-        super().request(*args, **kwargs)
-
-    def _new_conn(self) -> socket.socket:
-        sock: socket.socket = _exchange.current.connect(self)
-        return sock
+class _TlsConnection(_Connection, HTTPSConnection):
+    """The same over TLS."""
 
 
 class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Noted
+    ConnectionCls = _Connection
 
 
 class _TlsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _NotedTls
+    ConnectionCls = _TlsConnection
 
 
 class FileServer:
@@ -134,7 +130,7 @@ class FileServer:
         if len(sound) > self._max_length:
             raise FileServerError(f"a sound of {len(sound)} bytes is longer than MaxAudioLength")
         fields = {"file": ("sound", sound, "application/octet-stream")}
-        status, body = self._request("POST", self._site, MOST_ANSWER, fields)
+        status, body = self._request("POST", self._site, MAX_ANSWER, fields)
         if status != 200:
             raise FileServerError(f"upload to {self._site}: HTTP status {status}")
         try:
@@ -162,14 +158,14 @@ class FileServer:
             raise FileServerError(f"download of {url}: not the {size} bytes that were stored")
         return sound
 
-    def _request(self, method: str, url: str, most: int, fields: dict[str, Any] | None = None) -> tuple[int, bytes]:
-        """Return the status and at most ``most`` bytes of the answer."""
+    def _request(self, method: str, url: str, limit: int, fields: dict[str, Any] | None = None) -> tuple[int, bytes]:
+        """Return the status and at most ``limit`` bytes of the answer."""
         self._calls.begin()
         try:
-            with _Exchange(self._timeout, self._resolver):
+            with _TimedRequest(self._timeout, self._resolver):
                 response = self._http.request(method, url, fields=fields, preload_content=False)
                 try:
-                    return response.status, response.read(most)
+                    return response.status, response.read(limit)
                 finally:
                     response.close()  # one that was read to its end has given its connection back already
         except urllib3.exceptions.HTTPError as error:

@@ -1,4 +1,4 @@
-"""What the kernel does and knows about a blocking socket, for whoever owns it."""
+"""Kernel timeouts and connection state of a blocking socket. Called by the thread that owns it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import struct
 def set_kernel_timeouts(sock: socket.socket, seconds: float) -> None:
     """Let every send and receive on ``sock`` fail with BlockingIOError after so many seconds without progress.
 
-    Python's own time limits cost a ``poll`` before each system call, and with it one more moment at which the thread gives up the
-    interpreter and has to wait for it again. Not for TLS: Python repeats a receive that would block.
+    Python's own time limits cost a ``poll`` before each system call, and with it one more release of the interpreter lock,
+    for which the thread has to wait again. Not for TLS: Python repeats a receive that would block.
     """
     whole = int(seconds)
     limit = struct.pack("@ll", whole, int((seconds - whole) * 1_000_000))
@@ -24,9 +24,9 @@ _ESTABLISHED = 1
 
 
 def still_connected(sock: socket.socket) -> bool:
-    """Whether the peer has neither closed nor reset a connection, as far as the kernel has heard.
+    """Whether the peer has neither closed nor reset a connection, as far as the kernel knows.
 
-    For a connection on which nothing is under way a ``poll`` would do, but Python lets go of the interpreter for that, and a busy worker
-    that only wants to know this would wait for it again.
+    For an idle connection a ``poll`` would do, but Python releases the interpreter lock for that, and a busy worker would have to wait
+    for the lock again.
     """
     return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED

@@ -1,8 +1,8 @@
 """Host names → addresses, with a time limit that ``getaddrinfo`` does not have; and connecting to them.
 
-A thread of its own looks a name up, and whoever wants to connect waits for it no longer than the connect may take. There is at most one
-such thread for each name: while it hangs, nobody starts another one. The last addresses of a name are used again for as long as a new
-lookup hangs or fails. Addresses written as numbers are taken as they are.
+A lookup has a thread of its own, and a thread that connects waits for it no longer than the connect may take. There is at most one
+lookup for each name: while it hangs, no other is started. The last addresses of a name are used for as long as a new lookup hangs or
+fails (serve stale). Numeric addresses are used as they are.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-FRESH = 5.0
+CACHE_TTL = 5.0
 """Seconds during which addresses are used without looking the name up again."""
 
-PATIENCE = 0.5
+SERVE_STALE_AFTER = 0.5
 """Seconds that a new lookup may take before the last addresses are used instead of its answer."""
 
 MAX_NAMES = 64
-"""Names that are remembered, and with them the threads; the URLs of sounds come from database rows and may name any number of hosts."""
+"""Names in the cache, which bounds the threads too; the URLs of sounds come from database rows and may name any number of hosts."""
 
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 """Family and socket address, whose second item is the port."""
 
 
 class _Lookup:
-    """One lookup, under way or over."""
+    """One lookup, pending or done."""
 
     def __init__(self) -> None:
-        self.began = time.monotonic()
-        self.over = threading.Event()
+        self.started = time.monotonic()
+        self.done = threading.Event()
         self.error: tuple[int, str] = (socket.EAI_FAIL, "")
         """What went wrong, if it did."""
         self.reported = False
 
 
 class _Name:
-    """What is known of a name."""
+    """The cache entry of a name."""
 
     def __init__(self) -> None:
         self.addresses: Sequence[Address] = ()
@@ -49,14 +49,14 @@ class _Name:
         self.lookup: _Lookup | None = None
 
     def current_lookup(self) -> _Lookup | None:
-        """The lookup to wait for, or whose answer is still good; None when it is time for another one."""
+        """The lookup that is pending or whose result has not expired; None when another one is due."""
         lookup = self.lookup
-        if lookup is None or not lookup.over.is_set():
+        if lookup is None or not lookup.done.is_set():
             return lookup
-        return lookup if self.addresses and time.monotonic() - lookup.began < FRESH else None
+        return lookup if self.addresses and time.monotonic() - lookup.started < CACHE_TTL else None
 
-    def is_looked_up(self) -> bool:
-        return self.lookup is not None and not self.lookup.over.is_set()
+    def is_pending(self) -> bool:
+        return self.lookup is not None and not self.lookup.done.is_set()
 
 
 class Resolver:
@@ -114,7 +114,7 @@ class Resolver:
         except (OSError, UnicodeError):
             pass  # a name
         with self._lock:
-            name = self._remembered(host)
+            name = self._entry(host)
             lookup = name.current_lookup()
             is_new = lookup is None
             if lookup is None:
@@ -122,32 +122,32 @@ class Resolver:
         if is_new:
             self._start(host, name, lookup)
         if name.addresses:
-            deadline = min(deadline, lookup.began + PATIENCE)
-        if not lookup.over.is_set():
-            lookup.over.wait(max(0.0, deadline - time.monotonic()))
+            deadline = min(deadline, lookup.started + SERVE_STALE_AFTER)
+        if not lookup.done.is_set():
+            lookup.done.wait(max(0.0, deadline - time.monotonic()))
         with self._lock:
             addresses = name.addresses
-            report = bool(addresses) and not lookup.over.is_set() and not lookup.reported
+            report = bool(addresses) and not lookup.done.is_set() and not lookup.reported
             lookup.reported = lookup.reported or report
         if report:
             logger.warning("the lookup of host %s takes long: its last addresses are used", host)
         if addresses:
             return [(family, (address[0], port, *address[2:])) for family, address in addresses]
-        if lookup.over.is_set():
+        if lookup.done.is_set():
             raise socket.gaierror(*lookup.error)
         raise socket.gaierror(socket.EAI_AGAIN, f"the lookup of host {host} did not end within {timeout:g} s")
 
-    def _remembered(self, host: str) -> _Name:
-        """What is known of a host, which is kept from now on. With the lock held."""
+    def _entry(self, host: str) -> _Name:
+        """The cache entry of a host; a new one if there is none. With the lock held."""
         name = self._names.pop(host, None)
         if name is None:
             name = _Name()
             if len(self._names) >= MAX_NAMES:
-                unused = next((other for other, known in self._names.items() if not known.is_looked_up()), None)
+                unused = next((other for other, known in self._names.items() if not known.is_pending()), None)
                 if unused is None:
                     raise socket.gaierror(socket.EAI_AGAIN, f"{MAX_NAMES} other hosts are being looked up")
                 del self._names[unused]
-        self._names[host] = name  # the one that was used last is the last one
+        self._names[host] = name  # in the order of their last use
         return name
 
     def _start(self, host: str, name: _Name, lookup: _Lookup) -> None:
@@ -156,7 +156,7 @@ class Resolver:
             thread.start()
         except RuntimeError as error:  # the system has no more threads
             lookup.error = (socket.EAI_AGAIN, str(error))
-            lookup.over.set()
+            lookup.done.set()
 
     def _run(self, host: str, name: _Name, lookup: _Lookup) -> None:
         """Look a name up. The thread of this lookup."""
@@ -171,7 +171,7 @@ class Resolver:
             with self._lock:
                 name.addresses = found
         finally:
-            lookup.over.set()
+            lookup.done.set()
 
 
 def _look_up(host: str, port: int | None = None, flags: int = 0) -> Sequence[Address]:

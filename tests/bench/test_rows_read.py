@@ -12,7 +12,7 @@ from dbproxy.bench import commands, dataset
 from dbproxy.bench.cost import QUIET, Meter, cost_of, counted_proxy
 from dbproxy.bench.site import Stores
 from dbproxy.models import names
-from dbproxy.stores.pipeline import CacheCommand
+from dbproxy.stores.redis import CacheCommand
 from dbproxy.testing import Client, InProcessProxy, Stack
 from dbproxy.testing.requests import message
 from dbproxy.wire.pb import base_define_pb2 as base

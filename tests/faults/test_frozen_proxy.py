@@ -10,9 +10,8 @@ import pytest
 
 from dbproxy.config import load_config
 from dbproxy.models.group_members import GroupMembers
-from dbproxy.stores.cache import CacheManager
-from dbproxy.stores.db_conn import DBConn
-from dbproxy.stores.mysql import DBManager
+from dbproxy.stores.mysql import DBConn, DBManager
+from dbproxy.stores.redis import CacheManager
 from dbproxy.testing import InProcessProxy, ProxyProcess, Stack, seed
 from dbproxy.testing.faulty_link import FaultyLink
 from dbproxy.testing.requests import message

@@ -25,7 +25,7 @@ by_name = {key: host for host, keys in HOSTS.items() for key in keys}
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameService]:
-    monkeypatch.setattr(resolver, "FRESH", 0.0)  # each connect asks again
+    monkeypatch.setattr(resolver, "CACHE_TTL", 0.0)  # each connect asks again
     with name_service(monkeypatch) as service:
         service.hosts = {host: ["127.0.0.1"] for host in (*HOSTS, "files.test")}
         yield service

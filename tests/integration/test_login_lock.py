@@ -13,8 +13,8 @@ from dbproxy.handlers.login import LoginHandlers
 from dbproxy.models.device import DeviceModel
 from dbproxy.models.login_attempts import WINDOW, LoginAttempts
 from dbproxy.models.user import Login, UserModel
-from dbproxy.stores.cache import CacheManager
 from dbproxy.stores.mysql import DBManager
+from dbproxy.stores.redis import CacheManager
 from dbproxy.testing import Client, Stack, seed
 from dbproxy.testing.waiting import eventually
 from dbproxy.wire.pb import server_pb2

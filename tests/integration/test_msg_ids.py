@@ -10,7 +10,7 @@ from dbproxy.config import load_config
 from dbproxy.models.msg_ids import MsgIds
 from dbproxy.models.names import msg_id_key
 from dbproxy.models.new_message import NewMessage
-from dbproxy.stores.cache import CacheManager, CachePool
+from dbproxy.stores.redis import CacheManager, CachePool
 from dbproxy.testing import Stack
 
 CONVERSATIONS = (5, 6, 5)

@@ -10,8 +10,8 @@ from dbproxy.config import load_config
 from dbproxy.models.device import ANDROID, IOS, DeviceModel
 from dbproxy.models.unread import UnreadModel
 from dbproxy.models.user import UserModel
-from dbproxy.stores.cache import CacheManager
 from dbproxy.stores.mysql import DBManager
+from dbproxy.stores.redis import CacheManager
 from dbproxy.testing import InProcessProxy, Stack, seed
 
 NIGHT = [22, 23, 0, 1, 2, 3, 4, 5, 6, 7]

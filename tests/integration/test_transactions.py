@@ -11,8 +11,8 @@ import pytest
 from dbproxy.config import load_config
 from dbproxy.errors import StatementError
 from dbproxy.models.group_members import GroupMembers
-from dbproxy.stores.cache import CacheManager
 from dbproxy.stores.mysql import DBManager
+from dbproxy.stores.redis import CacheManager
 from dbproxy.sync_center import SyncCenter
 from dbproxy.testing import Client, Stack, seed
 from dbproxy.testing.requests import GROUP, message

@@ -26,8 +26,8 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameService]:
 @pytest.fixture
 def never_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every connect looks the name up again."""
-    monkeypatch.setattr(resolver_module, "FRESH", 0.0)
-    monkeypatch.setattr(resolver_module, "PATIENCE", 0.1)
+    monkeypatch.setattr(resolver_module, "CACHE_TTL", 0.0)
+    monkeypatch.setattr(resolver_module, "SERVE_STALE_AFTER", 0.1)
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_the_last_addresses_are_used_while_a_lookup_hangs_or_fails(resolver: Res
 def test_a_new_address_is_followed_by_the_next_connect(
     resolver: Resolver, servers: Servers, names: NameService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolver_module, "PATIENCE", 10.0)
+    monkeypatch.setattr(resolver_module, "SERVE_STALE_AFTER", 10.0)
     for address in ("127.0.0.2", "127.0.0.3"):
         servers.listen(address)
         names.hosts["db.test"] = [address]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dbproxy.stores.schema import (
+from dbproxy.stores.mysql.schema import (
     COLUMNS_QUERY,
     REQUIRED_TABLES,
     TRANSMIT_FILE_DDL,

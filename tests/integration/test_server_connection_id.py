@@ -9,8 +9,7 @@ import pymysql
 import pytest
 
 from dbproxy.config import load_config
-from dbproxy.stores.mysql import DBManager, DBPool
-from dbproxy.stores.server_connection_id import end_session
+from dbproxy.stores.mysql import DBManager, DBPool, end_session
 from dbproxy.testing import PrivateMariaDB, Stack
 from dbproxy.testing.waiting import eventually
 

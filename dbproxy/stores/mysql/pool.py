@@ -1,33 +1,30 @@
 """MySQL: connections (PyMySQL) in pools (DBUtils), one DBPool per instance of the configuration, one DBManager for all.
 
-Any thread may use a pool. A connection belongs to the thread that took it until the ``with`` block ends, and a thread holds at most
-one of a pool at a time.
+Any thread may use a pool. A connection belongs to the thread that checked it out until the ``with`` block ends, and a thread holds at
+most one of a pool at a time.
 
 What is different from the defaults of the libraries, and why:
 
 - nothing connects, pings or resets under the pool's lock: DBUtils gets connections that are not connected yet (``DBConn`` connects
-  when it is first used), ``ping=0`` and ``reset=False``;
-- nothing is executed again behind our back: DBUtils repeats a statement after the errors named in ``failures``, so it is given only
-  the one that PyMySQL raises before it sends anything;
+  when it is first used), and neither pings nor resets them;
+- the libraries never execute anything a second time (``driver.DriverPool``);
 - a connection that the server has closed while it was idle (wait_timeout, KILL, a restart) is noticed before its first statement, for the
   price of one system call and no round trip;
-- the connection that was used last is taken first, so those that are not needed get cold. One that is nearly as long idle as the server
-  allows is closed here, with a farewell: the server would report it as aborted.
+- the connection that was used last is taken first, so those that are not needed expire. One that has been idle for nearly as long as the
+  server allows is closed with COM_QUIT: the server would report it as aborted.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pymysql
-from dbutils.pooled_db import PooledDB
 from pymysql.constants import CR, ER
 
 from dbproxy.config import Config, DBInstance
@@ -43,10 +40,13 @@ from dbproxy.errors import (
     StoreUnavailableError,
 )
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
-from dbproxy.stores.db_conn import DBConn, Row
-from dbproxy.stores.mysql_errors import CLIENT_INTERACTION_TIMEOUT, CannotConnectError, error_text, is_refusal
+from dbproxy.stores.mysql.connection import DBConn
+from dbproxy.stores.mysql.driver import DriverPool
+from dbproxy.stores.mysql.errors import CLIENT_INTERACTION_TIMEOUT, CannotConnectError, error_text, is_refusal
+from dbproxy.stores.mysql.result import Row
+from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, end_session
+from dbproxy.stores.pools import LimitedPool, PoolManager
 from dbproxy.stores.resolver import Resolver
-from dbproxy.stores.server_connection_id import ServerConnectionId, end_session
 from dbproxy.stores.tls import is_tls_refusal, tls_context, tls_keys
 
 logger = logging.getLogger(__name__)
@@ -63,67 +63,29 @@ _NOT_READY = {
 """Why connecting fails while a server is not up, or not yet."""
 _MINIMUM_IDLE = 2
 
-_MOST_ABANDONED = 1000
+_MAX_PENDING_KILLS = 1000
 
-_ABANDONED_PAUSE = 0.5
-"""Seconds after which a lost connection that could not be ended is looked for again."""
+_KILL_RETRY_DELAY = 0.5
+"""Seconds after which it is tried again to end a lost connection on the server."""
 
-_LOOK_PAUSE = 0.25
+_RESOLVE_DELAY = 0.25
 """Seconds between two attempts to find out what became of a commit."""
 
 WRITE_ATTEMPTS = 4
-"""How often a statement or a transaction is begun before the deadlocks are somebody else's problem."""
+"""How often a statement or a transaction is executed before its deadlock is the caller's."""
 
 
-class _Creator:
-    """What DBUtils sees of the driver: it makes connections that are not connected yet."""
-
-    threadsafety = 1
-
-    def __init__(self, connect: Callable[[], DBConn]) -> None:
-        self.connect = connect
-
-
-class _LastUsedFirst(PooledDB):  # type: ignore[misc]  # the library has no types
-    """Gives out the last but one of the connections that came back, and closes one that has got cold when another comes back.
-
-    Not the very last: after a commit the server goes on for a moment on that connection, and a statement would have to wait for it. Which
-    of them is taken must not go round all, or at a low rate every one would be cold when its turn comes.
-    """
-
-    def cache(self, con: Any) -> None:  # noqa: ANN401
-        """Take back a connection that nobody uses any more."""
-        with self._lock:
-            super().cache(con)
-            idle = self._idle_cache
-            if idle and idle[-1] is con:
-                idle.insert(1, idle.pop())
-            cold = idle.pop() if idle and idle[-1].dbapi_connection.is_cold else None
-        if cold is not None:
-            cold.close()
-
-
-class DBPool:
-    """The connections to one MySQL instance: 2 at the start, up to ``maxconncnt``; who finds none waits, but not forever."""
+class DBPool(LimitedPool):
+    """The connections to one MySQL instance: 2 at the start, up to ``maxconncnt``; a thread waits up to ``DBPoolTimeout`` for one."""
 
     def __init__(self, instance: DBInstance, config: Config, resolver: Resolver, calls: BackendCalls = UNTRACKED) -> None:
-        self.name = instance.name
-        self._calls = calls
+        super().__init__(instance.name, instance.maxconncnt, config.db_pool_timeout, calls)
         self._instance = instance
-        self._timeout = config.db_pool_timeout
         tls = None if instance.tls is None else tls_context(instance.name, instance.tls)
-        self._free = threading.BoundedSemaphore(instance.maxconncnt)
-        self._abandoned: deque[tuple[ServerConnectionId, float]] = deque(maxlen=_MOST_ABANDONED)
-        """Connections that were lost, each with the monotonic time from which on its end on the server is looked for."""
-        self._pool = _LastUsedFirst(
-            _Creator(lambda: DBConn(instance, config, tls, resolver, calls)),
-            mincached=min(_MINIMUM_IDLE, instance.maxconncnt),
-            maxcached=instance.maxconncnt,
-            maxconnections=instance.maxconncnt,
-            blocking=False,
-            reset=False,
-            ping=0,
-            failures=(pymysql.err.InterfaceError,),
+        self._pending_kills: deque[tuple[ServerConnectionId, float]] = deque(maxlen=_MAX_PENDING_KILLS)
+        """Connections that were lost, each with the monotonic time from which on it may be ended on the server."""
+        self._pool = DriverPool(
+            lambda: DBConn(instance, config, tls, resolver, calls), min(_MINIMUM_IDLE, instance.maxconncnt), instance.maxconncnt
         )
 
     def __str__(self) -> str:
@@ -151,7 +113,7 @@ class DBPool:
             raise kind(f"{self}, database {self._instance.dbname}: {error_text(error)} (keys {keys})") from error
         finally:
             for connection in pooled:
-                connection.dbapi_connection.rest()
+                connection.dbapi_connection.mark_idle()
                 connection.close()
 
     @contextmanager
@@ -166,15 +128,15 @@ class DBPool:
 
         """
         self._calls.before_call()
-        if not self._free.acquire(blocking=False) and not self._wait_for_free():
-            raise StoreUnavailableError(f"{self}: no connection became free within {self._timeout:g} s ({self.name}_maxconncnt)")
+        if not self._free.acquire(blocking=False):
+            self._wait_for_free()
         try:
             pooled = self._pool.dedicated_connection()
             connection: DBConn = pooled.dbapi_connection
             try:
                 connection.ensure_connected()
-                if self._abandoned and self._abandoned[0][1] <= time.monotonic():
-                    self._end_abandoned(connection)
+                if self._pending_kills and self._pending_kills[0][1] <= time.monotonic():
+                    self._kill_lost_connections(connection)
                 yield connection
             except pymysql.err.Error as error:
                 raise self._translate(connection, error) from error
@@ -182,20 +144,13 @@ class DBPool:
                 connection.end_transaction()
                 raise
             except BaseException:
-                connection.discard()  # nobody knows what is still to be read from it
+                connection.discard()  # there may be unread results
                 raise
             finally:
-                connection.rest()
+                connection.mark_idle()
                 pooled.close()
         finally:
             self._free.release()
-
-    def _wait_for_free(self) -> bool:
-        self._calls.begin()
-        try:
-            return self._free.acquire(timeout=self._timeout)
-        finally:
-            self._calls.end()
 
     def write(self, work: Callable[[DBConn], Result]) -> Result:
         """Run ``work``, which is one statement or one transaction, with a connection; again if the server rolled it back because others
@@ -234,9 +189,9 @@ class DBPool:
         with self.connection() as connection:
             return work(connection)
 
-    def resolve_outcome(self, look: Callable[[DBConn], Result], timeout: float) -> Result:
-        """Run ``look``, which finds out what became of a lost commit, with a connection; again and again until the server answers, or
-        ``timeout`` seconds have passed.
+    def resolve_outcome(self, find_out: Callable[[DBConn], Result], timeout: float) -> Result:
+        """Run ``find_out``, which says what became of a lost commit, with a connection; repeated until the server answers, or ``timeout``
+        seconds have passed.
 
         Raises:
             OutcomeUnknownError: it could not be found out, so nothing may be done again.
@@ -246,36 +201,36 @@ class DBPool:
         while True:
             try:
                 with self.connection() as connection:
-                    return look(connection)
+                    return find_out(connection)
             except StoreError as error:
                 if time.monotonic() > deadline:
                     raise OutcomeUnknownError(f"what became of a commit could not be found out in {timeout:g} s: {error}") from error
-                time.sleep(_LOOK_PAUSE)
+                time.sleep(_RESOLVE_DELAY)
 
     def select(self, statement: str, arguments: Sequence[Any] = ()) -> Sequence[Row]:
         """Execute one query with a connection of its own; see ``read``."""
         return self.read(lambda connection: connection.select(statement, arguments))
 
     def close(self) -> None:
-        """Close the idle connections; one that is in use is closed when it comes back."""
+        """Close the idle connections; one that is in use is closed when it is checked in."""
         self._pool.close()
 
-    def _end_abandoned(self, connection: DBConn) -> None:
-        """End what is left on the server of connections that were lost: where the network swallowed our farewell, their transactions
-        would hold their locks until the server gives up waiting for us. Those that may be committing are left alone, and looked for again.
+    def _kill_lost_connections(self, connection: DBConn) -> None:
+        """End on the server what is left of connections that were lost: where the network did not deliver that we closed them, their
+        transactions would hold their locks until the server times out. Those that may be committing are left alone, and tried again later.
         """
         now = time.monotonic()
-        for _ in range(len(self._abandoned)):
+        for _ in range(len(self._pending_kills)):
             try:
-                session, due = self._abandoned.popleft()
+                session, due = self._pending_kills.popleft()
             except IndexError:  # another thread took the last one
                 return
             try:
                 if due > now or not end_session(connection, session):
-                    self._abandoned.append((session, max(due, now + _ABANDONED_PAUSE)))
+                    self._pending_kills.append((session, max(due, now + _KILL_RETRY_DELAY)))
             except pymysql.err.Error:
                 if not connection.open:
-                    self._abandoned.append((session, now))
+                    self._pending_kills.append((session, now))
                     raise
 
     def _translate(self, connection: DBConn, error: pymysql.err.Error) -> Exception:
@@ -284,12 +239,12 @@ class DBPool:
         committing, connection.committing = connection.committing, False
         if isinstance(error, CannotConnectError):
             return StoreUnavailableError(f"{self}: {error_text(error)}")
-        text = error_text(error, with_text=connection.carries_text)
+        text = error_text(error, has_user_text=connection.has_user_text)
         if is_refusal(code) and code not in _SERVER_GOES_AWAY:
             connection.end_transaction()
             return _REFUSALS.get(code, StatementError)(code, text)
         connection.discard()
-        self._abandoned.append((connection.server_connection_id, 0.0))
+        self._pending_kills.append((connection.server_connection_id, 0.0))
         if committing:
             return OutcomeUnknownError(f"{self}: lost during a commit: {text}")
         return StoreUnavailableError(f"{self}: {text}")
@@ -308,28 +263,11 @@ def died_at_once(error: StoreUnavailableError, began: float) -> bool:
     return lost and time.monotonic() - began < _AT_ONCE
 
 
-class DBManager:
+class DBManager(PoolManager[DBPool]):
     """The pools by name: ``master`` takes the writes, ``slave`` the reads that may be a moment old."""
 
     def __init__(self, config: Config, calls: BackendCalls = UNTRACKED) -> None:
         resolver = Resolver()
-        self.pools: Mapping[str, DBPool] = {
-            name: DBPool(instance, config, resolver, calls) for name, instance in config.db_instances.items()
-        }
+        super().__init__({name: DBPool(instance, config, resolver, calls) for name, instance in config.db_instances.items()})
         self.master = self.pools["teamtalk_master"]
         self.slave = self.pools["teamtalk_slave"]
-
-    def open(self) -> None:
-        """Connect the first connections of every pool.
-
-        Raises:
-            StartupError: a server that cannot be reached or does not let us in; see ``DBPool.open``.
-
-        """
-        for pool in self.pools.values():
-            pool.open()
-
-    def close(self) -> None:
-        """Close all pools."""
-        for pool in self.pools.values():
-            pool.close()

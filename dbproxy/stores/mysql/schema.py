@@ -78,7 +78,7 @@ def _required() -> dict[str, tuple[str, ...]]:
 
 
 REQUIRED_TABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(_required())
-"""Table → columns that the proxy reads or writes; other tables and columns are nobody's business."""
+"""Table → columns that the proxy reads or writes; other tables and columns do not matter."""
 
 
 @dataclass(frozen=True, slots=True)

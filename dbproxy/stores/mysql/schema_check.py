@@ -1,4 +1,4 @@
-"""A look at the databases before the proxy serves: what it needs must be there. Done once, by the thread that starts the proxy."""
+"""Check before the proxy serves that the databases have what it needs. Once, by the thread that starts the proxy."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import logging
 from collections.abc import Sequence
 
 from dbproxy.errors import BackendNotReadyError, StartupError, StoreError, StoreUnavailableError
-from dbproxy.stores import schema
-from dbproxy.stores.db_conn import Row
-from dbproxy.stores.mysql import DBManager, DBPool
+from dbproxy.stores.mysql import schema
+from dbproxy.stores.mysql.pool import DBManager, DBPool
+from dbproxy.stores.mysql.result import Row
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ _MADE_IF_MISSING = "IMTransmitFile"
 
 
 def check_schema(databases: DBManager) -> schema.ContentLimits:
-    """Look whether the tables, columns and indexes are there, in every instance; make the one table that stock installations lack.
+    """Check that the tables, columns and indexes are there, in every instance; make the one table that stock installations lack.
     Returns what the columns of the master take.
 
     Raises:

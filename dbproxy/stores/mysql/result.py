@@ -1,8 +1,8 @@
-"""Reading what a MySQL server answers, rows as bytes. A connection belongs to one thread at a time, and so do its input and its result.
+"""Packets of MySQL: results, with rows as bytes, and long statements. A reader and its results belong to one thread at a time.
 
 PyMySQL reads each packet with two calls, makes an object of it, describes every column and asks for every field which encoding and which
-converter it has. We want bytes and nothing else, so descriptions are skipped and rows are cut out of what has arrived: reading a row costs
-a fifth, which matters because long lists are mostly rows.
+converter it has. Only the bytes are needed here, so descriptions are skipped and rows are cut out of the receive buffer: reading a row
+costs a fifth, which matters because long lists are mostly rows.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from pymysql.constants import CR
-from pymysql.err import OperationalError
-from pymysql.protocol import MysqlPacket
+from pymysql.constants import COMMAND, CR
+from pymysql.err import OperationalError, raise_mysql_exception
 
 from dbproxy.stores.backend_calls import LARGE_RESULT
-from dbproxy.stores.mysql_errors import NeverBegunError
+from dbproxy.stores.mysql.errors import NotExecutedError
+
+Row = tuple[Any, ...]
+"""A row as the server sent it: bytes, or None for NULL. Numbers are left to ``int``, text to ``decode``."""
 
 MORE_RESULTS = 0x0008
 """Status flag of the server: another result of the same script follows."""
@@ -27,14 +29,15 @@ _SIZES = {_TWO_BYTES: 2, _THREE_BYTES: 3, _EIGHT_BYTES: 8}
 _LONGEST_EOF = 9
 _HEADER = 4
 _FIRST_NUMBER = re.compile(rb"\d+")
-_LONGEST_PACKET = 0xFFFFFF
+MAX_PACKET = 0xFFFFFF
+"""Bytes of the payload of a packet at most; what is longer takes several."""
 
 _PACKET_START = struct.Struct("<I")
 _ROW_START = struct.Struct("<IB")
 """A packet's length (three bytes) and its number (the fourth), and what a row begins with."""
 
 
-class RawInput:
+class PacketReader:
     """What has arrived on a connection and is not read yet: ``data`` from ``position`` on. ``receive`` waits for more."""
 
     __slots__ = ("_receive", "data", "position", "sequence")
@@ -47,7 +50,7 @@ class RawInput:
         """Number of the next packet."""
 
     def clear(self) -> None:
-        """Forget everything: the connection is a new one."""
+        """Drop what has arrived, for a new connection."""
         self.data = b""
         self.position = 0
 
@@ -61,27 +64,19 @@ class RawInput:
         self.data = b"".join(parts)
         self.position = 0
 
-    def take(self, count: int) -> bytes:
-        """Return the next ``count`` bytes."""
-        if len(self.data) - self.position < count:
-            self.need(count)
-        start = self.position
-        self.position = start + count
-        return self.data[start : start + count]
-
     def packet(self) -> bytes:
         """Return the next packet, of whatever length.
 
         Raises:
-            pymysql.err.OperationalError: the two sides have counted differently, or the connection is lost.
-            NeverBegunError: the server ended the connection before it read what this packet should be the answer to.
+            pymysql.err.OperationalError: a packet is missing, or the connection is lost.
+            NotExecutedError: the server ended the connection before it read what this packet should be the answer to.
 
         """
         part = self._part()
-        if len(part) < _LONGEST_PACKET:
+        if len(part) < MAX_PACKET:
             return part
         parts = [part]
-        while len(part) == _LONGEST_PACKET:
+        while len(part) == MAX_PACKET:
             part = self._part()
             parts.append(part)
         return b"".join(parts)
@@ -94,10 +89,10 @@ class RawInput:
             start = _HEADER
         header: int = _PACKET_START.unpack_from(self.data, self.position)[0]
         if header >> 24 != self.sequence:
-            if self.sequence == 1 and not header >> 24:  # numbered as nobody's answer: what a server says that ends an idle connection
-                raise NeverBegunError(CR.CR_SERVER_LOST, "the server had ended the connection")
+            if self.sequence == 1 and not header >> 24:  # not numbered as a reply: the error by which a server ends an idle connection
+                raise NotExecutedError(CR.CR_SERVER_LOST, "the server had ended the connection")
             raise OperationalError(CR.CR_SERVER_LOST, "packets out of order")
-        length = header & _LONGEST_PACKET
+        length = header & MAX_PACKET
         if len(self.data) < start + length:
             self.need(_HEADER + length)
             start = _HEADER
@@ -106,15 +101,12 @@ class RawInput:
         return self.data[start : start + length]
 
 
-class RawResult:
-    """The result of one statement; ``rows`` are tuples of bytes, or None for NULL. The other attributes are what PyMySQL looks at."""
+class QueryResult:
+    """The result of one statement: ``rows`` (empty for a statement that is no query), and what the server says about it."""
 
-    __slots__ = ("affected_rows", "has_next", "insert_id", "message", "rows", "server_status", "warning_count")
+    __slots__ = ("affected_rows", "has_next", "insert_id", "message", "rows", "server_status")
 
-    description = None
-    unbuffered_active = False
-
-    def __init__(self, source: RawInput, encoding: str, on_large: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, source: PacketReader, on_large: Callable[[], None] = lambda: None) -> None:
         """Read it. ``on_large`` is called for each part that arrives after the first LARGE_RESULT bytes.
 
         Raises:
@@ -123,20 +115,19 @@ class RawResult:
         """
         self.affected_rows = 0
         self.insert_id = 0
-        self.server_status: int | None = None
-        self.warning_count = 0
+        self.server_status = 0
         self.message = b""
-        self.rows: list[tuple[Any, ...]] = []
+        self.rows: list[Row] = []
         self.has_next = False
         packet = source.packet()
         if packet[0] == _ERROR:
-            MysqlPacket(packet, encoding).raise_for_error()
+            raise_mysql_exception(packet)
         elif packet[0] == _OK:
             self._read_ok(packet)
-        else:  # no file of ours is ever sent: the server is not told that we could
+        else:  # LOCAL INFILE cannot occur: the login does not offer it
             for _ in range(_number(packet, 0)[0] + 1):  # the descriptions of the columns, and the end of them
                 source.packet()
-            self._read_rows(source, encoding, on_large)
+            self._read_rows(source, on_large)
 
     @property
     def matched_rows(self) -> int:
@@ -154,8 +145,8 @@ class RawResult:
         if position + 4 < len(packet):
             self.message = packet[_number(packet, position + 4)[1] :]
 
-    def _read_rows(self, source: RawInput, encoding: str, on_large: Callable[[], None]) -> None:
-        rows: list[tuple[Any, ...]] = []
+    def _read_rows(self, source: PacketReader, on_large: Callable[[], None]) -> None:
+        rows: list[Row] = []
         arrived = 0
         while True:
             _cut_rows(source, rows)
@@ -164,18 +155,17 @@ class RawResult:
                 on_large()
             packet = source.packet()
             if packet[0] == _ERROR:
-                MysqlPacket(packet, encoding).raise_for_error()
+                raise_mysql_exception(packet)
             if packet[0] == _EOF and len(packet) < _LONGEST_EOF:
                 break
             rows.append(_fields(packet, 0, len(packet)))
-        self.warning_count = int.from_bytes(packet[1:3], "little")
         self.server_status = int.from_bytes(packet[3:5], "little")
         self.has_next = bool(self.server_status & MORE_RESULTS)
         self.affected_rows = len(rows)
         self.rows = rows
 
 
-def _cut_rows(source: RawInput, rows: list[tuple[Any, ...]]) -> None:
+def _cut_rows(source: PacketReader, rows: list[Row]) -> None:
     """Append the rows that have arrived, cut out of the input where they lie. It stops at whatever is something else: the end of the rows
     or of the input, an error, a row of 16 MB, a packet out of order.
     """
@@ -187,7 +177,7 @@ def _cut_rows(source: RawInput, rows: list[tuple[Any, ...]]) -> None:
         length = header - sequence
         start = position + _HEADER
         end = start + length
-        if not 0 < length < _LONGEST_PACKET or end > size or first >= _EOF:
+        if not 0 < length < MAX_PACKET or end > size or first >= _EOF:
             break
         sequence = (sequence + 0x1000000) & 0xFF000000
         position = end
@@ -221,3 +211,13 @@ def _fields(data: bytes, position: int, end: int) -> tuple[bytes | None, ...]:
         fields.append(data[position : position + length])
         position += length
     return tuple(fields)
+
+
+def split_statement(statement: bytes) -> bytes:
+    """Return the packets of a statement that one packet does not hold; the last one is not full, and may be empty."""
+    payload = bytes([COMMAND.COM_QUERY]) + statement
+    packets = []
+    for number, start in enumerate(range(0, len(payload) + 1, MAX_PACKET)):
+        part = payload[start : start + MAX_PACKET]
+        packets += [len(part).to_bytes(3, "little"), bytes([number & 0xFF]), part]
+    return b"".join(packets)

@@ -1,4 +1,4 @@
-"""Errors of MySQL connections, and what of them may be told. Pure functions, any thread."""
+"""Errors of MySQL connections, and how much of their text may be logged. Pure functions, any thread."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pymysql
 from pymysql.constants import CR, ER
 
 CLIENT_INTERACTION_TIMEOUT = 4031
-"""MySQL has ended a session that said nothing for longer than its wait_timeout."""
+"""MySQL has ended a session that was idle for longer than its wait_timeout."""
 
 CANNOT_CONVERT_STRING = 3854
 
 _QUOTED = re.compile(r"(: |near |entry )'.*'( for | at |$)", re.DOTALL)
-"""Where MySQL's error messages quote values or statements, and with them what people have written."""
+"""Where MySQL's error messages quote values or statements, and with them what users have written."""
 
 _NAMES = {
     **{code: name for name, code in vars(ER).items() if isinstance(code, int) and name != "ERROR_FIRST"},
@@ -26,7 +26,7 @@ class CannotConnectError(pymysql.err.OperationalError):
     """The server cannot be reached or does not let us in; whatever it says about that, nothing has been refused but the connection."""
 
 
-class NeverBegunError(pymysql.err.OperationalError):
+class NotExecutedError(pymysql.err.OperationalError):
     """The server had ended the connection before it read the statement: nothing of it was executed."""
 
 
@@ -35,14 +35,14 @@ def is_refusal(code: int) -> bool:
     return ER.ERROR_FIRST <= code < CR.CR_ERROR_FIRST or code >= 3000
 
 
-def error_text(error: pymysql.err.Error, *, with_text: bool = False) -> str:
+def error_text(error: pymysql.err.Error, *, has_user_text: bool = False) -> str:
     """What is said about an error, without the values that the server quotes.
 
-    ``with_text``: people's text was sent to the server, which may quote it in ways that no pattern knows. Then the name of a server's
+    ``has_user_text``: users' text was sent to the server, which may quote it in ways that no pattern knows. Then the name of a server's
     error is all that is said, if it has one; its number is in ``args``. What the driver says is its own.
     """
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-    if with_text and is_refusal(code):
+    if has_user_text and is_refusal(code):
         return f"{_NAMES.get(code, 'refused')} (what the server says is left out)"
     text = str(error.args[1]) if len(error.args) > 1 else str(error) or type(error).__name__
     return _QUOTED.sub(r"\1'...'\2", text)

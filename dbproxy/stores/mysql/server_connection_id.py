@@ -1,4 +1,4 @@
-"""Our connections as the server sees them: how they are found and ended there. A connection belongs to one thread at a time."""
+"""Our connections as the server sees them: how they are identified and ended there. A connection belongs to one thread at a time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pymysql
 from pymysql.constants import ER
 
 from dbproxy.config import Config
-from dbproxy.stores.mysql_errors import error_text
+from dbproxy.stores.mysql.errors import error_text
 
 if TYPE_CHECKING:
-    from dbproxy.stores.db_conn import DBConn
+    from dbproxy.stores.mysql.connection import DBConn
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +21,8 @@ ServerConnectionId = tuple[int, str]
 """How the server knows a connection: thread id, and the host and port from which it sees it come (behind an address translation they
 are not those of our socket)."""
 
-_MORE_THAN_REDIS = 2
-"""Seconds that a session may say nothing beyond the longest wait for Redis. With the defaults a proxy that freezes while it waits for a
+_IDLE_ALLOWANCE = 2
+"""Seconds that a session may be idle beyond the longest wait for Redis. With the defaults a proxy that freezes while it waits for a
 lock, 5 s at most, holds it until 25 s after it froze."""
 
 _OLD, _NEW = "information_schema.processlist", "performance_schema.processlist"
@@ -30,20 +30,22 @@ _OLD, _NEW = "information_schema.processlist", "performance_schema.processlist"
 _CANNOT_BE_COMMITTING = (
     "command='Sleep' or info like 'select%' or info like '(select%' or state='User lock' or state like 'Waiting for table%'"
 )
-"""A session that says nothing, reads, or waits for a lock. What else it does may be a commit by the time a KILL arrives."""
+"""A session that is idle, reads, or waits for a lock. Anything else may have become a commit by the time the KILL arrives."""
 
 
 def idle_timeout(config: Config) -> int:
-    """Seconds after which the server ends a session of ours that says nothing (``wait_timeout``), with its locks and its transaction.
+    """Seconds after which the server ends an idle session of ours (``wait_timeout``), with its locks and its transaction.
 
-    A session that is at work is silent only while it waits for Redis. One that is silent for longer has lost its proxy (frozen, host
-    gone), and nobody else would get its locks.
+    A session in use is idle only while its thread waits for Redis. One that is idle for longer has lost its proxy (frozen, host
+    down), and its locks would stay taken.
     """
-    return math.ceil(config.cache_pool_timeout + config.cache_connect_timeout + 2 * config.cache_timeout) + _MORE_THAN_REDIS
+    return math.ceil(config.cache_pool_timeout + config.cache_connect_timeout + 2 * config.cache_timeout) + _IDLE_ALLOWANCE
 
 
 def find_session(connection: DBConn) -> ServerConnectionId:
-    """Ask the server how it knows this connection; it works without, so a server without space for temporary tables will do."""
+    """Ask the server for the identity of this connection. The host may be empty: the connection works without, so a server that has no
+    space for temporary tables does no harm.
+    """
     host = _host_of(connection) if _source(connection) == _NEW else ""
     if not host:
         connection.has_performance_schema = False
@@ -69,7 +71,7 @@ def end_session(connection: DBConn, session: ServerConnectionId) -> bool:
     left alone for now, because it may be committing: a MySQL with binary log whose disk is full aborts when such a session is killed.
 
     Where the connection comes from is compared as well: a server that was started again counts its threads from 1, and the number may be
-    somebody else's by now.
+    another client's by now.
     """
     thread_id, host = session
     if not host:

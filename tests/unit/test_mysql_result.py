@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pymysql
 import pytest
 
-from dbproxy.stores.raw_result import RawInput, RawResult
+from dbproxy.stores.mysql.result import PacketReader, QueryResult, split_statement
 
 Field = bytes | None
 
@@ -48,12 +48,12 @@ def result(rows: Sequence[Sequence[Field]]) -> list[bytes]:
     return [bytes([columns]), *[b"\x03def" + b"?" * 40] * columns, END, *(b"".join(map(field, row)) for row in rows), END]
 
 
-def read(data: bytes, piece: int) -> RawResult:
+def read(data: bytes, piece: int) -> QueryResult:
     """Read a result that arrives in pieces of so many bytes."""
     pieces: Iterator[bytes] = (data[start : start + piece] for start in range(0, len(data), piece))
-    source = RawInput(lambda: next(pieces))
+    source = PacketReader(lambda: next(pieces))
     source.sequence = 1
-    return RawResult(source, "utf8")
+    return QueryResult(source)
 
 
 ROWS: list[list[tuple[Field, ...]]] = [
@@ -95,3 +95,18 @@ def test_a_packet_that_is_missing_between_the_rows_is_noticed(piece: int) -> Non
     cut = whole.index(field(b"2")) - 4
     with pytest.raises(pymysql.err.OperationalError, match="out of order"):
         read(whole[:cut] + whole[cut + 6 :], piece)
+
+
+@pytest.mark.parametrize("size", [LONGEST_PACKET - 1, LONGEST_PACKET, LONGEST_PACKET + 1, 2 * LONGEST_PACKET - 1, 2 * LONGEST_PACKET])
+def test_a_long_statement_ends_with_a_packet_that_is_not_full(size: int) -> None:
+    packets = split_statement(b"s" * size)
+    lengths = []
+    position = 0
+    while position < len(packets):
+        lengths.append(int.from_bytes(packets[position : position + 3], "little"))
+        assert packets[position + 3] == len(lengths) - 1
+        position += 4 + lengths[-1]
+    assert position == len(packets)
+    assert sum(lengths) == size + 1  # with the command
+    assert set(lengths[:-1]) <= {LONGEST_PACKET}
+    assert lengths[-1] < LONGEST_PACKET

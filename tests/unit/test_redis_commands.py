@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dbproxy.stores import pipeline
-from dbproxy.stores.pipeline import CacheCommand
+from dbproxy.stores.redis import CacheCommand, commands
 
 COMMANDS: list[CacheCommand] = [
     ("PING",),
@@ -27,5 +26,5 @@ BYTES = (
 @pytest.mark.parametrize("plainly", [False, True], ids=["as installed", "without hiredis"])
 def test_a_pipeline_is_these_bytes(plainly: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if plainly:
-        monkeypatch.setattr(pipeline, "_pack_command", pipeline._pack_plainly)
-    assert pipeline.pack(COMMANDS) == BYTES
+        monkeypatch.setattr(commands, "_pack_command", commands._pack_plainly)
+    assert commands.pack(COMMANDS) == BYTES

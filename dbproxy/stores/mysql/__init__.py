@@ -1,0 +1,8 @@
+"""MySQL: pools of connections, what they answer, and the schema that they expect."""
+
+from dbproxy.stores.mysql.connection import DBConn
+from dbproxy.stores.mysql.pool import DBManager, DBPool, Result, died_at_once
+from dbproxy.stores.mysql.result import Row
+from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, end_session
+
+__all__ = ["DBConn", "DBManager", "DBPool", "Result", "Row", "ServerConnectionId", "died_at_once", "end_session"]

@@ -1,0 +1,347 @@
+"""DBConn: one connection to MySQL. It belongs to one thread at a time, which checks it out of a ``DBPool``."""
+
+from __future__ import annotations
+
+import math
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pymysql
+from pymysql.constants import COMMAND, CR, ER, SERVER_STATUS
+
+from dbproxy.config import Config, DBInstance
+from dbproxy.errors import LockWaitError
+from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
+from dbproxy.stores.kernel_socket import set_kernel_timeouts, still_connected
+from dbproxy.stores.mysql.driver import DriverConnection
+from dbproxy.stores.mysql.errors import CannotConnectError, NotExecutedError
+from dbproxy.stores.mysql.result import MAX_PACKET, PacketReader, QueryResult, Row, split_statement
+from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, find_session, idle_timeout
+from dbproxy.stores.resolver import Resolver
+
+ER_NET_PACKET_TOO_LARGE = 1153
+_RECEIVE_SIZE = 64 * 1024
+
+_KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
+"""Seconds: a server that vanished without closing (power, firewall) is detected on idle connections too, and not after two hours."""
+
+_IDLE_MARGIN = 2
+"""Seconds before ``wait_timeout`` after which an idle connection is not used any more: the server must not close it while we send."""
+
+_QUERY_START = struct.Struct("<iB")
+"""The header of the first packet of a statement (length in three bytes, number 0) and its command."""
+
+
+class DBConn:
+    """One MySQL connection. It connects when it is first used, and again after it was lost outside of a transaction.
+
+    It belongs to one thread from ``ensure_connected`` to ``mark_idle``.
+    """
+
+    def __init__(
+        self, instance: DBInstance, config: Config, tls: ssl.SSLContext | None, resolver: Resolver, calls: BackendCalls = UNTRACKED
+    ) -> None:
+        wait_timeout = idle_timeout(config)
+        # For MariaDB only: no subquery here is evaluated twice for the same row, so a cache of their results is wasted work.
+        session = (
+            f"set sql_mode='STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout={max(1, round(config.db_lock_timeout))}"
+            f", wait_timeout={wait_timeout} /*M!100300 , optimizer_switch='subquery_cache=off' */"
+        )
+        self._driver = DriverConnection(instance, session, config.db_connect_timeout, tls)
+        self._instance = instance
+        self._resolver = resolver
+        self._calls = calls
+        self._connect_timeout = config.db_connect_timeout
+        self._statement_timeout = config.db_timeout
+        self._max_idle = wait_timeout - _IDLE_MARGIN
+        self.committing = False
+        self.has_user_text = False
+        """Whether a statement since the checkout contains text, which the server's errors may quote."""
+        self.server_connection_id: ServerConnectionId = (0, "")
+        """For ``end_session``. The first statement changes it if the connection turns out to be dead and is replaced."""
+        self.has_performance_schema = True
+        """Not of MariaDB; see ``server_connection_id.py``."""
+        self._sock: socket.socket | None = None
+        self._reader = PacketReader(self._receive)
+        self._server_status = 0
+        self._insert_id = 0
+        self._max_statement = MAX_PACKET
+        self._idle_since = time.monotonic()
+        self._was_idle = False
+        """Whether no statement has been sent since an idle connection was checked out."""
+        self._first_statement: bytes | None = None
+        """The statement that may be sent again; None once its result has begun to arrive."""
+
+    @property
+    def open(self) -> bool:
+        """Whether it is connected, as far as is known."""
+        return self._sock is not None
+
+    @property
+    def is_mariadb(self) -> bool:
+        """Whether the server is MariaDB and not MySQL; once it is connected."""
+        return "MariaDB" in self._driver.server_version
+
+    def thread_id(self) -> int:
+        """Return the number that the server has given to this connection."""
+        return self._driver.thread_id()
+
+    def insert_id(self) -> int:
+        """Return the id of the first row that the last ``execute`` inserted, 0 if it inserted none."""
+        return self._insert_id
+
+    def ensure_connected(self) -> None:
+        """Check the connection out: connect if it is closed. If the server has closed it meanwhile, the first statement connects again.
+
+        Raises:
+            CannotConnectError: the server cannot be reached.
+
+        """
+        self.committing = self.has_user_text = False
+        self._was_idle = self._sock is not None
+        if not self._was_idle:
+            self._reconnect()
+
+    def mark_idle(self) -> None:
+        """Before the connection is checked in: from now on it is idle."""
+        self._idle_since = time.monotonic()
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether it has been idle for so long that it is not used any more; of an idle connection."""
+        return time.monotonic() - self._idle_since > self._max_idle
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection is closed, or the server has closed it, as far as the kernel knows."""
+        return self._sock is None or not still_connected(self._sock)
+
+    def _replace_if_dead(self) -> None:
+        """Before the first statement: replace a connection that the server has closed, or is about to close."""
+        if self.is_expired:
+            self.close()  # with COM_QUIT: the server would report a connection that was lost
+        elif not self.is_lost:
+            return
+        self._reconnect()
+
+    def _reconnect(self) -> None:
+        self.discard()
+        self._reader.clear()
+        self._first_statement = None
+        self._calls.begin()
+        try:
+            sock = self._sock = self._driver.login(self._connected_socket())
+        except pymysql.err.Error as error:
+            raise CannotConnectError(*error.args) from error
+        finally:
+            self._calls.end()
+        self._server_status = self._driver.server_status
+        try:
+            sock.settimeout(self._connect_timeout)  # a server that accepts and then sends nothing must not take longer
+            for option, seconds in _KEEPALIVE.items():
+                sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(self._statement_timeout * 1000))
+            self._max_statement = int(self.select("select @@max_allowed_packet")[0][0])
+            self.server_connection_id = find_session(self)
+        except pymysql.err.Error as error:
+            self.discard()
+            raise CannotConnectError(*error.args) from error
+        if isinstance(sock, ssl.SSLSocket):
+            sock.settimeout(self._statement_timeout)
+        else:
+            set_kernel_timeouts(sock, self._statement_timeout)
+
+    def _connected_socket(self) -> socket.socket:
+        """Connect as the driver would, with a time limit that includes the lookup of the host's name."""
+        host = self._instance.host
+        try:
+            sock = self._resolver.connect(host, self._instance.port, self._connect_timeout)
+        except OSError as error:
+            raise pymysql.err.OperationalError(CR.CR_CONN_HOST_ERROR, f"Can't connect to MySQL server on {host!r} ({error})") from error
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return sock
+
+    def close(self) -> None:
+        """Send COM_QUIT and close the connection, if it is open; the next ``ensure_connected`` connects again."""
+        if self._sock is not None:
+            self._sock = None
+            self._driver.close()
+
+    def discard(self) -> None:
+        """Close the connection without COM_QUIT, if it is open; the next ``ensure_connected`` connects again."""
+        self._sock = None
+        self._driver.discard()
+
+    def end_transaction(self) -> None:
+        """Roll back what is open, if anything is; a connection on which that fails is discarded, and the server rolls back."""
+        try:
+            if self.open and self._server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
+                self.execute("rollback")
+        except pymysql.err.Error:
+            self.discard()
+
+    def commit_script(self, statements: Sequence[str]) -> list[int]:
+        """Execute these statements and ``commit`` with one round trip; losing the connection now leaves the outcome unknown.
+
+        Returns for each statement the id of the first row that it has inserted, 0 for one that inserts nothing.
+        """
+        self.committing = True
+        results = list(self.results_of((*statements, "commit")))
+        self.committing = False
+        return [result.insert_id for result in results[:-1]]
+
+    @contextmanager
+    def named_locks(self, names: Sequence[str], timeout: float) -> Iterator[None]:
+        """Hold the server's named locks for the length of the block. They order what no row exists for yet, also between proxies.
+
+        A server that receives nothing for longer than ``idle_timeout`` releases them and closes the connection: code that writes elsewhere
+        under these locks has to check ``is_lost`` afterwards.
+
+        Raises:
+            LockWaitError: one was not free within ``timeout`` seconds.
+
+        """
+        names = sorted(set(names))  # one order for all, so that there are no deadlocks
+        if not names:
+            yield
+            return
+        quoted = [self.quoted(name) for name in names]
+        try:
+            got = self.select("select " + ",".join(f"get_lock({name},{timeout:.1f})" for name in quoted))[0]
+            if got.count(b"1") < len(names):
+                raise LockWaitError(ER.LOCK_WAIT_TIMEOUT, f"the locks {', '.join(names)} were not free within {timeout:g} s")
+            yield
+        finally:
+            try:
+                if self.open:
+                    self.execute("do " + ",".join(f"release_lock({name})" for name in quoted))
+            except pymysql.err.Error:
+                self.discard()  # the server releases what a closed connection held
+
+    def escape(self, value: object) -> str:
+        """Return the SQL literal of a value, or a list of them in parentheses; text sets ``has_user_text``."""
+        if type(value) is int:
+            return str(value)
+        if isinstance(value, (str, bytes)):
+            self.has_user_text = True
+        elif isinstance(value, (tuple, list, set, frozenset)):
+            return f"({','.join(map(self.escape, value))})"
+        return self._driver.escape(value)
+
+    def quoted(self, name: str) -> str:
+        """Return the SQL literal of a name, which is no user's text."""
+        return self._driver.escape(name)
+
+    def execute(self, statement: str, arguments: Sequence[Any] = ()) -> int:
+        """Execute one statement; the number of rows that it changed (0 when they already had these values)."""
+        self._send(statement % tuple(map(self.escape, arguments)) if arguments else statement)
+        result = self._read_result()
+        self._insert_id = result.insert_id
+        return result.affected_rows
+
+    def select(self, statement: str, arguments: Sequence[Any] = ()) -> list[Row]:
+        """Execute one query and return its rows."""
+        self._send(statement % tuple(map(self.escape, arguments)) if arguments else statement)
+        return self._read_result().rows
+
+    def script(self, statements: Sequence[str]) -> list[list[Row]]:
+        """Execute several statements with one round trip; the rows of each, in order (empty for those that have none).
+
+        When one fails, those behind it are not executed, and its error is raised.
+        """
+        return [result.rows for result in self.results_of(statements)]
+
+    def results_of(self, statements: Sequence[str]) -> Iterator[QueryResult]:
+        """As ``script``, but everything that the server says to each statement, as soon as it is there. All results have to be taken
+        before the next statement is sent.
+        """
+        self._send(";".join(statements))
+        more = True
+        while more:
+            result = self._read_result()
+            more = result.has_next
+            yield result
+
+    def _send(self, statement: str) -> None:
+        """Send a statement, unless it is so long that the server would close the connection. Its result must be read then.
+
+        The first statement on a connection that was idle is sent again on a new one if the server has certainly not read it.
+        """
+        data = statement.encode("utf-8", "surrogateescape")
+        if len(data) + 1024 > self._max_statement:
+            raise pymysql.err.DataError(ER_NET_PACKET_TOO_LARGE, f"{len(data)} bytes are more than max_allowed_packet")
+        was_idle, self._was_idle = self._was_idle, False
+        if was_idle:
+            self._replace_if_dead()
+            self._first_statement = data
+        try:
+            self._write(data)
+        except NotExecutedError:
+            if self._first_statement is None:
+                raise
+            self._send_again(self._first_statement)
+
+    def _send_again(self, data: bytes) -> None:
+        """Send the first statement once more, on a new connection."""
+        self._reconnect()
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        """Send the packets of a statement.
+
+        Raises:
+            pymysql.err.InterfaceError: the connection is closed.
+            NotExecutedError: it is lost; it is closed then.
+
+        """
+        if self._sock is None:
+            raise pymysql.err.InterfaceError(0, "")
+        size = len(data) + 1
+        self._reader.sequence = (1 + size // MAX_PACKET) & 0xFF
+        packets = _QUERY_START.pack(size, COMMAND.COM_QUERY) + data if size < MAX_PACKET else split_statement(data)
+        try:
+            self._sock.sendall(packets)
+        except OSError as error:
+            self.discard()
+            raise NotExecutedError(CR.CR_SERVER_GONE_ERROR, f"MySQL server has gone away ({error!r})") from error
+
+    def _read_result(self) -> QueryResult:
+        try:
+            result = QueryResult(self._reader, self._calls.large_result)
+        except NotExecutedError:
+            if self._first_statement is None:
+                raise
+            self._send_again(self._first_statement)
+            result = QueryResult(self._reader, self._calls.large_result)
+        self._first_statement = None
+        self._server_status = result.server_status
+        return result
+
+    def _receive(self) -> bytes:
+        """Wait for more input.
+
+        Raises:
+            pymysql.err.OperationalError: nothing came in time, or the connection is lost; it is closed then.
+
+        """
+        if self._sock is None:
+            raise pymysql.err.InterfaceError(0, "")
+        self._calls.begin()
+        try:
+            data = self._sock.recv(_RECEIVE_SIZE)
+        except OSError as error:
+            self.discard()
+            reason = "it did not answer in time" if isinstance(error, (TimeoutError, BlockingIOError)) else str(error)
+            raise pymysql.err.OperationalError(CR.CR_SERVER_LOST, f"Lost connection to MySQL server during query ({reason})") from error
+        finally:
+            self._calls.end()
+        if not data:
+            self.discard()
+            raise pymysql.err.OperationalError(CR.CR_SERVER_LOST, "Lost connection to MySQL server during query")
+        return data

@@ -1,0 +1,125 @@
+"""PyMySQL and DBUtils: the only file that touches names which these libraries do not publish.
+
+Of PyMySQL: ``_sock`` (with TLS it is another socket than the one that was given to ``connect``), ``_force_close``, and
+``_request_authentication``, which is extended. Of DBUtils: ``_lock`` and ``_idle_cache`` of ``PooledDB``, and its ``cache``, which is
+extended. ``tests/unit/test_driver_contracts.py`` tests each; ``setup.cfg`` excludes releases that it has not been run with.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pymysql
+from dbutils.pooled_db import PooledDB
+from pymysql.constants import CLIENT, CR
+
+from dbproxy.config import DBInstance
+
+if TYPE_CHECKING:
+    _Connection = pymysql.connections.Connection[Any]  # generic for the type checker only
+else:
+    _Connection = pymysql.connections.Connection
+
+
+class DriverConnection(_Connection):
+    """PyMySQL's part of a connection: handshake, TLS, authentication, ``session`` (a statement) and COM_QUIT.
+
+    All other statements go over the socket that ``login`` returns. ``timeout`` is for each read and write of the login, in seconds.
+    """
+
+    def __init__(self, instance: DBInstance, session: str, timeout: float, tls: ssl.SSLContext | None) -> None:
+        super().__init__(
+            host=instance.host,
+            port=instance.port,
+            user=instance.username,
+            password=instance.password.encode(),  # as the file has it; the driver would make Latin-1 of a text
+            database=instance.dbname,
+            charset="utf8mb4",
+            autocommit=True,
+            init_command=session,
+            read_timeout=timeout,
+            write_timeout=timeout,
+            client_flag=CLIENT.MULTI_STATEMENTS,
+            ssl=tls,
+            ssl_disabled=tls is None,
+            defer_connect=True,
+        )
+
+    if TYPE_CHECKING:  # what the stubs of the driver leave out
+        _sock: socket.socket
+        server_capabilities: int
+        server_status: int
+        server_version: str
+        ssl: bool
+
+        def thread_id(self) -> int: ...  # noqa: D102
+        def _force_close(self) -> None: ...
+
+    def login(self, sock: socket.socket) -> socket.socket:
+        """Log in over a connected socket and return the one for statements: ``sock``, or with TLS the one that wraps it.
+
+        Raises:
+            pymysql.err.Error: the login failed; the socket is closed.
+
+        """
+        self.connect(sock)
+        return self._sock
+
+    def discard(self) -> None:
+        """Close the socket without COM_QUIT."""
+        self._force_close()
+
+    def _request_authentication(self) -> None:
+        """Refuse to send the password in plain text where TLS is configured: PyMySQL before 1.2 does it if the server, or somebody between,
+        says that there is no TLS.
+        """
+        if self.ssl and not self.server_capabilities & CLIENT.SSL:
+            raise pymysql.err.OperationalError(CR.CR_SSL_CONNECTION_ERROR, "TLS is required but the server does not offer it")
+        super()._request_authentication()  # type: ignore[misc]
+
+
+class _Creator:
+    """What DBUtils takes for a driver: ``connect`` makes connections that are not connected yet."""
+
+    threadsafety = 1
+
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        self.connect = connect
+
+
+class DriverPool(PooledDB):  # type: ignore[misc]  # the library has no types
+    """DBUtils' pool of ``minimum`` to ``size`` connections, which have ``close()`` and ``is_expired``. Any thread.
+
+    The connection that was checked in last but one is checked out first, and one that has expired is closed when another is checked in.
+    Not the very last one: after a commit the server is busy on that connection for a moment, and a statement would have to wait for it. If
+    all of them took turns, each would have expired at a low rate when its turn comes.
+
+    DBUtils neither pings nor resets, which it would do under its lock. Nor does it execute a statement again: for that it wraps cursors,
+    which ``dbapi_connection`` goes past, and ``failures`` names the one error that PyMySQL raises before it sends anything.
+    """
+
+    def __init__(self, connect: Callable[[], Any], minimum: int, size: int) -> None:
+        super().__init__(
+            _Creator(connect),
+            mincached=minimum,
+            maxcached=size,
+            maxconnections=size,
+            blocking=False,
+            reset=False,
+            ping=0,
+            failures=(pymysql.err.InterfaceError,),
+        )
+
+    def cache(self, con: Any) -> None:  # noqa: ANN401
+        """Check in a connection; DBUtils calls it."""
+        with self._lock:
+            super().cache(con)
+            idle = self._idle_cache
+            if idle and idle[-1] is con:
+                idle.insert(1, idle.pop())
+            expired = idle.pop() if idle and idle[-1].dbapi_connection.is_expired else None
+        if expired is not None:
+            expired.close()

@@ -1,0 +1,148 @@
+"""redis-py: the only file that touches a name which this library does not publish, ``Connection._connect``, which is replaced.
+
+``tests/unit/test_driver_contracts.py`` has tests for it; ``setup.cfg`` excludes releases that it has not been run with.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import Connection, DefaultParser
+from redis.retry import Retry
+
+from dbproxy.config import CacheInstance, Config
+from dbproxy.stores.backend_calls import BackendCalls
+from dbproxy.stores.kernel_socket import set_kernel_timeouts, still_connected
+from dbproxy.stores.redis.commands import CacheCommand, pack
+from dbproxy.stores.resolver import Resolver
+
+try:
+    import hiredis
+except ImportError:
+    hiredis = None  # type: ignore[assignment]
+
+_RECEIVE_SIZE = 64 * 1024
+_INCOMPLETE = object()
+"""What hiredis returns when more bytes have to arrive."""
+
+
+class DriverConnection(Connection):
+    """A connection to Redis: redis-py logs in and selects the database, replies are read by hiredis if it is installed.
+
+    Commands and replies pass by redis-py, which takes several calls of its own for each: that would be most of what a pipeline of small
+    commands costs. A connection belongs to one thread at a time.
+    """
+
+    def __init__(
+        self, instance: CacheInstance, config: Config, context: ssl.SSLContext | None, resolver: Resolver, calls: BackendCalls
+    ) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]
+            host=instance.host,
+            port=instance.port,
+            db=instance.db,
+            username=instance.username or None,
+            password=instance.password or None,
+            socket_connect_timeout=config.cache_connect_timeout,
+            socket_timeout=config.cache_timeout,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        )
+        self._config = config
+        self._context = context
+        self._resolver = resolver
+        self._calls = calls
+        self._connected: socket.socket | None = None
+        self._buffer = bytearray(_RECEIVE_SIZE)
+        self._replies: Any = None
+        """hiredis' parser of this connection's replies, if hiredis is installed."""
+
+    def ensure_connected(self) -> bool:
+        """Connect if there is no connection, or if the server has closed it: nothing is sent to an idle one. Returns whether the
+        connection is a new one.
+
+        Raises:
+            redis.RedisError, OSError: connecting failed.
+
+        """
+        if self._connected is not None:
+            if still_connected(self._connected):
+                return False
+            self.disconnect()
+        self._calls.begin()
+        try:
+            self.connect()  # type: ignore[no-untyped-call]
+        finally:
+            self._calls.end()
+        if self._connected is not None and self._context is None:
+            set_kernel_timeouts(self._connected, self._config.cache_timeout)
+        if hiredis is not None:
+            self._replies = hiredis.Reader(
+                protocolError=redis.InvalidResponse, replyError=DefaultParser.parse_error, notEnoughData=_INCOMPLETE
+            )
+        return True
+
+    def _connect(self) -> socket.socket:
+        """Connect as redis-py would, but with a time limit that includes the lookup of the host's name, and with a TLS context made once:
+        redis-py would read all certificates of the system for every connection, and trust them beside the configured ones.
+        """
+        sock = self._resolver.connect(self.host, self.port, self._config.cache_connect_timeout)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.settimeout(self._config.cache_timeout)
+            self._connected = sock if self._context is None else self._context.wrap_socket(sock, server_hostname=self.host)
+        except OSError:
+            sock.close()
+            raise
+        return self._connected
+
+    def disconnect(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - what redis-py takes
+        """Close the connection, if there is one."""
+        self._connected = None
+        super().disconnect(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def exchange(self, commands: Sequence[CacheCommand]) -> tuple[list[Any], redis.ResponseError | None]:
+        """Send commands, at least one, and return their replies, those to refused ones as ResponseErrors, and the last of these.
+
+        Raises:
+            redis.RedisError, OSError: the connection is lost, or a reply did not come in time; the connection has to be closed then.
+
+        """
+        sock = self._connected
+        if sock is None:
+            raise redis.ConnectionError("the connection is closed")
+        replies: list[Any] = []
+        refused = None
+        try:
+            sock.sendall(pack(commands))
+            while len(replies) < len(commands):
+                for reply in self._receive(sock):
+                    if isinstance(reply, Exception):
+                        if not isinstance(reply, redis.ResponseError):  # the server is loading its data, or requires another login
+                            raise reply
+                        refused = reply
+                    replies.append(reply)
+        except BlockingIOError as error:
+            raise redis.TimeoutError("it did not answer in time") from error
+        return replies, refused
+
+    def _receive(self, sock: socket.socket) -> Iterable[Any]:
+        """Wait for bytes, and return the replies that they complete; without hiredis, wait for one reply."""
+        self._calls.begin()
+        try:
+            if self._replies is None:
+                return (self.read_response(),)
+            received = sock.recv_into(self._buffer)
+        except redis.ResponseError as error:
+            return (error,)
+        finally:
+            self._calls.end()
+        if not received:
+            raise redis.ConnectionError("the server closed the connection")
+        self._replies.feed(self._buffer, 0, received)
+        return iter(self._replies.gets, _INCOMPLETE)
