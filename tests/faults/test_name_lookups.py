@@ -52,7 +52,7 @@ def works(client: Client) -> bool:
     return bool(client.send_message(1, 2).msg_id)
 
 
-def test_requests_are_answered_while_lookups_hang_that_once_had_an_answer(stack: Stack, names: NameService) -> None:
+def test_requests_are_answered_from_stale_addresses_while_lookups_hang(stack: Stack, names: NameService) -> None:
     with InProcessProxy(stack, {**TIMEOUTS, **by_name}) as proxy, proxy.client(timeout=5) as client:
         assert works(client)
         names.hanging = True
@@ -62,7 +62,7 @@ def test_requests_are_answered_while_lookups_hang_that_once_had_an_answer(stack:
         assert names.under_way == len(HOSTS)  # one for each name, however many connects
 
 
-def test_requests_are_answered_while_lookups_fail_that_once_had_an_answer(stack: Stack, names: NameService) -> None:
+def test_requests_are_answered_from_stale_addresses_while_lookups_fail(stack: Stack, names: NameService) -> None:
     with InProcessProxy(stack, {**TIMEOUTS, **by_name}) as proxy, proxy.client(timeout=5) as client:
         names.hosts.clear()
         lose_connections(stack)

@@ -85,7 +85,7 @@ def test_requests_after_idle_hours_succeed_and_nothing_is_logged(stack: Stack) -
     assert [line for line in proxy.log().splitlines() if " INFO " not in line] == []
 
 
-def test_two_connections_stay_in_use_and_expired_ones_are_closed_with_com_quit(stack: Stack, pool: DBPool) -> None:
+def test_two_connections_stay_and_expired_ones_are_closed_with_com_quit(stack: Stack, pool: DBPool) -> None:
     before = counter(stack, "Aborted_clients")
     with contextlib.ExitStack() as exits:
         for _ in range(6):

@@ -1,4 +1,4 @@
-"""Ending what lost connections have left on the server: what may be committing is left alone, everything else goes with its locks."""
+"""Ending lost connections on the server: a session that may be committing is left alone, any other one is ended with its locks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def runs(pool: DBPool, session: int, statement: str) -> bool:
     return bool(pool.select("select 1 from information_schema.processlist where id=%s and info like %s", (session, statement)))
 
 
-def test_a_session_that_sleeps_in_a_transaction_is_ended(server: PrivateMariaDB, pool: DBPool) -> None:
+def test_an_idle_session_in_a_transaction_is_ended(server: PrivateMariaDB, pool: DBPool) -> None:
     with pool.connection() as lost, pool.connection() as connection:
         lost.execute("begin")
         lost.execute("select get_lock('dbproxy.test',0)")
@@ -65,7 +65,7 @@ def test_a_session_that_sleeps_in_a_transaction_is_ended(server: PrivateMariaDB,
 @pytest.mark.parametrize(
     ("statement", "ended"), [("select id from IMAudio where id=7 for update", True), ("update IMAudio set created=4 where id=7", False)]
 )
-def test_of_sessions_at_work_only_those_are_ended_that_cannot_commit(pool: DBPool, statement: str, ended: bool) -> None:
+def test_only_sessions_that_cannot_be_committing_are_ended(pool: DBPool, statement: str, ended: bool) -> None:
     """A single statement commits when it is done, and nobody knows whether it is when the order to end it arrives."""
     failed = threading.Event()
 
@@ -85,7 +85,7 @@ def test_of_sessions_at_work_only_those_are_ended_that_cannot_commit(pool: DBPoo
         worker.join(10)
 
 
-def test_a_session_that_comes_from_elsewhere_is_somebody_else_s(pool: DBPool) -> None:
+def test_a_session_from_another_host_is_not_ended(pool: DBPool) -> None:
     with pool.connection() as other, pool.connection() as connection:
         thread_id, host = other.server_connection_id
         assert end_session(connection, (thread_id, f"{host}1"))

@@ -129,7 +129,7 @@ def test_mysql_with_the_authorities_of_the_system_only_is_refused(stack: Stack, 
     assert "CERTIFICATE_VERIFY_FAILED" in failure(stack, slave(mariadb, "encrypted", ssl="on"))
 
 
-def test_mysql_under_another_name_than_the_certificate_s_is_refused(stack: Stack, mariadb: PrivateMariaDB, papers: Papers) -> None:
+def test_mysql_with_a_certificate_for_another_name_is_refused(stack: Stack, mariadb: PrivateMariaDB, papers: Papers) -> None:
     keys = slave(mariadb, "encrypted", host="localhost", ssl_ca=papers.trusted.certificate)
     assert "localhost" in failure(stack, keys).split("CERTIFICATE_VERIFY_FAILED")[1]
 
@@ -147,7 +147,7 @@ def test_mysql_that_wants_a_certificate_of_ours(stack: Stack, mariadb: PrivateMa
     assert "MySQL instance teamtalk_slave at 127.0.0.1" in failure(stack, {**keys, **stranger})
 
 
-def test_mysql_without_tls_where_it_is_wanted_gets_no_password(stack: Stack) -> None:
+def test_a_mysql_without_tls_gets_no_password_if_tls_is_configured(stack: Stack) -> None:
     """Somebody on the way can always say that a server has none."""
     plain = PrivateMariaDB(schema=None)
     with PrivateMariaDB(options=("--tls-version=" if plain.is_mysql else "--skip-ssl",), schema=None) as plain:
@@ -196,7 +196,7 @@ def test_redis_with_another_authority_is_refused(stack: Stack, tls_redis: TlsRed
     assert "token_ssl_ca" in said
 
 
-def test_redis_under_another_name_than_the_certificate_s_is_refused(stack: Stack, tls_redis: TlsRedis, papers: Papers) -> None:
+def test_redis_with_a_certificate_for_another_name_is_refused(stack: Stack, tls_redis: TlsRedis, papers: Papers) -> None:
     keys = token(tls_redis, host="localhost", ssl_ca=papers.trusted.certificate)
     assert "localhost" in failure(stack, keys).split("CERTIFICATE_VERIFY_FAILED")[1]
 
@@ -227,7 +227,7 @@ def test_redis_that_does_not_speak_tls_is_refused(stack: Stack, papers: Papers) 
 # whom we trust
 
 
-def test_without_an_authority_of_its_own_an_instance_trusts_those_of_the_system(
+def test_without_ssl_ca_the_authorities_of_the_system_are_trusted(
     stack: Stack, mariadb: PrivateMariaDB, tls_redis: TlsRedis, papers: Papers
 ) -> None:
     system = {"SSL_CERT_FILE": str(papers.trusted.certificate)}
@@ -238,9 +238,7 @@ def test_without_an_authority_of_its_own_an_instance_trusts_those_of_the_system(
         assert [info.token for info in client.device_tokens([1]).user_token_info] == ["abcdef"]
 
 
-def test_with_an_authority_of_its_own_an_instance_trusts_nobody_else(
-    stack: Stack, mariadb: PrivateMariaDB, tls_redis: TlsRedis, papers: Papers
-) -> None:
+def test_with_ssl_ca_no_other_authority_is_trusted(stack: Stack, mariadb: PrivateMariaDB, tls_redis: TlsRedis, papers: Papers) -> None:
     system = {"SSL_CERT_FILE": str(papers.trusted.certificate)}
     for keys in (slave(mariadb, "encrypted", ssl_ca=papers.other.certificate), token(tls_redis, ssl_ca=papers.other.certificate)):
         assert "CERTIFICATE_VERIFY_FAILED" in failure(stack, keys, system)

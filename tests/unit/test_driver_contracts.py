@@ -125,7 +125,7 @@ class FakeConnection:
 
 
 class TestDBUtils:
-    def test_connections_are_made_as_they_are_needed_and_are_neither_pinged_nor_reset(self) -> None:
+    def test_connections_are_neither_pinged_nor_reset(self) -> None:
         log: list[str] = []
         pool = DriverPool(lambda: FakeConnection(log), 2, 3)
         pooled = [pool.dedicated_connection() for _ in range(3)]
@@ -134,7 +134,7 @@ class TestDBUtils:
             one.close()
         assert log == [], "DBUtils pings or resets although it is told not to"
 
-    def test_the_last_but_one_is_checked_out_and_an_expired_one_closed(self) -> None:
+    def test_checkout_takes_the_last_but_one_and_expired_ones_are_closed(self) -> None:
         pool = DriverPool(lambda: FakeConnection([]), 3, 3)
         pooled = [pool.dedicated_connection() for _ in range(3)]
         first, second, third = connections = [one.dbapi_connection for one in pooled]

@@ -1,4 +1,4 @@
-"""What the kernel is asked about the sockets to the backends, with real connections."""
+"""Kernel timeouts and the state of connections, with real sockets."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, peer
 
 
-def test_an_open_connection_is_connected_whatever_has_arrived(ends: tuple[socket.socket, socket.socket]) -> None:
+def test_an_open_connection_is_connected_with_and_without_unread_data(ends: tuple[socket.socket, socket.socket]) -> None:
     ours, peer = ends
     assert still_connected(ours)
     peer.sendall(b"something")
     assert still_connected(ours)
 
 
-def test_a_peer_that_closed_is_noticed_though_it_said_something_before(ends: tuple[socket.socket, socket.socket]) -> None:
+def test_a_peer_that_closed_is_detected_although_there_is_unread_data(ends: tuple[socket.socket, socket.socket]) -> None:
     ours, peer = ends
-    peer.sendall(b"your time is over")
+    peer.sendall(b"closing")
     peer.close()
     assert eventually(lambda: still_connected(ours), False) is False
 
 
-def test_a_peer_that_reset_the_connection_is_noticed(ends: tuple[socket.socket, socket.socket]) -> None:
+def test_a_peer_that_reset_the_connection_is_detected(ends: tuple[socket.socket, socket.socket]) -> None:
     ours, peer = ends
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.close()
     assert eventually(lambda: still_connected(ours), False) is False
 
 
-def test_the_kernel_ends_a_receive_that_takes_too_long(ends: tuple[socket.socket, socket.socket]) -> None:
+def test_a_receive_times_out_in_the_kernel(ends: tuple[socket.socket, socket.socket]) -> None:
     ours, _ = ends
     set_kernel_timeouts(ours, 0.05)
     with pytest.raises(BlockingIOError):

@@ -1,4 +1,4 @@
-"""Results of MySQL as they come over the wire: cut out right, in whatever pieces they arrive."""
+"""Packets of MySQL: results are parsed the same however the stream is cut, and long statements are split."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ ROWS: list[list[tuple[Field, ...]]] = [
 
 @pytest.mark.parametrize("piece", [1, 2, 3, 5, 64, 65536])
 @pytest.mark.parametrize("rows", ROWS, ids=["none", "empty", "around 251", "around 65536", "three columns", "more packets than numbers"])
-def test_rows_are_the_same_in_whatever_pieces_they_arrive(rows: list[tuple[Field, ...]], piece: int) -> None:
+def test_rows_do_not_depend_on_how_the_stream_is_cut(rows: list[tuple[Field, ...]], piece: int) -> None:
     found = read(stream(result(rows)), piece)
     assert list(found.rows) == rows
     assert found.affected_rows == len(rows)
@@ -76,7 +76,7 @@ def test_rows_are_the_same_in_whatever_pieces_they_arrive(rows: list[tuple[Field
 
 
 @pytest.mark.parametrize("length", [LONGEST_PACKET - 4, LONGEST_PACKET - 3, LONGEST_PACKET, LONGEST_PACKET + 1, 2 * LONGEST_PACKET])
-def test_rows_longer_than_a_packet_are_put_together(length: int) -> None:
+def test_rows_longer_than_a_packet_are_joined(length: int) -> None:
     rows = [(b"before",), (b"m" * length,), (b"behind",)]
     assert list(read(stream(result(rows)), 1 << 20).rows) == rows
 
@@ -90,7 +90,7 @@ def test_an_error_between_the_rows_is_raised(piece: int) -> None:
 
 
 @pytest.mark.parametrize("piece", [7, 65536])
-def test_a_packet_that_is_missing_between_the_rows_is_noticed(piece: int) -> None:
+def test_a_missing_packet_between_rows_is_an_error(piece: int) -> None:
     whole = stream(result([(b"1",), (b"2",), (b"3",)]))
     cut = whole.index(field(b"2")) - 4
     with pytest.raises(pymysql.err.OperationalError, match="out of order"):

@@ -1,4 +1,4 @@
-"""Commands for Redis are the same bytes whoever packs them: hiredis, if it is installed, or we."""
+"""Commands for Redis are the same bytes with and without hiredis."""
 
 from __future__ import annotations
 

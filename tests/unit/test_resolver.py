@@ -70,7 +70,7 @@ def test_an_address_is_no_name(resolver: Resolver, servers: Servers, names: Name
     assert (threading.active_count(), names.asked) == (threads, [])
 
 
-def test_a_name_is_looked_up_once_for_a_while(resolver: Resolver, servers: Servers, names: NameService) -> None:
+def test_addresses_are_cached_for_a_while(resolver: Resolver, servers: Servers, names: NameService) -> None:
     servers.listen("127.0.0.1")
     names.hosts["db.test"] = ["127.0.0.1"]
     for _ in range(3):
@@ -88,7 +88,7 @@ def test_the_addresses_are_tried_in_their_order(resolver: Resolver, servers: Ser
         resolver.connect("down.test", servers.port, 5)
 
 
-def test_an_address_that_says_nothing_leaves_time_for_the_next(resolver: Resolver, servers: Servers, names: NameService) -> None:
+def test_an_address_without_reply_leaves_time_for_the_next(resolver: Resolver, servers: Servers, names: NameService) -> None:
     servers.listen("127.0.0.2", backlog=0)
     servers.listen("127.0.0.3")
     names.hosts["db.test"] = ["127.0.0.2", "127.0.0.3"]
@@ -107,7 +107,7 @@ def test_a_lookup_that_hangs_ends_the_wait_and_is_the_only_one(resolver: Resolve
     assert (names.asked, names.under_way) == (["db.test"], 1)
 
 
-def test_many_who_wait_for_one_name_share_one_lookup(resolver: Resolver, servers: Servers, names: NameService) -> None:
+def test_concurrent_connects_to_one_name_share_one_lookup(resolver: Resolver, servers: Servers, names: NameService) -> None:
     servers.listen("127.0.0.1")
     names.hosts["db.test"] = ["127.0.0.1"]
     names.hanging = True
@@ -123,7 +123,7 @@ def test_many_who_wait_for_one_name_share_one_lookup(resolver: Resolver, servers
 
 
 @pytest.mark.usefixtures("never_fresh")
-def test_the_last_addresses_are_used_while_a_lookup_hangs_or_fails(resolver: Resolver, servers: Servers, names: NameService) -> None:
+def test_stale_addresses_are_used_while_a_lookup_hangs_or_fails(resolver: Resolver, servers: Servers, names: NameService) -> None:
     servers.listen("127.0.0.1")
     names.hosts["db.test"] = ["127.0.0.1"]
     assert peer(resolver, "db.test", servers.port) == "127.0.0.1"
@@ -140,7 +140,7 @@ def test_the_last_addresses_are_used_while_a_lookup_hangs_or_fails(resolver: Res
 
 
 @pytest.mark.usefixtures("never_fresh")
-def test_a_new_address_is_followed_by_the_next_connect(
+def test_the_next_connect_uses_a_new_address(
     resolver: Resolver, servers: Servers, names: NameService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resolver_module, "SERVE_STALE_AFTER", 10.0)
@@ -151,7 +151,7 @@ def test_a_new_address_is_followed_by_the_next_connect(
 
 
 @pytest.mark.usefixtures("never_fresh")
-def test_the_answer_of_a_lookup_that_hung_is_used_by_the_connect_after_it(resolver: Resolver, servers: Servers, names: NameService) -> None:
+def test_the_late_result_of_a_lookup_is_used_by_the_next_connect(resolver: Resolver, servers: Servers, names: NameService) -> None:
     for address in ("127.0.0.2", "127.0.0.3"):
         servers.listen(address)
     names.hosts["db.test"] = ["127.0.0.2"]
@@ -163,7 +163,7 @@ def test_the_answer_of_a_lookup_that_hung_is_used_by_the_connect_after_it(resolv
     assert eventually(lambda: peer(resolver, "db.test", servers.port), "127.0.0.3") == "127.0.0.3"
 
 
-def test_a_name_that_nobody_knows_is_asked_for_again(resolver: Resolver, servers: Servers, names: NameService) -> None:
+def test_an_unknown_name_is_looked_up_again(resolver: Resolver, servers: Servers, names: NameService) -> None:
     servers.listen("127.0.0.1")
     for _ in range(2):
         with pytest.raises(socket.gaierror, match="Temporary failure"):
@@ -173,7 +173,7 @@ def test_a_name_that_nobody_knows_is_asked_for_again(resolver: Resolver, servers
 
 
 @pytest.mark.parametrize("host", ["x" * 64 + ".test", "a..test", "\udcff.test", "a\0b.test"])
-def test_what_cannot_be_a_name_is_an_error_of_the_lookup(resolver: Resolver, host: str) -> None:
+def test_an_invalid_name_is_an_error_of_the_lookup(resolver: Resolver, host: str) -> None:
     with pytest.raises(socket.gaierror):
         resolver.connect(host, 1, 5)
 
