@@ -145,7 +145,7 @@ class Application:
             pool,
             max_connections=descriptors.max_connections(config),
             max_pending=max(4 * config.max_waiting_bytes, 4 * config.max_pdu_length),
-            max_backlog=2 * config.max_send_buffer_total,
+            max_backlog=config.max_send_buffer_total,
             allowed_peers=config.allowed_peers,
             on_pdus=lambda connection, pdus: dispatcher.dispatch(connection.uuid, connection.peer, pdus),
         )

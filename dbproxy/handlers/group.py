@@ -10,7 +10,7 @@ from typing import Any
 from dbproxy.handlers.text import echo_text
 from dbproxy.models.group import GroupInfo, GroupModel
 from dbproxy.models.group_members import GroupMembers
-from dbproxy.models.group_writer import GroupWriter
+from dbproxy.models.group_writer import MAX_MEMBERS, GroupWriter
 from dbproxy.wire import commands
 from dbproxy.wire.pb import group_pb2, server_pb2
 from dbproxy.work.handler_map import Handler, LazyAnswer
@@ -146,7 +146,8 @@ def _group_entry(group: GroupInfo) -> bytes:
 def _create_failed(request: group_pb2.IMGroupCreateReq) -> group_pb2.IMGroupCreateRsp:
     reply = group_pb2.IMGroupCreateRsp(user_id=request.user_id, result_code=1)
     echo_text(reply, "group_name", request.group_name)
-    reply.user_id_list.extend(sorted(set(request.member_id_list)))
+    if len(request.member_id_list) <= MAX_MEMBERS:
+        reply.user_id_list.extend(sorted(set(request.member_id_list)))
     return reply
 
 

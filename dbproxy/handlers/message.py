@@ -26,7 +26,7 @@ from dbproxy.work.handler_map import Answer, FollowUp, Handler, LazyAnswer, Repl
 
 logger = logging.getLogger(__name__)
 
-MAX_KEPT_BYTES = 64 * 1024
+MAX_KEPT_BYTES = 4 * 1024
 """Bytes of messages that a request keeps while it waits for the file server."""
 
 MESSAGES_PER_PART = 100

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from dbproxy.errors import DeadlockError, OutcomeUnknownError, StatementError, StoreError
@@ -26,6 +26,10 @@ OUTCOME_TIMEOUT = 10.0
 """Seconds after which the lookup of a lost commit is given up."""
 
 
+MAX_MEMBERS = 100_000
+"""Users in one request to create or change a group, at most: a single step over millions would let no other thread run."""
+
+
 @dataclass(frozen=True, slots=True)
 class MemberChange:
     """The result of a change of members: all members now, in text order of their ids, and the added or removed ones, ascending."""
@@ -44,16 +48,17 @@ class GroupWriter:
         self._messages = messages
         self._lock_timeout = lock_timeout
 
-    def create(self, creator: int, name: str, avatar: str, group_type: int, user_ids: Iterable[int]) -> int | None:
-        """Create a group and return its id; None when the name or the list of members is empty, or the database refuses the name.
+    def create(self, creator: int, name: str, avatar: str, group_type: int, user_ids: Collection[int]) -> int | None:
+        """Create a group and return its id; None when the name or the list of members is empty, the list is longer than ``MAX_MEMBERS``,
+        or the database refuses the name.
 
         Raises:
             StoreError: a backend failed, and the group does not exist (OutcomeUnknownError: perhaps it does).
 
         """
-        members = sorted(set(user_ids))
-        if not name or not members:
+        if not name or not user_ids or _too_many(user_ids):
             return None
+        members = sorted(set(user_ids))
         row = (name, avatar, creator, group_type, len(members), int(time.time()))
         created: list[int] = []
         try:
@@ -92,13 +97,16 @@ class GroupWriter:
         self._members.delete_hash(group_id)
         connection.commit_script(())
 
-    def change_members(self, user_id: int, group_id: int, change_type: int, user_ids: Iterable[int]) -> MemberChange | None:
-        """Add or remove members; None when this user has no right to, or when all users to be added are members. The group must exist.
+    def change_members(self, user_id: int, group_id: int, change_type: int, user_ids: Collection[int]) -> MemberChange | None:
+        """Add or remove members; None when this user has no right to, when all users to be added are members, or when
+        there are more than ``MAX_MEMBERS``. The group must exist.
 
         Raises:
             StoreError: a backend failed, and nothing has changed (OutcomeUnknownError: perhaps it has).
 
         """
+        if _too_many(user_ids):
+            return None
         wanted = sorted(set(user_ids))
         affected: list[int] = []
         try:
@@ -209,3 +217,10 @@ class GroupWriter:
         among = ",".join(map(str, user_ids))
         connection.execute(f"update IMGroupMember set status=1 where groupId={group_id} and userId in ({among})")
         connection.execute(SessionModel.remove_group_sessions(group_id, user_ids, now))
+
+
+def _too_many(user_ids: Collection[int]) -> bool:
+    if len(user_ids) <= MAX_MEMBERS:
+        return False
+    logger.warning("change of members refused: %d users, more than %d", len(user_ids), MAX_MEMBERS)
+    return True

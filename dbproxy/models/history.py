@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from heapq import nlargest
+from itertools import islice
 from typing import NamedTuple
 
 from dbproxy.models.conversation_kind import ConversationKind
@@ -55,8 +56,13 @@ def page_query(kind: ConversationKind, index: int, conversation_id: int, msg_id_
 
 def by_id_query(kind: ConversationKind, index: int, conversation_id: int, msg_ids: Collection[int], since: int = 0) -> str:
     """Return the query for the messages with these ids (at least one), newest first, at most ``MAX_BY_ID``; see ``page_query``."""
-    distinct = set(msg_ids)
-    among = ",".join(map(str, distinct if len(distinct) <= MAX_ASKED_IDS else nlargest(MAX_ASKED_IDS, distinct)))
+    distinct: set[int] = set()
+    remaining = iter(msg_ids)
+    while some := list(islice(remaining, MAX_ASKED_IDS)):  # in steps: one for all of them would let no other thread run
+        distinct.update(some)
+        if len(distinct) > MAX_ASKED_IDS:
+            distinct = set(nlargest(MAX_ASKED_IDS, distinct))
+    among = ",".join(map(str, distinct))
     return _query(kind, index, conversation_id, kind.table(conversation_id), f"{_not_before(since)} and msgId in ({among})", MAX_BY_ID)
 
 

@@ -7,6 +7,7 @@ import hmac
 import logging
 import time
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from dbproxy.errors import StoreError
@@ -74,12 +75,13 @@ class UserModel:
         self._unread = unread
 
     def get_many(self, user_ids: Iterable[int]) -> dict[int, User]:
-        """The users that exist among the given ones, in primary-key order."""
-        asked = sorted(set(user_ids))
+        """The users that exist among the given ones. They are looked up in steps; to sort or compare all ids at once would let no other
+        thread run meanwhile.
+        """
         users: dict[int, User] = {}
-        for start in range(0, len(asked), IDS_PER_QUERY):
-            among = ",".join(map(str, asked[start : start + IDS_PER_QUERY]))
-            for user, _ in self._select(f"id in ({among}) order by id"):
+        asked = iter(user_ids)
+        while some := set(islice(asked, IDS_PER_QUERY)):
+            for user, _ in self._select(f"id in ({','.join(map(str, sorted(some)))}) order by id"):
                 users[user.user_id] = user
         return users
 

@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 READ_SIZE = 256 * 1024
 """Bytes taken from a socket at once: the fair share of one connection in one turn of the loop."""
 
+RATE_TICKS = 10
+"""Ticks (seconds) over which the rate at which a peer takes its backlog is averaged."""
+
 FLUSH_SIZE = 4 * 1024 * 1024
 """Bytes given to a socket at most in one turn, likewise."""
 
@@ -56,6 +59,7 @@ class ProxyConn:
     __slots__ = (
         "_backlog",
         "_backlog_bytes",
+        "_backlog_ticks",
         "_blocked_since",
         "_events",
         "_framer",
@@ -68,8 +72,10 @@ class ProxyConn:
         "_on_pending",
         "_paused_by_pool",
         "_pending",
+        "_rate",
         "_reactor",
         "_socket",
+        "_taken",
         "_unacknowledged",
         "closed",
         "peer",
@@ -104,6 +110,8 @@ class ProxyConn:
         self._pending = 0
         self._blocked_since = 0.0
         self._unacknowledged = 0
+        self._taken = self._backlog_ticks = 0
+        self._rate = 0.0
         self._paused_by_pool = False
         self._last_sent = self._last_received = time.monotonic()
         self._events = _READ
@@ -122,6 +130,10 @@ class ProxyConn:
     def seconds_blocked(self, now: float) -> float:
         """Seconds for which the peer has taken nothing of the backlog; 0 without one."""
         return now - self._blocked_since if self._backlog else 0.0
+
+    def is_slower_than(self, rate: float) -> bool:
+        """Whether the peer has taken less than ``rate`` bytes a second of a backlog that has been there for some seconds."""
+        return self._backlog_ticks >= RATE_TICKS and self._rate < rate
 
     @property
     def has_part_of_a_pdu(self) -> bool:
@@ -169,6 +181,12 @@ class ProxyConn:
         limits = self._limits
         if self._backlog:
             self._note_progress(now)
+            self._backlog_ticks += 1
+            self._rate += (self._taken - self._rate) / RATE_TICKS
+        else:
+            self._backlog_ticks = 0
+            self._rate = float(self._taken)
+        self._taken = 0
         if self._backlog and now - self._blocked_since > limits.send_timeout:
             self.close(f"took none of {self._backlog_bytes} bytes for {limits.send_timeout:g} s", logging.WARNING)
         elif now - self._last_received > limits.peer_timeout and _READ & self._events:
@@ -268,6 +286,7 @@ class ProxyConn:
                 continue
             break
         self._backlog_bytes -= taken
+        self._taken += taken
         self._on_backlog(self.uuid, self._backlog_bytes)
         self._watch()
 

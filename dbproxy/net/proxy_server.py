@@ -28,6 +28,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LATE_TICK = 1.0
 """Seconds by which a tick must be late for the time to count as one in which this process did not run."""
 
+MIN_RATE, MIN_RATE_OVER_TWICE = 32 * 1024, 512 * 1024
+"""Bytes a second that a peer must take of its backlog while all together keep too much, or more than twice as much, for their peers."""
+
 NO_PROGRESS = 1.0
 """Seconds without progress after which a connection may be closed because all together keep too much for their peers."""
 
@@ -75,7 +78,7 @@ class ProxyServer:
 
     ``on_pdus`` gets what a connection has sent. ``max_pending``: bytes of unfinished PDUs and of held requests that all connections
     together may have; above it those that have most are closed, at the moment at which it is exceeded. ``max_backlog``: bytes that all
-    together may keep because their peers do not read; above it the largest that makes no progress is closed.
+    together may keep because their peers do not read; above it those that read very slowly are closed, the largest first.
     """
 
     def __init__(
@@ -161,11 +164,13 @@ class ProxyServer:
         by_uuid: dict[int, list[bytes]] = {}
         for uuid, pdu in responses:
             by_uuid.setdefault(uuid, []).append(pdu)
-        for uuid, pdus in by_uuid.items():
-            connection = self._connections.get(uuid)
-            if connection is not None:
-                connection.send(pdus)
-        self._responses.sent()
+        try:
+            for uuid, pdus in by_uuid.items():
+                connection = self._connections.get(uuid)
+                if connection is not None:
+                    connection.send(pdus)
+        finally:
+            self._responses.sent()
 
     def stop_receiving(self) -> None:
         """Accept nobody any more and tell every peer to take new work elsewhere; what they send is still answered."""
@@ -313,13 +318,20 @@ class ProxyServer:
             )
 
     def _limit_backlog(self, now: float) -> None:
-        """Close what makes no progress, the largest first, while all together keep too much for peers that do not read."""
-        excess = sum(connection.backlog for connection in self._connections.values()) - self._max_backlog
-        if excess <= 0:
+        """Close connections, the largest first, while all together keep too much for their peers: those that take next to nothing, and far
+        above the limit those that are slow.
+        """
+        total = sum(connection.backlog for connection in self._connections.values())
+        if total <= self._max_backlog:
             return
-        stuck = [connection for connection in self._connections.values() if connection.seconds_blocked(now) > NO_PROGRESS]
-        for connection in sorted(stuck, key=lambda connection: -connection.backlog):
-            if excess <= 0:
+        rate = MIN_RATE if total <= 2 * self._max_backlog else MIN_RATE_OVER_TWICE
+        slow = [
+            connection
+            for connection in self._connections.values()
+            if connection.is_slower_than(rate) or (total > 2 * self._max_backlog and connection.seconds_blocked(now) > NO_PROGRESS)
+        ]
+        for connection in sorted(slow, key=lambda connection: -connection.backlog):
+            if total <= self._max_backlog:
                 break
-            excess -= connection.backlog
-            connection.close(f"does not read, and all together keep too much: {connection.backlog} bytes of it", logging.WARNING)
+            total -= connection.backlog
+            connection.close(f"reads too slowly, and all together keep too much: {connection.backlog} bytes of it", logging.WARNING)

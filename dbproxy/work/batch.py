@@ -46,6 +46,7 @@ class Batch:
         "queues",
         "resumed",
         "slice_started",
+        "suspended",
         "tasks",
         "waited",
         "waiting_since",
@@ -60,6 +61,8 @@ class Batch:
         self.waited = 0.0
         self.slice_started = now
         self.paused = False
+        self.suspended = False
+        """Whether it waits for its turn to read a large result; it holds a connection."""
         self.resumed: threading.Event | None = None
         """Set when a paused batch gets a slot; few batches are ever paused, so it is made then."""
         self.interruptible = False

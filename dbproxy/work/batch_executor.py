@@ -14,7 +14,7 @@ from dbproxy.work.batch import Batch
 from dbproxy.work.handler_map import Answer, FollowUp, Handler, LazyAnswer
 from dbproxy.work.parsing import Parser
 from dbproxy.work.proxy_task import ProxyTask
-from dbproxy.work.response_deque import Response, ResponseDeque
+from dbproxy.work.response_deque import LARGE_REPLY, Response, ResponseDeque
 from dbproxy.work.worker_calls import WorkerCalls
 
 logger = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ class BatchExecutor:
                 if handler.unreadable is not None:
                     outbox.add(task, handler.unreadable().SerializeToString())
             elif task.received_at < oldest:
-                logger.error("waited longer than %g s (RequestTimeout): %s", self._request_timeout, task)
+                logger.error(handler.command.name + ": waited longer than %g s (RequestTimeout): %s", self._request_timeout, task)
                 self._refuse(task, outbox)
             else:
                 ready.append(task)
@@ -192,6 +192,8 @@ class BatchExecutor:
                         answer = answer()
                     if isinstance(answer, Message):
                         outbox.add_message(task, answer)
+                    elif lookup and isinstance(answer, list) and self._must_wait_for_room(task, answer):
+                        held.setdefault(task.conn_uuid, []).append(task)
                     else:
                         self._deliver(task, answer, outbox)
                 except StoreUnavailableError as error:  # the others would wait for the same backend
@@ -207,6 +209,13 @@ class BatchExecutor:
             batch.interruptible = False
             if held:
                 self._hold([task for tasks in held.values() for task in tasks])
+
+    def _must_wait_for_room(self, task: ProxyTask, parts: Sequence[bytes]) -> bool:
+        """Whether a reply is large and finds no room: it is made again then."""
+        if self._responses.has_room or sum(map(len, parts)) < LARGE_REPLY:
+            return False
+        self._responses.block_until_room(task.conn_uuid)
+        return True
 
     def _is_blocked(self, task: ProxyTask, outbox: _Outbox) -> bool:
         """Whether the task's connection has too much that is unsent, with all that this batch has made for it."""
@@ -236,9 +245,10 @@ class BatchExecutor:
                 self._answer(batch, handler, (task,), outbox)
             return
         if isinstance(error, StoreError):
-            logger.error("%s (and %d more of its batch): %s", tasks[0], len(tasks) - 1, error)
+            # the command is part of the format, because the lines of each format are limited for themselves
+            logger.error(handler.command.name + ": %s (and %d more of its batch): %s", tasks[0], len(tasks) - 1, error)
         else:
-            logger.error("%s (and %d more of its batch) failed", tasks[0], len(tasks) - 1, exc_info=error)
+            logger.error(handler.command.name + ": %s (and %d more of its batch) failed", tasks[0], len(tasks) - 1, exc_info=error)
         for task in tasks:
             self._refuse(task, outbox)
 

@@ -11,6 +11,7 @@ from dbproxy.wire.pdu import ImPdu
 from dbproxy.work.handler_map import HandlerMap
 from dbproxy.work.parsing import Parser
 from dbproxy.work.proxy_task import ProxyTask
+from dbproxy.work.request_queues import LARGE_BODY
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ class Dispatcher:
                     continue
                 routing = handler.routing(task.request)
                 task.queue, task.ordering_key = routing.queue, routing.ordering_key
+            elif len(pdu.body) > LARGE_BODY:
+                task.queue = handler.large_queue
             tasks.append(task)
         parser.report()
         if unknown:

@@ -77,9 +77,12 @@ class Handler(Generic[Request]):
 
     queue: str = field(init=False)
     """The queue of requests that are not routed."""
+    large_queue: str = field(init=False)
+    """The queue of those among them whose body is large, so that they do not delay the others."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "queue", self.command.name)
+        object.__setattr__(self, "large_queue", self.command.name + " (large)")
 
     @classmethod
     def each(
@@ -161,5 +164,6 @@ class HandlerMap:
 
     @property
     def queue_settings(self) -> dict[str, QueueSettings]:
-        """The settings of all queues that the handlers declare."""
-        return {name: settings for handler in self for name, settings in handler.queues.items()}
+        """The settings of all queues that the handlers declare, and of those for large requests, which are served one at a time."""
+        declared = {name: settings for handler in self for name, settings in handler.queues.items()}
+        return {**{handler.large_queue: QueueSettings(parallel=1) for handler in self}, **declared}

@@ -36,6 +36,11 @@ MAX_ACTIVE_BYTES = 4 * 1024 * 1024
 """Bytes of bodies in all batches at work that are larger than MAX_BATCH_BYTES, unless it is a single batch: parsed, a list of ids takes ten
 to thirty times as much."""
 
+MAX_SUSPENDED = 6
+"""Batches that wait for their turn to read a large result and do not count for their queues, so that requests for little can pass them;
+each holds a connection of a pool.
+"""
+
 LARGE_BODY = 64 * 1024
 """Bytes of a body above which it is counted for its connection: few large requests fill the memory, and only who sends them has to wait."""
 
@@ -191,7 +196,12 @@ class RequestQueues:
             self._resume_next = False
             self._resume(self._resuming.popleft())
             free -= 1
-        at_work = [batch for batch in self._active if batch.external or not batch.is_waiting(now)]
+        suspended = sum(batch.suspended for batch in self._active)
+        at_work = [
+            batch
+            for batch in self._active
+            if batch.external or not (batch.is_waiting(now) or (batch.suspended and suspended <= MAX_SUSPENDED))
+        ]
         for _ in range(len(self._ready)):
             queue = self._ready[0]
             if (free <= 0 and not queue.external) or self._is_busy(queue, at_work) or not self._fits(queue):
@@ -268,12 +278,14 @@ class RequestQueues:
     def hold(self, tasks: Iterable[ProxyTask]) -> None:
         """Hold tasks that have been in a batch, or have just been cut off a queue, until ``release``."""
         for task in tasks:
+            if task.follow_up is None:
+                task.request = None  # parsed, a list of ids takes ten times as much
             self.held.setdefault(task.conn_uuid, []).append(task)
             self.held_bytes += len(task.body) + TASK_OVERHEAD
 
     def release(self, uuid: int, now: float) -> None:
-        """Let the held requests of a connection wait again, before those that came later. The time for which they were held does not count:
-        it was the peer's.
+        """Let the held requests of a connection wait again, before those that came later. The time for which lookups were held does not
+        count: it was the peer's. That of follow-ups does, or they would never be late.
         """
         tasks = self.held.pop(uuid, [])
         tasks.sort(key=lambda task: task.received_at)
@@ -283,7 +295,8 @@ class RequestQueues:
             self.waiting_bytes += len(task.body)
             if len(task.body) > LARGE_BODY:
                 self._count_large(uuid, len(task.body))
-            task.received_at = now
+            if task.follow_up is None:
+                task.received_at = now
             queue = self._queue(task.queue)
             queue.entries.appendleft(task)
             self._make_ready(queue)

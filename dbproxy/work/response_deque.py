@@ -12,6 +12,12 @@ Response = tuple[int, bytes]
 
 NO_LIMIT = 1 << 62
 
+ROOM_FACTOR = 3
+"""Large replies wait while more than this multiple of ``max_total_bytes`` is unsent."""
+
+LARGE_REPLY = 1 << 20
+"""Bytes of a reply from which on it is large."""
+
 UNCOUNTED = 64 * 1024
 """Bytes of replies posted together that are not counted for each connection: they are with the sockets within a turn of the reactor, and
 counting costs as much as posting."""
@@ -32,6 +38,7 @@ class ResponseDeque:
         self._lock: Final = threading.Lock()
         self._room: Final = threading.Condition(self._lock)
         self._room_wanted = 0
+        self._waiting_for_room: set[int] = set()
         self._responses: list[Response] = []
         self._posted: dict[int, int] = {}
         self._sending: dict[int, int] = {}
@@ -103,16 +110,31 @@ class ResponseDeque:
 
     def is_drained(self, uuid: int) -> bool:
         """Whether a connection that was blocked has taken so much that it may have replies again."""
+        if uuid in self._waiting_for_room:
+            if not self.has_room:
+                return False
+            self._waiting_for_room.discard(uuid)
         unsent = self.unsent(uuid)
         return unsent <= self._max_connection // 2 and (unsent == 0 or self.unsent_total <= self._max_total)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a large reply may be made for a connection that has taken all its replies. The limit is above ``max_total_bytes``, so
+        that few slow peers do not keep the others from theirs.
+        """
+        return self.unsent_total <= ROOM_FACTOR * self._max_total
+
+    def block_until_room(self, uuid: int) -> None:
+        """Let a connection count as blocked until there is room. Any thread."""
+        self._waiting_for_room.add(uuid)
+
     def wait_for_room(self, timeout: float) -> bool:
-        """Wait until fewer than ``max_total_bytes`` are unsent; False when ``timeout`` seconds have passed before that."""
+        """Wait until ``has_room``; False when ``timeout`` seconds have passed before that."""
         deadline = time.monotonic() + timeout
         with self._room:
             self._room_wanted += 1
             try:
-                while self.unsent_total > self._max_total:
+                while not self.has_room:
                     left = deadline - time.monotonic()
                     if left <= 0:
                         return False
@@ -122,6 +144,6 @@ class ResponseDeque:
         return True
 
     def _tell_room(self) -> None:
-        if self._room_wanted and self.unsent_total <= self._max_total:
+        if self._room_wanted and self.has_room:
             with self._room:
                 self._room.notify_all()

@@ -122,14 +122,8 @@ class ThreadPool:
         blocks, so the caller must check ``overloaded``.
         """
         with self._lock:
-            queues, limit = self._queues, self._max_waiting_bytes
-            queues.put(tasks)
-            if queues.waiting >= self._max_waiting or queues.waiting_bytes >= limit:
-                self._large_overloaded = queues.large_bytes >= limit // 2
-                # large requests are the business of those who send them, as long as all together do not exceed twice the limit
-                small = queues.waiting_bytes - queues.large_bytes
-                if queues.waiting >= self._max_waiting or small >= limit // 2 or queues.waiting_bytes >= 2 * limit:
-                    self._overloaded = True
+            self._queues.put(tasks)
+            self._note_overload()
 
     def wake_worker(self) -> None:
         """Have what waits worked on. Any thread. The reactor does it once in a turn, when it has read everything: to wake a thread is
@@ -193,8 +187,10 @@ class ThreadPool:
         with self._lock:
             now = time.monotonic()
             for uuid in list(self._queues.held):
-                if self._is_drained(uuid):
+                # not while many wait already: thousands may be held
+                if self._queues.waiting < self._max_waiting // 2 and self._is_drained(uuid):
                     self._queues.release(uuid, now)
+            self._note_overload()
 
     # slots
 
@@ -211,13 +207,14 @@ class ThreadPool:
     def suspend(self, batch: Batch) -> None:
         """See Slots."""
         with self._lock:
-            batch.paused = True
+            batch.paused = batch.suspended = True
             self._wake_another(time.monotonic())
 
     def resume(self, batch: Batch) -> None:
         """See Slots. Who comes out of a store call goes first: it may hold a connection, and those who wait have none."""
         with self._lock:
             now = time.monotonic()
+            batch.suspended = False
             if batch.paused or self._queues.has_too_many(now):
                 self._queues.pause(batch, first=True)
                 self._queues.try_resume(batch, now)
@@ -235,11 +232,12 @@ class ThreadPool:
             return None, False
         now = time.monotonic()
         batch = self._queues.take(now)
-        if batch is None:
+        drained = self._note_drained()  # also without a batch: what waited may all be held now
+        if batch is not None:
+            self._wake_another(now)
+        elif not drained:
             self._sleep(worker, now)
-            return None, False
-        self._wake_another(now)
-        return batch, self._note_drained()
+        return batch, drained
 
     def _wake_another(self, now: float) -> None:
         """Wake a worker if it would find a batch, or if nobody polls for what is ready. With the lock."""
@@ -264,6 +262,16 @@ class ThreadPool:
                 self._asleep.remove(worker)
             else:
                 worker.sleep(0)  # it was woken in the moment in which it woke up by itself
+
+    def _note_overload(self) -> None:
+        """Note whether too much waits. With the lock."""
+        queues, limit = self._queues, self._max_waiting_bytes
+        if queues.waiting >= self._max_waiting or queues.waiting_bytes >= limit:
+            self._large_overloaded = queues.large_bytes >= limit // 2
+            # large requests are the business of those who send them, as long as all together do not exceed twice the limit
+            small = queues.waiting_bytes - queues.large_bytes
+            if queues.waiting >= self._max_waiting or small >= limit // 2 or queues.waiting_bytes >= 2 * limit:
+                self._overloaded = True
 
     def _note_drained(self) -> bool:
         """Whether this is the moment at which the pool stops being overloaded."""

@@ -24,7 +24,7 @@ class Slots(Protocol):
         """Let others go on if any are ready."""
 
     def suspend(self, batch: Batch) -> None:
-        """Give the slot away, without blocking, until ``resume``; the batch still counts for the bound of its queue."""
+        """Give the slot away, without blocking, until ``resume``."""
 
     def resume(self, batch: Batch) -> None:
         """Get a slot for a batch that may have lost it."""
@@ -98,11 +98,9 @@ class WorkerCalls:
             self._large.release()
 
     def _wait_for_large(self, batch: Batch) -> None:
-        if self._large.acquire(blocking=False):
-            if self._responses.wait_for_room(0):
-                batch.has_large_result = True
-                return
-            self._large.release()
+        if self._responses.has_room and self._large.acquire(blocking=False):
+            batch.has_large_result = True
+            return
         if self._slots is not None:
             self._slots.suspend(batch)
         try:
@@ -112,11 +110,14 @@ class WorkerCalls:
                 self._slots.resume(batch)
 
     def _wait_in_line(self, batch: Batch) -> None:
-        if not self._large.acquire(timeout=max(0.0, min(batch.deadline - time.monotonic(), threading.TIMEOUT_MAX))):
-            raise DeadlineError("waited for other large replies until RequestTimeout")
-        began = time.monotonic()
-        if not self._responses.wait_for_room(ROOM_TIMEOUT):
+        while True:
+            began = time.monotonic()
+            if not self._responses.wait_for_room(ROOM_TIMEOUT):
+                raise DeadlineError("the peers did not take the replies made before this one (MaxSendBufferTotal)")
+            batch.deadline += time.monotonic() - began  # that time was the peers'
+            if not self._large.acquire(timeout=max(0.0, min(batch.deadline - time.monotonic(), threading.TIMEOUT_MAX))):
+                raise DeadlineError("waited for other large replies until RequestTimeout")
+            if self._responses.has_room:
+                batch.has_large_result = True
+                return
             self._large.release()
-            raise DeadlineError("the peers did not take the replies made before this one (MaxSendBufferTotal)")
-        batch.deadline += time.monotonic() - began  # that time was the peers'
-        batch.has_large_result = True

@@ -94,7 +94,7 @@ def test_above_the_total_only_connections_without_a_backlog_get_more() -> None:
 
 def test_who_waits_for_room_is_woken_when_the_peers_have_taken_enough() -> None:
     deque = counting()
-    deque.keep(1, 5 * SIZE)
+    deque.keep(1, 13 * SIZE)
     assert not deque.wait_for_room(0)
     found: list[bool] = []
     thread = threading.Thread(target=lambda: found.append(deque.wait_for_room(10)))
@@ -104,3 +104,17 @@ def test_who_waits_for_room_is_woken_when_the_peers_have_taken_enough() -> None:
     deque.keep(1, SIZE)
     thread.join(10)
     assert found == [True]
+
+
+def test_few_slow_peers_leave_room_for_large_replies_of_others() -> None:
+    deque = counting()
+    deque.keep(1, 6 * SIZE)
+    deque.keep(2, 6 * SIZE)
+    assert deque.has_room
+    deque.keep(3, SIZE)
+    assert not deque.has_room
+    assert not deque.is_blocked(9)  # short replies find room in any case
+    deque.block_until_room(9)
+    assert not deque.is_drained(9)
+    deque.keep(3, 0)
+    assert deque.is_drained(9)

@@ -300,7 +300,7 @@ def test_waiting_for_peers_to_read_does_not_count_against_a_lookup() -> None:
         deadlines.append(batch.deadline - before)
 
     harness = PoolHarness(work)
-    harness.responses.keep(9, 200_000)
+    harness.responses.keep(9, 400_000)
     submit(harness.pool, [plain_task(1)])
     assert eventually(lambda: harness.responses._room_wanted, 1) == 1
     harness.responses.keep(9, 0)

@@ -33,6 +33,9 @@ _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPC
 _IDLE_MARGIN = 2
 """Seconds before ``wait_timeout`` after which an idle connection is not used any more: the server must not close it while we send."""
 
+_NONE, _MORE, _PARTIAL = "none", "more", "partial"
+"""What is unread: nothing, whole results, or the rest of a result whose reading was given up."""
+
 _QUERY_START = struct.Struct("<iB")
 """The header of the first packet of a statement (length in three bytes, number 0) and its command."""
 
@@ -76,11 +79,17 @@ class DBConn:
         """Whether no statement has been sent since an idle connection was checked out."""
         self._first_statement: bytes | None = None
         """The statement that may be sent again; None once its result has begun to arrive."""
+        self._results = _NONE
 
     @property
     def open(self) -> bool:
         """Whether it is connected, as far as is known."""
         return self._sock is not None
+
+    @property
+    def has_unread_results(self) -> bool:
+        """Whether the server may still be sending what a statement has asked for: nobody else may use the connection then."""
+        return self._results is not _NONE
 
     @property
     def is_mariadb(self) -> bool:
@@ -171,11 +180,13 @@ class DBConn:
         """Send COM_QUIT and close the connection, if it is open; the next ``ensure_connected`` connects again."""
         if self._sock is not None:
             self._sock = None
+            self._results = _NONE
             self._driver.close()
 
     def discard(self) -> None:
         """Close the connection without COM_QUIT, if it is open; the next ``ensure_connected`` connects again."""
         self._sock = None
+        self._results = _NONE
         self._driver.discard()
 
     def end_transaction(self) -> None:
@@ -258,8 +269,8 @@ class DBConn:
         return [result.rows for result in self.results_of(statements)]
 
     def results_of(self, statements: Sequence[str]) -> Iterator[QueryResult]:
-        """As ``script``, but everything that the server says to each statement, as soon as it is there. All results have to be taken
-        before the next statement is sent.
+        """As ``script``, but everything that the server says to each statement, as soon as it is there. Results that are not taken are
+        read and dropped when the next statement is sent.
         """
         self._send(";".join(statements))
         more = True
@@ -276,6 +287,8 @@ class DBConn:
         data = statement.encode("utf-8", "surrogateescape")
         if len(data) + 1024 > self._max_statement:
             raise pymysql.err.DataError(ER_NET_PACKET_TOO_LARGE, f"{len(data)} bytes are more than max_allowed_packet")
+        if self._results is not _NONE:
+            self._drop_results()
         was_idle, self._was_idle = self._was_idle, False
         if was_idle:
             self._replace_if_dead()
@@ -286,6 +299,13 @@ class DBConn:
             if self._first_statement is None:
                 raise
             self._send_again(self._first_statement)
+
+    def _drop_results(self) -> None:
+        """Read what is left of a script that somebody did not take to its end; a connection that is inside a result is closed instead."""
+        if self._results is _PARTIAL:
+            self.discard()
+        while self._results is _MORE:
+            self._read_result()
 
     def _send_again(self, data: bytes) -> None:
         """Send the first statement once more, on a new connection."""
@@ -310,15 +330,22 @@ class DBConn:
         except OSError as error:
             self.discard()
             raise NotExecutedError(CR.CR_SERVER_GONE_ERROR, f"MySQL server has gone away ({error!r})") from error
+        self._results = _MORE
 
     def _read_result(self) -> QueryResult:
+        self._results = _PARTIAL
         try:
             result = QueryResult(self._reader, self._calls.large_result)
         except NotExecutedError:
             if self._first_statement is None:
                 raise
             self._send_again(self._first_statement)
+            self._results = _PARTIAL
             result = QueryResult(self._reader, self._calls.large_result)
+        except pymysql.err.Error:
+            self._results = _NONE  # an error ends a script; where the connection is lost it is closed
+            raise
+        self._results = _MORE if result.has_next else _NONE
         self._first_statement = None
         self._server_status = result.server_status
         return result

@@ -147,6 +147,8 @@ class DBPool(LimitedPool):
                 connection.discard()  # there may be unread results
                 raise
             finally:
+                if connection.has_unread_results:
+                    connection.discard()
                 connection.mark_idle()
                 pooled.close()
         finally:
