@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dbproxy.models.group_writer import MAX_MEMBERS
 from dbproxy.testing import Client, InProcessProxy, Stack, seed
 from dbproxy.wire.pb import buddy_pb2
 
@@ -54,3 +55,13 @@ def test_equal_lookups_of_a_batch_are_read_once(dbproxy_stack: Stack) -> None:
     for number, reply in enumerate(replies, start=1):
         assert isinstance(reply, buddy_pb2.IMAllUserRsp)
         assert (reply.user_id, reply.attach_data, len(reply.user_list)) == (number, b"%d" % number, 2)
+
+
+def test_more_members_than_a_request_may_name_are_refused(dbproxy_stack: Stack, dbproxy_client: Client) -> None:
+    seed.users(dbproxy_stack, "alice", "bob")
+    group_id = dbproxy_client.create_group(1, [1, 2]).group_id
+    too_many = range(1, MAX_MEMBERS + 2)
+    assert dbproxy_client.create_group(1, too_many).result_code == 1
+    assert dbproxy_client.add_members(1, group_id, too_many).result_code == 1
+    assert dbproxy_client.remove_members(1, group_id, too_many).result_code == 1
+    assert [list(group.group_member_list) for group in dbproxy_client.group_info({group_id: 0}).group_info_list] == [[1, 2]]

@@ -18,6 +18,7 @@ from dbproxy.work.batch_executor import MAX_PART_BYTES, BatchExecutor
 from dbproxy.work.dispatcher import Dispatcher
 from dbproxy.work.handler_map import Answer, FollowUp, Handler, HandlerMap, LazyAnswer
 from dbproxy.work.proxy_task import ProxyTask
+from dbproxy.work.request_queues import LARGE_BODY
 from dbproxy.work.response_deque import NO_LIMIT, ResponseDeque
 from dbproxy.work.worker_calls import WorkerCalls
 
@@ -25,9 +26,9 @@ from dbproxy.work.worker_calls import WorkerCalls
 class ExecutorHarness:
     """Answers tasks and keeps what was posted, resubmitted and held."""
 
-    def __init__(self, timeout: float = 10, max_connection_bytes: int = NO_LIMIT) -> None:
+    def __init__(self, timeout: float = 10, max_connection_bytes: int = NO_LIMIT, max_total_bytes: int = NO_LIMIT) -> None:
         self.wake_ups = 0
-        self.responses = ResponseDeque(self._wake, max_connection_bytes)
+        self.responses = ResponseDeque(self._wake, max_connection_bytes, max_total_bytes)
         self.resubmitted: list[ProxyTask] = []
         self.held: list[ProxyTask] = []
         calls = WorkerCalls(self.responses)
@@ -330,3 +331,27 @@ def test_a_slow_answer_is_posted_before_those_behind_it_are_made(monkeypatch: py
     handler = Handler.each(USER_INFO, answer)
     assert set(harness.run([user_task(n, handler) for n in (1, 2, 3)])) == {1, 2, 3}
     assert posted_before == [False, True, True]
+
+
+def test_large_requests_wait_in_a_queue_of_their_own() -> None:
+    submitted: list[ProxyTask] = []
+    handler = Handler.lookup(USER_INFO, echo)
+    dispatcher = Dispatcher(HandlerMap([handler]), submitted.extend)
+    dispatcher.dispatch(5, "peer", [ImPdu(2, USER_INFO.command_id, 1, b"x" * size) for size in (10, LARGE_BODY + 1)])
+    assert [task.queue for task in submitted] == [handler.queue, handler.large_queue]
+    assert HandlerMap([handler]).queue_settings[handler.large_queue].parallel == 1
+
+
+def test_a_large_reply_waits_until_there_is_room() -> None:
+    def answer(requests: Sequence[Any]) -> list[LazyAnswer]:
+        return [lambda: [buddy_pb2.IMUsersInfoRsp(user_id=1, attach_data=b"x" * 2_000_000).SerializeToString()] for _ in requests]
+
+    harness = ExecutorHarness(max_total_bytes=1_000_000)
+    harness.responses.keep(9, 4_000_000)
+    task = user_task(1, Handler.lookup(USER_INFO, answer))
+    assert harness.run([task]) == {}
+    assert harness.held == [task]
+    assert not harness.responses.is_drained(1)
+    harness.responses.keep(9, 0)
+    assert harness.responses.is_drained(1)
+    assert set(harness.run([task])) == {1}

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dbproxy.net.proxy_conn import ConnLimits, ProxyConn
+from dbproxy.net.proxy_conn import RATE_TICKS, ConnLimits, ProxyConn
 from dbproxy.net.reactor import Reactor
 from dbproxy.wire.commands import HEARTBEAT_PDU
 from dbproxy.wire.pdu import HEADER, ImPdu, pack_pdu
@@ -387,3 +387,17 @@ def test_a_peer_that_goes_while_replies_wait_closes_without_an_error(lines: Line
     line.turn()
     assert line.closed == [7]
     assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_a_peer_that_trickles_is_slow_after_some_seconds_and_one_that_reads_is_not(lines: Lines) -> None:
+    line = lines()
+    line.conn.send((b"x" * 2_000_000,))
+    now = time.monotonic()
+    for second in range(RATE_TICKS + 1):
+        assert not line.conn.is_slower_than(1000) or second >= RATE_TICKS
+        line.conn.on_tick(now + second)
+    assert line.conn.is_slower_than(1000)
+    for second in range(RATE_TICKS):
+        line.read_all(100_000)
+        line.conn.on_tick(now + RATE_TICKS + second)
+    assert not line.conn.is_slower_than(1000)

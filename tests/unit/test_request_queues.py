@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbproxy.wire.commands import MSG_DATA, USER_INFO
+from dbproxy.wire.pb.buddy_pb2 import IMUsersInfoReq
 from dbproxy.work.batch import WAITING_AFTER, Batch
-from dbproxy.work.handler_map import Handler
+from dbproxy.work.handler_map import FollowUp, Handler
 from dbproxy.work.proxy_task import ProxyTask
-from dbproxy.work.request_queues import MAX_ACTIVE_BYTES, MAX_BATCH_BYTES, QueueLimits, QueueSettings, RequestQueues
+from dbproxy.work.request_queues import MAX_ACTIVE_BYTES, MAX_BATCH_BYTES, MAX_SUSPENDED, QueueLimits, QueueSettings, RequestQueues
 
 MESSAGE = Handler.batch(MSG_DATA, lambda requests: [None] * len(requests))
 LOOKUP = Handler.batch(USER_INFO, lambda requests: [None] * len(requests))
@@ -321,3 +322,25 @@ def test_messages_of_a_blocked_connection_are_stored_all_the_same() -> None:
     blocked.uuids.add(1)
     waiting.put([task(1, "a", "conversation")])
     assert numbers(waiting.take(0)) == [1]
+
+
+def test_time_held_does_not_count_for_lookups_but_for_follow_ups() -> None:
+    waiting = queues()
+    lookup, follow_up = task(1, "a"), task(1, "a")
+    lookup.request = follow_up.request = IMUsersInfoReq(user_id=1)
+    follow_up.follow_up = FollowUp("a", lambda: IMUsersInfoReq(), lambda: IMUsersInfoReq())
+    waiting.hold([lookup, follow_up])
+    assert lookup.request is None  # it is parsed again; held, it would take many times as much
+    waiting.release(1, 9.0)
+    assert (lookup.received_at, follow_up.received_at) == (9.0, 0.0)
+    assert follow_up.request is not None
+
+
+def test_batches_that_wait_for_a_large_result_let_others_of_their_queue_pass() -> None:
+    waiting = queues(active=2, limit=1)
+    waiting.put(task(n, "a") for n in range(12))
+    for _ in range(MAX_SUSPENDED):
+        batch = waiting.take(0)
+        assert batch is not None
+        batch.paused = batch.suspended = True
+    assert [waiting.take(0) is not None for _ in range(3)] == [True, True, False]

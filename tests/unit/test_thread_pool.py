@@ -307,3 +307,20 @@ def test_waiting_for_peers_to_read_does_not_count_against_a_lookup() -> None:
     assert eventually(lambda: len(deadlines), 1) == 1
     assert deadlines[0] > 0
     assert harness.pool.stop(5)
+
+
+def test_the_overload_is_over_when_all_that_waits_is_held() -> None:
+    harness = PoolHarness(lambda batch: None, max_waiting=20)
+    harness.responses.keep(1, 2000)
+    harness.pool.put([plain_task(1) for _ in range(30)])
+    assert harness.pool.overloaded
+    harness.pool.wake_worker()
+    assert eventually(lambda: harness.pool.overloaded, False) is False
+    assert harness.drained.wait(5)
+    assert harness.pool.waiting()[0] == 0
+    harness.responses.keep(1, 0)
+    harness.pool.release_drained()
+    harness.pool.wake_worker()
+    assert eventually(lambda: harness.pool.outstanding, 0) == 0
+    assert eventually(lambda: harness.pool.overloaded, False) is False
+    assert harness.pool.stop(5)
