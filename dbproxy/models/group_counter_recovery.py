@@ -7,26 +7,26 @@ A user's unread number of a group is::
 ``count`` is the group's counter, raised by every message after its commit and before its reply. ``copy`` is what ``count`` was when the
 user last wrote or read, 0 when there is none. ``read_by_all`` is a second field of the group's key that only a restored counter has.
 
-**What is promised.** The number is never larger than that of the messages that were acknowledged after the user last read (plus those
-under way at that moment, of which nobody can say whether they were read). Take the moment ``t`` at which ``count`` was read for the
-user's last copy. Since then
+**What is guaranteed.** The number is never larger than that of the messages that were acknowledged after the user last read (plus those
+in progress at that moment, which the user may have read or not). Let ``t`` be the moment at which ``count`` was read for the user's last
+copy. Since then
 
 1. the key was neither lost nor restored: ``count`` has only been raised, once for each message, so the difference to the copy is the
    number of messages since ``t``;
 2. the key was lost and not restored since: it began again at 0 after ``t``, so ``count`` alone is at most the number of messages
-   since ``t``, whatever the copy says;
+   since ``t``, whatever the copy is;
 3. the key was restored: in one step (the last, if there were several) ``count`` became C and ``read_by_all`` C - own, where ``own`` is
-   how many messages the restoring batch has stored itself. These had not been acknowledged then, so they came after ``t`` or were under
-   way. Whatever the copy says, the number is at most ``own`` and what was counted after that step, which is after ``t`` as well.
+   the number of messages that the restoring batch itself has stored. These had not been acknowledged then, so they came after ``t`` or
+   were in progress. Whatever the copy is, the number is at most ``own`` plus what was counted after that step, which is after ``t`` too.
 
-Nothing in this depends on other keys: it does not matter which copies were lost with the counter, how often it happens, or when a
-copy arrives that somebody made of a former counter. So there is nothing to be done for each member, and Redis Cluster may keep every
-key on another node: the one step is a transaction over the group's own key. Nor is a lock needed: when two restore at the same time,
-the second one takes away what was counted since the first, which makes the number smaller.
+This does not depend on other keys: it does not matter which copies were lost with the counter, how often it happens, or when a copy of a
+former counter is written. So nothing has to be done for each member, and Redis Cluster may store every key on another node: the one step
+is a transaction on the group's own key. No lock is needed either: when two processes restore at the same time, the second one discards
+what was counted since the first, which makes the number smaller.
 
-**What is not.** A *copy* that is lost alone (evicted, while the group's counter stays) cannot be told from that of somebody who has
-never read: they are told of all messages since the group began or its counter was restored. And what was unread before a loss is
-not told any more.
+**What is not.** A *copy* that is lost alone (evicted, while the group's counter is not) looks like that of a user who has never read: all
+messages since the group was created, or since its counter was restored, are unread for that user. And messages that were unread before a
+loss are not counted as unread any more.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 What is guaranteed: a message whose msg_id is not 0 afterwards has exactly one row with that id, and an id is never used twice within a
 conversation. How:
 
-- the transaction begins by locking one row per conversation (the relation, the group), so nobody else assigns ids in it, on this proxy
-  or another, until ours are committed or rolled back;
+- the transaction begins by locking one row per conversation (the relation, the group), so no other transaction, of this proxy
+  or another, assigns ids in it until ours are committed or rolled back;
 - the ids come from the counters in Redis, as the original's do, but are compared with the largest stored one under that lock. A
   counter that Redis lost, or restored from an old snapshot, is corrected (``msg_ids.py``);
 - when the connection is lost during the commit, the same lock is taken on a new connection (so the old transaction is over) and the rows

@@ -32,7 +32,7 @@ def counters(unread: CachePool) -> tuple[bytes | None, ...]:
     return tuple(unread.execute([("GET", msg_id_key(conversation_id)) for conversation_id in (5, 6)]))
 
 
-def test_ids_that_were_taken_stay_taken_when_the_transaction_begins_anew(unread: CachePool) -> None:
+def test_reserved_ids_are_used_when_the_transaction_begins_again(unread: CachePool) -> None:
     sent = new_messages(*CONVERSATIONS)
     msg_ids = MsgIds(unread, msg_id_key, sent)
     msg_ids.reserve()
@@ -42,7 +42,7 @@ def test_ids_that_were_taken_stay_taken_when_the_transaction_begins_anew(unread:
     assert counters(unread) == (b"2", b"1")
 
 
-def test_others_are_taken_when_somebody_else_has_stored_meanwhile(unread: CachePool) -> None:
+def test_new_ids_are_reserved_when_another_proxy_has_stored_higher_ones(unread: CachePool) -> None:
     sent = new_messages(*CONVERSATIONS)
     msg_ids = MsgIds(unread, msg_id_key, sent)
     msg_ids.reserve()
