@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dbproxy.audit.finding import Finding, Severity
-from dbproxy.audit.walk import PIPELINE, Stores, among, batches, scan
+from dbproxy.audit.walk import PIPELINE, AuditBackends, batches, scan, sql_list
 from dbproxy.models import names
 from dbproxy.stores.mysql import DBPool
 
@@ -26,18 +26,18 @@ class Devices:
 
     title = "device tokens"
 
-    def __init__(self, stores: Stores) -> None:
-        self._stores = stores
-        self._token = stores.caches.token
+    def __init__(self, backends: AuditBackends) -> None:
+        self._backends = backends
+        self._token = backends.caches.token
 
     def run(self) -> Iterator[Finding]:
-        """Look; the findings one by one."""
+        """Check everything and yield the findings one by one. Raises StoreError when a backend fails."""
         suspects: dict[bytes, None] = {}
         for keys in scan(self._token, PREFIX.decode() + "*"):
-            suspects |= dict.fromkeys(self._look(keys, self._stores.slave))
-        self._stores.let_settle(suspects)
+            suspects |= dict.fromkeys(self._look(keys, self._backends.slave))
+        self._backends.wait_before_recheck(suspects)
         for batch in batches(suspects, PIPELINE):
-            yield from self._look(batch, self._stores.master).values()
+            yield from self._look(batch, self._backends.master).values()
 
     def _look(self, keys: Sequence[bytes], database: DBPool) -> dict[bytes, Finding]:
         values = self._token.execute([("MGET", *keys)])[0]
@@ -59,7 +59,7 @@ class Devices:
     def _known(self, ids: set[bytes], database: DBPool) -> set[bytes]:
         if not ids:
             return set()
-        return {user_id for (user_id,) in database.select(f"select id from IMUser where id in ({among(map(int, ids))})")}
+        return {user_id for (user_id,) in database.select(f"select id from IMUser where id in ({sql_list(map(int, ids))})")}
 
     def _about_users(self, users: dict[bytes, bytes], known: set[bytes]) -> dict[bytes, Finding]:
         findings: dict[bytes, Finding] = {}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dbproxy.audit.finding import Finding, Severity, listed
-from dbproxy.audit.walk import PIPELINE, Stores, among, batches, of_type, scan, slices
+from dbproxy.audit.walk import PIPELINE, AuditBackends, batches, scan, slices, split_by_type, sql_list
 from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.stores.cache import pairs
@@ -60,36 +60,36 @@ class Membership:
 
     title = "group members"
 
-    def __init__(self, stores: Stores) -> None:
-        self._stores = stores
-        self._cache = stores.caches.group_member
+    def __init__(self, backends: AuditBackends) -> None:
+        self._backends = backends
+        self._cache = backends.caches.group_member
 
     def run(self) -> Iterator[Finding]:
-        """Look; the findings one by one."""
+        """Check everything and yield the findings one by one. Raises StoreError when a backend fails."""
         suspects: dict[int, None] = {}
         for keys in scan(self._cache, "group_member_*"):
-            right, wrong = of_type(self._cache, keys, b"hash")
+            right, wrong = split_by_type(self._cache, keys, b"hash")
             for key in wrong:
                 yield self._wrong_type(key)
             group_ids = sorted(int(number) for key in right if (number := key.removeprefix(b"group_member_")).isdigit())
             for batch in batches(group_ids, GROUPS_AT_ONCE):
                 suspects |= dict.fromkeys(self._differing(batch))
         suspects |= dict.fromkeys(self._without_hash())
-        self._stores.let_settle(suspects)
+        self._backends.wait_before_recheck(suspects)
         for group_id in suspects:
             with (
-                self._stores.master.connection() as connection,
-                connection.named_locks((GroupMembers.lock_name(group_id),), self._stores.lock_timeout),
+                self._backends.master.connection() as connection,
+                connection.named_locks((GroupMembers.lock_name(group_id),), self._backends.lock_timeout),
             ):
                 rows, hashed = self._read(connection, (group_id,))[group_id]
             yield from self._describe(group_id, rows, hashed)
 
     def _differing(self, group_ids: Sequence[int]) -> list[int]:
-        return [group_id for group_id, (rows, hashed) in self._read(self._stores.slave, group_ids).items() if compare(rows, hashed)]
+        return [group_id for group_id, (rows, hashed) in self._read(self._backends.slave, group_ids).items() if compare(rows, hashed)]
 
     def _without_hash(self) -> Iterator[int]:
-        for low, high in slices(self._stores.slave, "IMGroupMember", "groupId"):
-            rows = self._stores.slave.select(
+        for low, high in slices(self._backends.slave, "IMGroupMember", "groupId"):
+            rows = self._backends.slave.select(
                 f"select groupId from IMGroupMember where groupId between {low} and {high} and status=0 group by groupId"
             )
             for batch in batches((int(group_id) for (group_id,) in rows), PIPELINE):
@@ -99,7 +99,7 @@ class Membership:
     def _read(self, database: DBPool | DBConn, group_ids: Sequence[int]) -> dict[int, tuple[Rows, Hash]]:
         """Rows first: who joins in between is in the hash, and does not look lost."""
         groups: dict[int, tuple[Rows, Hash]] = {group_id: ({}, {}) for group_id in group_ids}
-        found = database.select(f"select groupId,userId,updated from IMGroupMember where groupId in ({among(group_ids)}) and status=0")
+        found = database.select(f"select groupId,userId,updated from IMGroupMember where groupId in ({sql_list(group_ids)}) and status=0")
         for group_id, user_id, joined in found:
             groups[int(group_id)][0].setdefault(int(user_id), set()).add(int(joined))
         replies = self._cache.execute([("HGETALL", names.group_member_key(group_id)) for group_id in group_ids])
@@ -150,8 +150,8 @@ class Membership:
 
     def _correct(self, group_id: int, did: str, choose: Callable[[Differences], dict[int, int]]) -> str | None:
         with (
-            self._stores.master.connection() as connection,
-            connection.named_locks((GroupMembers.lock_name(group_id),), self._stores.lock_timeout),
+            self._backends.master.connection() as connection,
+            connection.named_locks((GroupMembers.lock_name(group_id),), self._backends.lock_timeout),
         ):
             chosen = choose(compare(*self._read(connection, (group_id,))[group_id]))
             if not chosen:
@@ -162,8 +162,8 @@ class Membership:
 
     def _drop(self, group_id: int) -> str | None:
         with (
-            self._stores.master.connection() as connection,
-            connection.named_locks((GroupMembers.lock_name(group_id),), self._stores.lock_timeout),
+            self._backends.master.connection() as connection,
+            connection.named_locks((GroupMembers.lock_name(group_id),), self._backends.lock_timeout),
         ):
             extra = compare(*self._read(connection, (group_id,))[group_id]).extra
             if not extra:
@@ -173,7 +173,7 @@ class Membership:
 
     def _wrong_type(self, key: bytes) -> Finding:
         def drop() -> str | None:
-            if not of_type(self._cache, [key], b"hash")[1]:
+            if not split_by_type(self._cache, [key], b"hash")[1]:
                 return None
             self._cache.execute([("DEL", key)])
             return "deleted it"
@@ -193,17 +193,17 @@ class UserCount:
 
     title = "userCnt"
 
-    def __init__(self, stores: Stores) -> None:
-        self._stores = stores
+    def __init__(self, backends: AuditBackends) -> None:
+        self._backends = backends
 
     def run(self) -> Iterator[Finding]:
-        """Look; the findings one by one."""
+        """Check everything and yield the findings one by one. Raises StoreError when a backend fails."""
         suspects: list[int] = []
-        for low, high in slices(self._stores.slave, "IMGroup", "id", GROUPS_PER_STATEMENT):
-            suspects += [group_id for group_id, _, _ in self._wrong(self._stores.slave, f"between {low} and {high}")]
-        self._stores.let_settle(suspects)
+        for low, high in slices(self._backends.slave, "IMGroup", "id", GROUPS_PER_STATEMENT):
+            suspects += [group_id for group_id, _, _ in self._wrong(self._backends.slave, f"between {low} and {high}")]
+        self._backends.wait_before_recheck(suspects)
         for batch in batches(suspects, GROUPS_PER_STATEMENT):
-            for group_id, counted, members in list(self._wrong(self._stores.master, f"in ({among(batch)})")):
+            for group_id, counted, members in list(self._wrong(self._backends.master, f"in ({sql_list(batch)})")):
                 yield Finding(
                     "user-count",
                     Severity.MINOR,
@@ -223,8 +223,8 @@ class UserCount:
 
     def _set(self, group_id: int) -> str | None:
         with (
-            self._stores.master.connection() as connection,
-            connection.named_locks((GroupMembers.lock_name(group_id),), self._stores.lock_timeout),
+            self._backends.master.connection() as connection,
+            connection.named_locks((GroupMembers.lock_name(group_id),), self._backends.lock_timeout),
         ):
             changed = connection.execute(
                 "update IMGroup set userCnt=(select count(distinct userId) from IMGroupMember "

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from dbproxy.audit.finding import Finding, Severity, listed
-from dbproxy.audit.walk import PIPELINE, Stores, batches, slices
+from dbproxy.audit.walk import PIPELINE, AuditBackends, batches, slices
 from dbproxy.models import names
 from dbproxy.models.relation import RelationModel, pair_of
 from dbproxy.stores.db_conn import DBConn
@@ -44,9 +44,9 @@ class MessageCheck(ABC):
     parent: str
     called: str
 
-    def __init__(self, stores: Stores) -> None:
-        self._stores = stores
-        self._unread = stores.caches.unread
+    def __init__(self, backends: AuditBackends) -> None:
+        self._backends = backends
+        self._unread = backends.caches.unread
 
     @abstractmethod
     def _table(self, conversation_id: int) -> str:
@@ -61,18 +61,18 @@ class MessageCheck(ABC):
         """The finding about messages whose conversation is not there."""
 
     def run(self) -> Iterator[Finding]:
-        """Look; the findings one by one."""
+        """Check everything and yield the findings one by one. Raises StoreError when a backend fails."""
         behind: list[int] = []
         for shard in range(SHARDS):
-            for low, high in slices(self._stores.slave, self._table(shard), self.column):
-                conversations = self._conversations(self._stores.slave, shard, f"between {low} and {high}")
+            for low, high in slices(self._backends.slave, self._table(shard), self.column):
+                conversations = self._conversations(self._backends.slave, shard, f"between {low} and {high}")
                 for conversation in conversations:
                     yield from self._about(conversation)
                 for batch in batches(conversations, PIPELINE):
                     behind += self._behind(batch)
-        self._stores.let_settle(behind)
+        self._backends.wait_before_recheck(behind)
         for conversation_id in behind:
-            last_id = self._last_id(self._stores.master, conversation_id)
+            last_id = self._last_id(self._backends.master, conversation_id)
             counter = self._counter(conversation_id)
             if not _is_behind(counter, last_id):
                 continue
@@ -99,9 +99,9 @@ class MessageCheck(ABC):
             return
         conversation_id = seen.conversation_id
         table = self._table(conversation_id)
-        for conversation in self._conversations(self._stores.master, conversation_id % SHARDS, f"={conversation_id}"):
+        for conversation in self._conversations(self._backends.master, conversation_id % SHARDS, f"={conversation_id}"):
             if conversation.messages != conversation.different_ids:
-                rows = self._stores.master.select(
+                rows = self._backends.master.select(
                     f"select msgId,group_concat(id order by id) from {table} where {self.column}={conversation_id} "
                     f"group by msgId having count(*)>1 order by msgId limit {MOST_SHOWN}"
                 )
@@ -135,7 +135,7 @@ class MessageCheck(ABC):
         return int(rows[0][0] or 0)
 
     def _set_counter(self, conversation_id: int) -> str | None:
-        with self._stores.master.connection() as connection:
+        with self._backends.master.connection() as connection:
             connection.execute("begin")
             try:
                 # whoever gives out ids for this conversation holds this row
@@ -165,7 +165,7 @@ class Messages(MessageCheck):
 
     def _orphan(self, conversation: Conversation) -> Finding | None:
         relate_id = conversation.conversation_id
-        pair = self._only_pair(self._stores.master, relate_id)
+        pair = self._only_pair(self._backends.master, relate_id)
         lost = f"{conversation.messages} messages are stored under a relation that does not exist; nobody can read them"
         where = f"{names.message_table(relate_id)}, relation {relate_id}"
         if pair is None:
@@ -196,12 +196,12 @@ class Messages(MessageCheck):
         return None if database.select(f"select id from IMRelationShip where smallId={small} and bigId={big} limit 1") else pair
 
     def _make_relation(self, relate_id: int) -> str | None:
-        pair = self._only_pair(self._stores.master, relate_id)
+        pair = self._only_pair(self._backends.master, relate_id)
         if pair is None:
             return None
         with (
-            self._stores.master.connection() as connection,
-            connection.named_locks((RelationModel.lock_name(pair),), self._stores.lock_timeout),
+            self._backends.master.connection() as connection,
+            connection.named_locks((RelationModel.lock_name(pair),), self._backends.lock_timeout),
         ):
             if self._only_pair(connection, relate_id) != pair or connection.select(f"select id from IMRelationShip where id={relate_id}"):
                 return None

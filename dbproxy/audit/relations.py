@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from dbproxy.audit.finding import Finding, Severity, listed
-from dbproxy.audit.walk import Stores, among, slices
+from dbproxy.audit.walk import AuditBackends, slices, sql_list
 from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.relation import Pair, RelationModel, pair_of
@@ -27,21 +27,21 @@ class DuplicateRelations:
 
     title = "relations"
 
-    def __init__(self, stores: Stores) -> None:
-        self._stores = stores
+    def __init__(self, backends: AuditBackends) -> None:
+        self._backends = backends
 
     def run(self) -> Iterator[Finding]:
-        """Look; the findings one by one."""
+        """Check everything and yield the findings one by one. Raises StoreError when a backend fails."""
         pairs: list[Pair] = []
-        for low, high in slices(self._stores.slave, "IMRelationShip", "smallId"):
-            rows = self._stores.slave.select(
+        for low, high in slices(self._backends.slave, "IMRelationShip", "smallId"):
+            rows = self._backends.slave.select(
                 f"select smallId,bigId from IMRelationShip where smallId between {low} and {high} and status=0 "
                 "group by smallId,bigId having count(*)>1"
             )
             pairs += [(int(small), int(big)) for small, big in rows]
         for pair in pairs:
-            ids = _visible(self._stores.master, pair)
-            used, empty = _used_and_empty(self._stores.master, ids)
+            ids = _visible(self._backends.master, pair)
+            used, empty = _used_and_empty(self._backends.master, ids)
             if len(ids) < 2:
                 continue
             where = f"IMRelationShip, users {pair[0]} and {pair[1]}"
@@ -65,8 +65,8 @@ class DuplicateRelations:
 
     def _hide(self, pair: Pair) -> str | None:
         with (
-            self._stores.master.connection() as connection,
-            connection.named_locks((RelationModel.lock_name(pair),), self._stores.lock_timeout),
+            self._backends.master.connection() as connection,
+            connection.named_locks((RelationModel.lock_name(pair),), self._backends.lock_timeout),
         ):
             connection.execute("begin")
             # the row locks that storing takes: whatever is being stored under one of these is stored, or will look for another
@@ -75,7 +75,7 @@ class DuplicateRelations:
             if not empty:
                 connection.execute("rollback")
                 return None
-            connection.commit_script((f"update IMRelationShip set status=1,updated={int(time.time())} where id in ({among(empty)})",))
+            connection.commit_script((f"update IMRelationShip set status=1,updated={int(time.time())} where id in ({sql_list(empty)})",))
         return f"hid the relations {listed(empty)}"
 
 
@@ -87,20 +87,20 @@ class DuplicateSessions:
 
     title = "sessions"
 
-    def __init__(self, stores: Stores) -> None:
-        self._stores = stores
+    def __init__(self, backends: AuditBackends) -> None:
+        self._backends = backends
 
     def run(self) -> Iterator[Finding]:
-        """Look; the findings one by one."""
+        """Check everything and yield the findings one by one. Raises StoreError when a backend fails."""
         found: list[SessionId] = []
-        for low, high in slices(self._stores.slave, "IMRecentSession", "userId"):
-            rows = self._stores.slave.select(
+        for low, high in slices(self._backends.slave, "IMRecentSession", "userId"):
+            rows = self._backends.slave.select(
                 f"select userId,peerId,type from IMRecentSession where userId between {low} and {high} and type is not null "
                 "group by userId,peerId,type having count(*)>1"
             )
             found += [(int(user_id), int(peer_id), int(kind)) for user_id, peer_id, kind in rows]
         for session in found:
-            rows = _session_rows(self._stores.master, session)
+            rows = _session_rows(self._backends.master, session)
             if len(rows) < 2:
                 continue
             user_id, peer_id, kind = session
@@ -117,7 +117,7 @@ class DuplicateSessions:
     def _merge(self, session: SessionId) -> str | None:
         user_id, peer_id, kind = session
         lock = RelationModel.lock_name(pair_of(user_id, peer_id)) if kind == SINGLE else GroupMembers.lock_name(peer_id)
-        with self._stores.master.connection() as connection, connection.named_locks((lock,), self._stores.lock_timeout):
+        with self._backends.master.connection() as connection, connection.named_locks((lock,), self._backends.lock_timeout):
             connection.execute("begin")
             rows = _session_rows(connection, session, " for update")
             if len(rows) < 2:
@@ -129,7 +129,7 @@ class DuplicateSessions:
             connection.commit_script(
                 (
                     f"update IMRecentSession set updated=greatest(updated,{newest}) where id={kept}",
-                    f"delete from IMRecentSession where id in ({among(others)})",
+                    f"delete from IMRecentSession where id in ({sql_list(others)})",
                 )
             )
         return f"deleted the rows {listed(others)}"

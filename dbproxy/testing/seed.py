@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
+from dbproxy.stores.schema import SHARDS
 from dbproxy.testing.stack import pool_of
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ Value: TypeAlias = str | bytes | int | None
 
 T0 = 1_700_000_000
 """The unix time at which everything was made unless told otherwise: long before any test."""
-
-SHARDS = 8
 
 
 def password_hash(password: str, salt: str) -> str:

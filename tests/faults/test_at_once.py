@@ -14,10 +14,10 @@ import pytest
 
 from dbproxy.testing import Client, ConnectionClosedError, ProxyProcess, Stack, seed
 from dbproxy.testing.requests import GROUP, message
-from dbproxy.testing.traffic import Traffic, audit
 from dbproxy.testing.waiting import eventually
 from dbproxy.wire.pb import base_define_pb2 as base
 from dbproxy.wire.pb import message_pb2
+from devtools.traffic import Traffic
 
 pytestmark = pytest.mark.watchdog(90)
 
@@ -30,12 +30,11 @@ def two_proxies(dbproxy_stack: Stack) -> Iterator[list[ProxyProcess]]:
     dbproxy_stack.reset()
 
 
-@pytest.fixture
-def stack(dbproxy_stack: Stack, two_proxies: list[ProxyProcess]) -> Stack:
-    dbproxy_stack.reset()
+@pytest.fixture(autouse=True)
+def started(stack: Stack, two_proxies: list[ProxyProcess]) -> None:
+    """Start the proxies that the test before has stopped."""
     for proxy in two_proxies:
         proxy.start()
-    return dbproxy_stack
 
 
 def at_once(tasks: list[Callable[[], object]]) -> list[object]:
@@ -160,5 +159,5 @@ def test_a_reader_of_people_never_sees_less_than_nothing(stack: Stack, two_proxi
             redis.flushdb()
             entries = {entry.session_id: entry.unread_cnt for entry in client.unread(2).unreadinfo_list}
             for writer in traffic.writers:
-                assert 0 <= entries.get(writer.sender, 0) <= len(writer.answers) + 1
-    assert audit(stack, traffic) == []
+                assert 0 <= entries.get(writer.sender, 0) <= writer.history.answered + 1
+    assert traffic.verify(stack) == []

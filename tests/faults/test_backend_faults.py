@@ -10,21 +10,15 @@ from contextlib import ExitStack
 import pymysql
 import pytest
 
-from dbproxy.testing import Client, ProxyProcess, Stack, seed
+from dbproxy.testing import Client, ProxyProcess, Stack
 from dbproxy.testing.faulty_link import FaultyLink
-from dbproxy.testing.traffic import Traffic, audit
+from devtools.traffic import Traffic
 
 CONVERSATIONS = [(1, 2, False), (2, 1, False), (3, 4, False), (1, 9, True), (2, 9, True), (3, 9, True)]
 
 KEYS = {"DBTimeout": 6, "DBLockTimeout": 2, "CacheTimeout": 6, "DBConnectTimeout": 2, "CacheConnectTimeout": 2, "ThreadNum": 16}
 
-pytestmark = pytest.mark.watchdog(180)
-
-
-@pytest.fixture
-def stack(stack: Stack) -> Stack:
-    seed.group(stack, 9, [1, 2, 3])
-    return stack
+pytestmark = [pytest.mark.watchdog(180), pytest.mark.data(groups={9: [1, 2, 3]})]
 
 
 @pytest.fixture
@@ -49,7 +43,7 @@ def test_mysql_killed_and_restarted_under_load(stack: Stack, proxies: list[Proxy
             time.sleep(0.3)
             stack.mariadb.start()
             traffic.wait_for(60, timeout=5)
-    assert audit(stack, traffic) == []
+    assert traffic.verify(stack) == []
 
 
 def test_mysql_frozen_for_three_seconds_under_load(stack: Stack, proxies: list[ProxyProcess]) -> None:
@@ -61,8 +55,8 @@ def test_mysql_frozen_for_three_seconds_under_load(stack: Stack, proxies: list[P
             time.sleep(0.1)
         stack.mariadb.thaw()
         traffic.wait_for(60, timeout=5)
-    assert audit(stack, traffic) == []
-    assert sum(len(writer.unanswered) for writer in traffic.writers) == 0
+    assert traffic.verify(stack) == []
+    assert traffic.unanswered == 0
 
 
 def test_redis_killed_and_back_empty_under_load(stack: Stack, proxies: list[ProxyProcess]) -> None:
@@ -73,7 +67,7 @@ def test_redis_killed_and_back_empty_under_load(stack: Stack, proxies: list[Prox
             time.sleep(0.2)
             stack.redis_server.start()
             traffic.wait_for(60, timeout=5)
-    assert audit(stack, traffic) == []
+    assert traffic.verify(stack) == []
 
 
 def test_redis_flushed_again_and_again_under_load(stack: Stack, proxies: list[ProxyProcess]) -> None:
@@ -82,7 +76,7 @@ def test_redis_flushed_again_and_again_under_load(stack: Stack, proxies: list[Pr
             traffic.wait_for(20)
             redis.flushall()
         traffic.wait_for(50)
-    assert audit(stack, traffic) == []
+    assert traffic.verify(stack) == []
 
 
 def test_redis_frozen_for_three_seconds_under_load(stack: Stack, proxies: list[ProxyProcess]) -> None:
@@ -94,7 +88,7 @@ def test_redis_frozen_for_three_seconds_under_load(stack: Stack, proxies: list[P
             time.sleep(0.1)
         stack.redis_server.thaw()
         traffic.wait_for(60, timeout=5)
-    assert audit(stack, traffic) == []
+    assert traffic.verify(stack) == []
 
 
 def test_a_counter_from_an_old_snapshot_never_gives_an_id_again(stack: Stack, proxies: list[ProxyProcess]) -> None:
@@ -104,7 +98,7 @@ def test_a_counter_from_an_old_snapshot_never_gives_an_id_again(stack: Stack, pr
         traffic.wait_for(100)
         redis.mset({key: value or 0 for key, value in old.items()})
         traffic.wait_for(100)
-    assert audit(stack, traffic) == []
+    assert traffic.verify(stack) == []
 
 
 def test_connections_killed_by_the_server_go_unnoticed(stack: Stack, proxies: list[ProxyProcess]) -> None:
@@ -115,7 +109,7 @@ def test_connections_killed_by_the_server_go_unnoticed(stack: Stack, proxies: li
                 with contextlib.suppress(pymysql.err.OperationalError):  # it may be gone by now
                     stack.rows(f"kill {row['id']}")
         traffic.wait_for(30)
-    assert audit(stack, traffic) == []
+    assert traffic.verify(stack) == []
 
 
 def test_idle_connections_that_died_are_replaced(stack: Stack) -> None:
@@ -168,7 +162,7 @@ def test_connections_cut_at_random_under_load(stack: Stack) -> None:
                 else:
                     mysql.cut_at(b"insert into IM", pass_on=round_number % 4 == 2)
             traffic.wait_for(30)
-    assert audit(stack, traffic) == []
+    assert traffic.verify(stack) == []
 
 
 def test_a_killed_proxy_has_lost_nothing_that_it_acknowledged(stack: Stack, proxies: list[ProxyProcess]) -> None:
@@ -178,7 +172,7 @@ def test_a_killed_proxy_has_lost_nothing_that_it_acknowledged(stack: Stack, prox
             proxies[0].kill()
             proxies[0].start()
             traffic.wait_for(60)
-    assert audit(stack, traffic) == []
+    assert traffic.verify(stack) == []
 
 
 def test_a_proxy_that_leaves_under_load_has_answered_what_it_stored(stack: Stack, proxies: list[ProxyProcess]) -> None:
@@ -187,7 +181,7 @@ def test_a_proxy_that_leaves_under_load_has_answered_what_it_stored(stack: Stack
         proxies[0].terminate()
         assert proxies[0].wait(10) == 0
         traffic.wait_for(50)
-    assert audit(stack, traffic) == []
+    assert traffic.verify(stack) == []
 
 
 def test_deadlocks_made_by_others_are_survived(stack: Stack, proxies: list[ProxyProcess]) -> None:
@@ -205,7 +199,7 @@ def test_deadlocks_made_by_others_are_survived(stack: Stack, proxies: list[Proxy
         finally:
             connection.close()
         traffic.wait_for(30)
-    assert audit(stack, traffic) == []
+    assert traffic.verify(stack) == []
 
 
 def test_a_read_only_server_refuses_and_forgives(stack: Stack) -> None:

@@ -12,8 +12,8 @@ import pytest
 from dbproxy.testing import Client, ProxyProcess, Stack, seed
 from dbproxy.testing.faulty_link import FaultyLink
 from dbproxy.testing.requests import GROUP, message
-from dbproxy.testing.traffic import Traffic, audit
 from dbproxy.wire.pb import base_define_pb2
+from devtools.traffic import Traffic
 
 GROUP_TEXT = base_define_pb2.MSG_TYPE_GROUP_TEXT
 
@@ -218,7 +218,7 @@ def test_both_proxies_write_everywhere_while_one_of_them_is_restarted(stack: Sta
         traffic.wait_for(60)
         proxies[1].restart()
         traffic.wait_for(60)
-    assert audit(stack, traffic) == []
+    assert traffic.verify(stack) == []
     assert twice(stack) == []
     written = stack.rows("select count(*) as n from IMGroupMessage_1")[0]["n"]
     deadline = time.monotonic() + 5

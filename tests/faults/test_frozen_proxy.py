@@ -55,7 +55,7 @@ def test_a_frozen_proxy_gives_its_locks_away(stack: Stack) -> None:
     ):
         assert other.send_group_message(1, 9, "first").msg_id == 1
         assert client.send_group_message(2, 9, "second").msg_id == 2
-        link.swallow()
+        link.blackhole()
         try:
             other.send(message(1, 9, "lost", msg_type=base.MSG_TYPE_GROUP_TEXT))
             other.send(group_pb2.IMGroupChangeMemberReq(user_id=1, change_type=base.GROUP_MODIFY_TYPE_ADD, group_id=10, member_id_list=[4]))
@@ -68,7 +68,7 @@ def test_a_frozen_proxy_gives_its_locks_away(stack: Stack) -> None:
             stored = eventually(lambda: client.send_group_message(2, 9, "third").msg_id > 0, True, deadline - time.monotonic())
             added = eventually(lambda: client.add_members(1, 10, [5]).result_code, 0, max(1, deadline - time.monotonic()))
         finally:
-            link.heal()
+            link.restore()
             frozen.thaw()
         assert (stored, added) == (True, 0)
         with frozen.client() as again:

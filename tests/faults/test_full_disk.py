@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from dbproxy.testing import InProcessProxy, PrivateMariaDB, ProxyProcess, Stack, seed
-from dbproxy.testing.traffic import Traffic, audit
 from dbproxy.testing.waiting import eventually
+from devtools.traffic import Traffic
 
 KEYS: dict[str, object] = {"DBLockTimeout": 1, "CacheTimeout": 2, "CacheConnectTimeout": 1, "StopGrace": 1}
 
@@ -58,7 +58,7 @@ def test_a_full_disk_refuses_and_forgives_at_once(small_disk: Path) -> None:
             file.close()
             assert client.send_message(5, 6, "x" * 4000).msg_id > len(given)
             traffic.wait_for(30, timeout=5)
-        assert audit(stack, traffic) == []
+        assert traffic.verify(stack) == []
 
 
 @pytest.mark.watchdog(240)

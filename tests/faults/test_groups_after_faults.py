@@ -10,19 +10,18 @@ import pytest
 
 from dbproxy.testing import Client, ProxyProcess, Stack, seed
 from dbproxy.testing.requests import GROUP
-from dbproxy.testing.traffic import Traffic, audit
 from dbproxy.testing.waiting import eventually
+from devtools.traffic import Traffic
 
 KEYS = {"DBTimeout": 4, "DBLockTimeout": 2, "CacheTimeout": 4, "DBConnectTimeout": 2, "CacheConnectTimeout": 2}
 
-pytestmark = pytest.mark.watchdog(60)
+pytestmark = [pytest.mark.watchdog(60), pytest.mark.data(groups={9: [1, 2, 3]})]
 
 
-@pytest.fixture
-def stack(stack: Stack) -> Iterator[Stack]:
-    """Group 9 with its creator and writer 1, writer 2, and 3, who has read nothing."""
-    seed.group(stack, 9, [1, 2, 3])
-    yield stack
+@pytest.fixture(autouse=True)
+def snapshot_removed(stack: Stack) -> Iterator[None]:
+    """Remove the snapshot of Redis afterwards."""
+    yield
     (stack.redis_server.directory / "dump.rdb").unlink(missing_ok=True)
 
 
@@ -77,7 +76,7 @@ def test_members_and_counters_of_a_group_are_right_after_a_fault_under_load(stac
             traffic.wait_for(40)
             fault(stack)
             traffic.wait_for(40, timeout=5)
-        assert audit(stack, traffic) == []
+        assert traffic.verify(stack) == []
         assert_members(stack, [one, other])
         assert_counting_goes_on(stack, one, other)
 

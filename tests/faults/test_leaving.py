@@ -12,8 +12,8 @@ import pytest
 from dbproxy.testing import Client, ConnectionClosedError, ProxyProcess, Stack, seed
 from dbproxy.testing.client import BY_REQUEST, Pdu, pack
 from dbproxy.testing.requests import message
-from dbproxy.testing.traffic import Traffic, audit
 from dbproxy.wire.pb import buddy_pb2, message_pb2
+from devtools.traffic import Traffic
 
 CONNECTIONS = 150
 MESSAGES = 20
@@ -130,7 +130,7 @@ def test_peers_that_go_on_sending_get_nothing_interrupted(stack: Stack) -> None:
             assert proxy.wait(10) == 0
         assert "no more requests are taken" in proxy.log()
         assert "stay unanswered" not in proxy.log()
-    assert audit(stack, traffic) == []
+    assert traffic.verify(stack) == []
     with stack.redis() as redis:
         assert redis.hget("9_im_group_msg", "count") == str(stack.rows("select count(*) as n from IMGroupMessage_1")[0]["n"])
 

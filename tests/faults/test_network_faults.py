@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from dbproxy.testing import ProxyProcess, Stack, seed
+from dbproxy.testing import ProxyProcess, Stack
 from dbproxy.testing.faulty_link import FaultyLink
-from dbproxy.testing.traffic import Traffic, audit
 from dbproxy.testing.waiting import eventually
 from dbproxy.wire.pb import base_define_pb2 as base
 from dbproxy.wire.pb import buddy_pb2, message_pb2
+from devtools.traffic import Traffic
 
 KEYS = {
     "ThreadNum": 12,
@@ -30,14 +30,7 @@ POOLS = ("unread", "group_set", "sync", "token", "group_member")
 
 CONVERSATIONS = [(1, 2, False), (2, 1, False), (3, 4, False), (1, 9, True), (2, 9, True)]
 
-pytestmark = pytest.mark.watchdog(90)
-
-
-@pytest.fixture
-def stack(stack: Stack) -> Stack:
-    seed.users(stack, "alice", "bob", "carol", "dave")
-    seed.group(stack, 9, [1, 2, 3])
-    return stack
+pytestmark = [pytest.mark.watchdog(90), pytest.mark.data(users=["alice", "bob", "carol", "dave"], groups={9: [1, 2, 3]})]
 
 
 @pytest.fixture
@@ -64,11 +57,11 @@ def test_transactions_that_a_dead_network_left_open_are_in_nobodys_way(stack: St
     with Traffic(lambda _: proxy.client(), CONVERSATIONS) as traffic:
         for _ in range(2):
             traffic.wait_for(30)
-            mysql.swallow()
+            mysql.blackhole()
             time.sleep(0.5)
-            mysql.heal()
+            mysql.restore()
             traffic.wait_for(30, timeout=5)
-    assert audit(stack, traffic) == []
+    assert traffic.verify(stack) == []
 
 
 @pytest.mark.parametrize("backend", ["mysql", "redis"])
@@ -79,7 +72,7 @@ def test_requests_end_while_the_network_swallows_everything(
     link = {"mysql": mysql, "redis": redis}[backend]
     with proxy.client(timeout=10) as client, proxy.client(timeout=10) as other:
         assert client.send_message(1, 2).msg_id == 1
-        link.swallow()
+        link.blackhole()
         try:
             for number in range(30):  # never answered: dropped, with a line in the log
                 other.send(buddy_pb2.IMUsersInfoReq(user_id=1, user_id_list=[1 + number]))
@@ -97,7 +90,7 @@ def test_requests_end_while_the_network_swallows_everything(
                 assert client.login("alice").result_code == 0
                 assert client.shield_group(1, 9).result_code == 1
         finally:
-            link.heal()
+            link.restore()
         deadline = time.monotonic() + 5
         while not client.send_message(1, 2).msg_id:
             assert time.monotonic() < deadline
@@ -112,8 +105,8 @@ def test_a_slow_network_costs_only_time(stack: Stack, mysql: FaultyLink, redis: 
     mysql.delay = redis.delay = 0.03
     with Traffic(lambda _: proxy.client(), CONVERSATIONS) as traffic:
         traffic.wait_for(20)
-    assert audit(stack, traffic) == []
-    assert sum(len(writer.answers) - len(writer.stored) for writer in traffic.writers) == 0
+    assert traffic.verify(stack) == []
+    assert traffic.refused == 0
 
 
 @pytest.mark.parametrize("pass_on", [True, False], ids=["after the server got it", "before the server got it"])

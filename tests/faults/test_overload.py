@@ -13,7 +13,7 @@ import pytest
 
 from dbproxy.bench.usage import memory_bytes
 from dbproxy.net.proxy_conn import READ_SIZE
-from dbproxy.testing import Client, ProxyProcess, Stack, seed
+from dbproxy.testing import Client, ProxyProcess, Stack
 from dbproxy.testing.faulty_link import FaultyLink
 from dbproxy.testing.requests import message
 from dbproxy.testing.waiting import eventually
@@ -29,7 +29,7 @@ MEMORY = 64 << 20
 PROMPT = 1.0
 """Seconds within which a request is answered when there is nothing else to do."""
 
-pytestmark = pytest.mark.watchdog(90)
+pytestmark = [pytest.mark.watchdog(90), pytest.mark.data(users=["alice", "bob"])]
 
 
 class Flood:
@@ -68,12 +68,6 @@ class Flood:
             pdu = self._clients[number].receive(30)
             answer = pdu.message
             self.answers[number].append((pdu.seq_num, answer.msg_id if isinstance(answer, message_pb2.IMMsgData) else 0))
-
-
-@pytest.fixture
-def stack(stack: Stack) -> Stack:
-    seed.users(stack, "alice", "bob")
-    return stack
 
 
 def waits(log: str) -> list[tuple[int, float]]:

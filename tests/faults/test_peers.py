@@ -15,20 +15,20 @@ import pytest
 
 from dbproxy.bench.usage import memory_bytes
 from dbproxy.log import REPEAT_LIMIT
-from dbproxy.testing import Client, ConnectionClosedError, ProxyProcess, Stack, seed
+from dbproxy.testing import Client, ConnectionClosedError, ProxyProcess, Stack
 from dbproxy.testing.faulty_link import FaultyLink
-from dbproxy.testing.soak.leaks import holdings
 from dbproxy.testing.waiting import eventually
 from dbproxy.wire.commands import ALL_USERS, HEARTBEAT_PDU
 from dbproxy.wire.pb import buddy_pb2
 from dbproxy.wire.pdu import HEADER, pack_pdu
+from devtools.process_resources import resources
 
 CROWD = 1000
 
 MEMORY_OF_ONE = 32 * 1024
 """Bytes that an idle connection may cost."""
 
-pytestmark = pytest.mark.watchdog(90)
+pytestmark = [pytest.mark.watchdog(90), pytest.mark.data(users=[f"user{number}" for number in range(1, 200)])]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,16 +40,9 @@ def _many_descriptors() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.fixture
-def stack(dbproxy_stack: Stack) -> Stack:
-    dbproxy_stack.reset()
-    seed.users(dbproxy_stack, *(f"user{number}" for number in range(1, 200)))
-    return dbproxy_stack
-
-
 def descriptors(stack: Stack, proxy: ProxyProcess) -> int:
     """Descriptors of the proxy that are no connections to backends."""
-    return holdings(proxy.pid, (stack.mariadb.port, stack.redis_server.port)).others
+    return resources(proxy.pid, (stack.mariadb.port, stack.redis_server.port)).others
 
 
 def reset(sock: socket.socket) -> None:
@@ -155,14 +148,14 @@ def test_a_peer_that_vanished_without_a_word_is_forgotten(stack: Stack) -> None:
             assert half.login("user1").result_code == 0
             half.send_raw(HEADER.pack(5000, 1, 0, 3, 0x0301, 1, 0) + b"x" * 100)
             assert descriptors(stack, proxy) == before + 2
-            link.swallow()
+            link.blackhole()
 
             def left() -> int:
                 witness.send_heartbeat()
                 return descriptors(stack, proxy)
 
             assert eventually(left, before, timeout=10) == before
-        link.heal()
+        link.restore()
         assert eventually(lambda: proxy.log().count("silent for 2 s"), 2) == 2
         assert witness.login("user1").result_code == 0
         with Client("127.0.0.1", link.port) as again:

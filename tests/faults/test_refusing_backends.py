@@ -22,14 +22,7 @@ KEYS: dict[str, object] = {"DBLockTimeout": 1, "CacheTimeout": 2, "CacheConnectT
 
 GROUP_TEXT = base_define_pb2.MSG_TYPE_GROUP_TEXT
 
-pytestmark = pytest.mark.watchdog(60)
-
-
-@pytest.fixture
-def stack(stack: Stack) -> Stack:
-    seed.users(stack, "alice", "bob", "carol", "dave")
-    seed.group(stack, 9, [1, 2, 3])
-    return stack
+pytestmark = [pytest.mark.watchdog(60), pytest.mark.data(users=["alice", "bob", "carol", "dave"], groups={9: [1, 2, 3]})]
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -102,15 +102,13 @@ def read_and_ask(client: Client, user_id: int, ledger: Ledger, stop: threading.E
         ledger.questions.append(Question(user_id, acks[effective - 1] if effective else None, time.monotonic(), unread))
 
 
-@pytest.fixture
-def stack(dbproxy_stack: Stack) -> Iterator[Stack]:
-    dbproxy_stack.reset()
-    seed.group(dbproxy_stack, GROUP_ID, MEMBERS)
-    seed.group_messages(dbproxy_stack, 1, GROUP_ID, (f"old {number}" for number in range(HISTORY)))
+@pytest.fixture(autouse=True)
+def read_group(stack: Stack) -> None:
+    """A group with a history that everybody has read."""
+    seed.group(stack, GROUP_ID, MEMBERS)
+    seed.group_messages(stack, 1, GROUP_ID, (f"old {number}" for number in range(HISTORY)))
     for user_id in MEMBERS:
-        seed.redis_key(dbproxy_stack, f"{user_id}_{GROUP_ID}_im_user_group", {"count": HISTORY})
-    yield dbproxy_stack
-    dbproxy_stack.reset()
+        seed.redis_key(stack, f"{user_id}_{GROUP_ID}_im_user_group", {"count": HISTORY})
 
 
 def forget_everything(stack: Stack) -> None:

@@ -12,11 +12,7 @@ from dbproxy.wire.pb import base_define_pb2, buddy_pb2, file_pb2, group_pb2, log
 NOT_UTF8 = b"\xff\xfe"
 
 
-@pytest.fixture
-def stack(dbproxy_stack: Stack, dbproxy_client: Client) -> Stack:
-    """Empty stores under a running proxy, with alice (1), bob (2), carol (3)."""
-    seed.users(dbproxy_stack, "alice", "bob", "carol")
-    return dbproxy_stack
+pytestmark = pytest.mark.data(users=["alice", "bob", "carol"])
 
 
 def test_user_ids_may_be_repeated_unknown_or_zero(stack: Stack, dbproxy_client: Client) -> None:

@@ -14,18 +14,10 @@ from dbproxy.wire.commands import COMMANDS, Command
 from dbproxy.wire.pb import base_define_pb2, buddy_pb2, group_pb2, message_pb2, server_pb2
 
 Unanswered = Callable[[Client, Message], None]
-pytestmark = pytest.mark.usefixtures("no_defects")
+pytestmark = [pytest.mark.usefixtures("no_defects"), pytest.mark.data(users=["alice", "bob", "carol"], groups={9: [1, 2]})]
 
 NOBODY = 4_294_967_295
 GHOST_GROUP = 4_294_967_295
-
-
-@pytest.fixture
-def stack(dbproxy_stack: Stack, dbproxy_client: Client) -> Stack:
-    """Empty stores under a running proxy, with alice (1), bob (2), carol (3) and group 9 of alice and bob."""
-    seed.users(dbproxy_stack, "alice", "bob", "carol")
-    seed.group(dbproxy_stack, 9, [1, 2])
-    return dbproxy_stack
 
 
 def test_empty_lists_get_empty_replies(stack: Stack, dbproxy_client: Client) -> None:

@@ -7,18 +7,10 @@ import pytest
 from dbproxy.testing import Client, Stack, seed
 from dbproxy.testing.requests import GROUP, SINGLE
 
-pytestmark = pytest.mark.usefixtures("no_defects")
+pytestmark = [pytest.mark.usefixtures("no_defects"), pytest.mark.data(users=["alice", "bob", "carol"], groups={9: [1, 2, 3]})]
 
 NO_COUNTS = ["", "many", "-5", "1.5", " 7", "٣", "0x10"]
 HUGE = "99999999999999999999999"
-
-
-@pytest.fixture
-def stack(dbproxy_stack: Stack, dbproxy_client: Client) -> Stack:
-    """Empty stores under a running proxy, with alice (1), bob (2), carol (3) and group 9 of all three."""
-    seed.users(dbproxy_stack, "alice", "bob", "carol")
-    seed.group(dbproxy_stack, 9, [1, 2, 3])
-    return dbproxy_stack
 
 
 @pytest.mark.parametrize("value", NO_COUNTS)

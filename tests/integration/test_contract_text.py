@@ -12,20 +12,13 @@ from dbproxy.testing.requests import message
 from dbproxy.wire.pb import base_define_pb2, buddy_pb2, file_pb2, group_pb2, login_pb2, server_pb2
 
 Unanswered = Callable[[Client, Message], None]
-pytestmark = pytest.mark.usefixtures("no_defects")
+pytestmark = [pytest.mark.usefixtures("no_defects"), pytest.mark.data(users=["alice", "bob", "carol"])]
 
 NOT_UTF8 = [b"\xff\xfe", b"\xc3", b"\xc0\x80", b"ok\x80ok"]
 """Lonely bytes, half a character, an overlong zero, a continuation without a beginning."""
 
 SURROGATE = b"\xed\xa0\x80"
 """Not UTF-8 either, but MariaDB takes it."""
-
-
-@pytest.fixture
-def stack(dbproxy_stack: Stack, dbproxy_client: Client) -> Stack:
-    """Empty stores under a running proxy, with alice (1), bob (2), carol (3)."""
-    seed.users(dbproxy_stack, "alice", "bob", "carol")
-    return dbproxy_stack
 
 
 def with_bytes(request: Message, field: str, text: bytes) -> Message:

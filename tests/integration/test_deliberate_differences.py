@@ -12,12 +12,7 @@ from dbproxy.testing.waiting import eventually
 from dbproxy.wire.pb import base_define_pb2
 from dbproxy.wire.pdu import HEADER, pack_pdu
 
-
-@pytest.fixture
-def stack(dbproxy_stack: Stack, dbproxy_client: Client) -> Stack:
-    """Empty stores under a running proxy, with alice (1), bob (2), carol (3)."""
-    seed.users(dbproxy_stack, "alice", "bob", "carol")
-    return dbproxy_stack
+pytestmark = pytest.mark.data(users=["alice", "bob", "carol"])
 
 
 def test_1_a_message_is_acknowledged_only_when_it_is_stored(stack: Stack, dbproxy_client: Client) -> None:

@@ -20,12 +20,6 @@ from dbproxy.wire.pb import base_define_pb2
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.fixture
-def stack(dbproxy_stack: Stack) -> Stack:
-    dbproxy_stack.reset()
-    return dbproxy_stack
-
-
 def start_and_fail(stack: Stack, tmp_path: Path, overrides: Mapping[str, object]) -> subprocess.CompletedProcess[str]:
     config = stack.write_config(tmp_path / "dbproxyserver.conf", {"ListenPort": free_port(), "StartTimeout": 0, **overrides})
     command = [sys.executable, "-m", "dbproxy", "--config", str(config)]

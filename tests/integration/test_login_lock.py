@@ -25,6 +25,9 @@ PASSWORD = "e10adc3949ba59abbe56e057f20f883e"
 OK, WRONG, FAILED, LOCKED = 0, 1, 2, 6
 
 
+pytestmark = pytest.mark.data(users=["alice", "bob"])
+
+
 def login(name: str, password: str = "wrong") -> server_pb2.IMValidateReq:
     return server_pb2.IMValidateReq(user_name=name, password=password)
 
@@ -32,13 +35,6 @@ def login(name: str, password: str = "wrong") -> server_pb2.IMValidateReq:
 def results(client: Client, *requests: server_pb2.IMValidateReq) -> list[int]:
     """The result codes of logins that are sent at once."""
     return [reply.result_code for reply in client.requests(requests)]  # type: ignore[attr-defined]
-
-
-@pytest.fixture
-def stack(dbproxy_stack: Stack, dbproxy_client: Client) -> Stack:
-    """Empty stores under a running proxy, with alice (1) and bob (2)."""
-    seed.users(dbproxy_stack, "alice", "bob")
-    return dbproxy_stack
 
 
 def test_a_locked_account_stays_locked_under_any_spelling_of_its_name(stack: Stack, dbproxy_client: Client) -> None:

@@ -19,12 +19,6 @@ from dbproxy.testing.private_server import find_program
 from dbproxy.testing.process import can_connect
 
 
-@pytest.fixture
-def stack(dbproxy_stack: Stack) -> Stack:
-    dbproxy_stack.reset()
-    return dbproxy_stack
-
-
 def test_redis_forgets_unless_it_is_persistent(tmp_path: Path) -> None:
     for persistent, expected in ((False, None), (True, "1")):
         with PrivateRedis(tmp_path / str(persistent), persistent=persistent, password="secret") as server:

@@ -14,7 +14,7 @@ from field_kinds import is_repeated
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from dbproxy.testing import Client, FileServer, ProxyProcess, Stack, StartupError, seed
+from dbproxy.testing import Client, FileServer, ProxyProcess, Stack, StartupError
 from dbproxy.testing.client import pack
 from dbproxy.testing.waiting import eventually
 from dbproxy.wire.commands import COMMANDS, Command
@@ -39,24 +39,21 @@ SECRETS = {
 
 TEXT_TYPES = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
 
-pytestmark = pytest.mark.watchdog(60)
+pytestmark = [pytest.mark.watchdog(60), pytest.mark.data(users=["alice", "bob"], groups={1: [1, 2]})]
 
 
-@pytest.fixture
-def stack(dbproxy_stack: Stack) -> Iterator[Stack]:
-    """With accounts that have secrets, and a user, a group and members to whom the requests belong."""
-    dbproxy_stack.reset()
-    seed.users(dbproxy_stack, "alice", "bob")
-    seed.group(dbproxy_stack, 1, [1, 2])
-    dbproxy_stack.rows(f"create user keeper@127.0.0.1 identified by '{WORD}-mysql'")
-    dbproxy_stack.rows("grant all on *.* to keeper@127.0.0.1")
-    with dbproxy_stack.redis() as redis:
+@pytest.fixture(autouse=True)
+def accounts(stack: Stack) -> Iterator[None]:
+    """Accounts of MySQL and Redis with passwords that are secret."""
+    stack.rows(f"create user keeper@127.0.0.1 identified by '{WORD}-mysql'")
+    stack.rows("grant all on *.* to keeper@127.0.0.1")
+    with stack.redis() as redis:
         redis.execute_command("ACL", "SETUSER", "keeper", "on", f">{WORD}-redis", "~*", "+@all")
-    yield dbproxy_stack
-    dbproxy_stack.reset()  # this starts what a test has killed
-    with dbproxy_stack.redis() as redis:
+    yield
+    stack.reset()  # this starts what a test has killed
+    with stack.redis() as redis:
         redis.execute_command("ACL", "DELUSER", "keeper")
-    dbproxy_stack.rows("drop user keeper@127.0.0.1")
+    stack.rows("drop user keeper@127.0.0.1")
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from certificates import Authority, Pair
 
-from dbproxy.testing import PrivateMariaDB, PrivateRedis, ProxyProcess, Stack, StartupError, seed
+from dbproxy.testing import PrivateMariaDB, PrivateRedis, ProxyProcess, Stack, StartupError
 from dbproxy.testing.process import free_port
 
-pytestmark = pytest.mark.watchdog(90)
+pytestmark = [pytest.mark.watchdog(90), pytest.mark.data(users=["alice", "bob"])]
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,6 @@ def tls_redis(papers: Papers) -> Iterator[TlsRedis]:
     options += ["--tls-cert-file", str(papers.server.cert), "--tls-key-file", str(papers.server.key)]
     with PrivateRedis(options=options) as server:
         yield TlsRedis(server, port)
-
-
-@pytest.fixture
-def stack(dbproxy_stack: Stack) -> Stack:
-    dbproxy_stack.reset()
-    seed.users(dbproxy_stack, "alice", "bob")
-    return dbproxy_stack
 
 
 def slave(mariadb: PrivateMariaDB, user: str, **tls: object) -> dict[str, object]:

@@ -9,18 +9,14 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from dbproxy.log import REPEAT_LIMIT
-from dbproxy.testing import Client, ConnectionClosedError, PrivateRedis, ProxyProcess, Stack, StartupError, seed
+from dbproxy.testing import Client, ConnectionClosedError, PrivateRedis, ProxyProcess, Stack, StartupError
 from dbproxy.testing.waiting import eventually
 from dbproxy.wire.pb import login_pb2
 
 REFUSED = re.compile(r"connection refused: not among AllowedPeers \[peer=127\.0\.0\.2:\d+\](?: \.\.\. repeated (\d+) more times?)?")
 
 
-@pytest.fixture
-def stack(dbproxy_stack: Stack) -> Stack:
-    dbproxy_stack.reset()
-    seed.users(dbproxy_stack, "alice", "bob")
-    return dbproxy_stack
+pytestmark = pytest.mark.data(users=["alice", "bob"])
 
 
 def may_enter(proxy: ProxyProcess, source: str) -> bool:
