@@ -57,7 +57,7 @@ def test_a_full_disk_refuses_and_forgives_at_once(small_disk: Path) -> None:
             filler.unlink()
             file.close()
             assert client.send_message(5, 6, "x" * 4000).msg_id > len(given)
-            traffic.wait_for(30, timeout=5)
+            traffic.wait_for(30)
         assert traffic.verify(stack) == []
 
 

@@ -49,9 +49,7 @@ def both_are_killed(stack: Stack) -> None:
 
 def redis_freezes(stack: Stack) -> None:
     stack.redis_server.freeze()
-    deadline = time.monotonic() + 1
-    while time.monotonic() < deadline:
-        time.sleep(0.05)
+    time.sleep(1)
     stack.redis_server.thaw()
 
 
@@ -75,7 +73,7 @@ def test_members_and_counters_of_a_group_are_right_after_a_fault_under_load(stac
             assert other.add_members(1, 9, [4]).result_code == 0
             traffic.wait_for(40)
             fault(stack)
-            traffic.wait_for(40, timeout=5)
+            traffic.wait_for(40)
         assert traffic.verify(stack) == []
         assert_members(stack, [one, other])
         assert_counting_goes_on(stack, one, other)

@@ -1,4 +1,4 @@
-"""A network that swallows everything, is slow, or loses the answer to a commit: requests end, and afterwards nothing is in the way."""
+"""A network that drops everything, is slow, or loses the answer to a commit: requests end, and nothing stays locked afterwards."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def proxy(stack: Stack, mysql: FaultyLink, redis: FaultyLink) -> Iterator[ProxyP
         yield proxy
 
 
-def test_transactions_that_a_dead_network_left_open_are_in_nobodys_way(stack: Stack, mysql: FaultyLink, proxy: ProxyProcess) -> None:
+def test_transactions_that_a_dead_network_left_open_block_nobody(stack: Stack, mysql: FaultyLink, proxy: ProxyProcess) -> None:
     """The server is not told that the connections are gone: its ends hold their row locks until somebody ends them."""
     with Traffic(lambda _: proxy.client(), CONVERSATIONS) as traffic:
         for _ in range(2):
@@ -60,12 +60,12 @@ def test_transactions_that_a_dead_network_left_open_are_in_nobodys_way(stack: St
             mysql.blackhole()
             time.sleep(0.5)
             mysql.restore()
-            traffic.wait_for(30, timeout=5)
+            traffic.wait_for(30)
     assert traffic.verify(stack) == []
 
 
 @pytest.mark.parametrize("backend", ["mysql", "redis"])
-def test_requests_end_while_the_network_swallows_everything(
+def test_requests_end_while_the_network_drops_everything(
     backend: str, stack: Stack, mysql: FaultyLink, redis: FaultyLink, proxy: ProxyProcess
 ) -> None:
     """RequestTimeout to wait for a thread, and then few waits, each with a limit of its own: 10 s are more than all of them."""
@@ -91,9 +91,7 @@ def test_requests_end_while_the_network_swallows_everything(
                 assert client.shield_group(1, 9).result_code == 1
         finally:
             link.restore()
-        deadline = time.monotonic() + 5
-        while not client.send_message(1, 2).msg_id:
-            assert time.monotonic() < deadline
+        assert eventually(lambda: client.send_message(1, 2).msg_id > 0, True)
         assert client.send_group_message(1, 9).msg_id
         assert client.login("alice").result_code == 0
         assert client.add_members(1, 9, [4]).result_code == 0

@@ -140,10 +140,8 @@ def test_a_row_that_stays_locked_refuses_its_conversation_alone(stack: Stack, ta
         assert [reply.msg_id for reply in client.requests([locked, *others])] == [1] * (1 + len(others))  # type: ignore[attr-defined]
         with other_client(stack) as connection, connection.cursor() as cursor:
             cursor.execute(f"select id from {table} where id={row} for update")
-            started = time.monotonic()
             replies = [reply.msg_id for reply in client.requests([locked, *others])]  # type: ignore[attr-defined]
             assert replies == [0] + [2] * len(others)
-            assert time.monotonic() - started < 5
         assert client.requests([locked])[0].msg_id >= 2  # type: ignore[attr-defined]
     shard = f"IMGroupMessage_{row % 8}" if table == "IMGroup" else f"IMMessage_{row % 8}"
     assert stack.rows(f"select count(*) as n from {shard} where content='locked'") == [{"n": 2}]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,10 +70,8 @@ def test_everything_is_answered_and_sigterm_ends_it_while_the_log_stalls(stack: 
                 other.send_raw(NONSENSE)
                 assert other.unread(1).total_cnt == 0
             assert client.send_message(1, 2).msg_id == count
-        began = time.monotonic()
         proxy.terminate()
         assert proxy.wait(10) == 0
-        assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("where", ["stderr", "LogFile"])

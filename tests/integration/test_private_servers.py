@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from dbproxy.errors import StartupError
 from dbproxy.testing import PrivateMariaDB, PrivateRedis, Stack
 from dbproxy.testing.private_server import find_program
 from dbproxy.testing.process import can_connect
+from dbproxy.testing.waiting import eventually
 
 
 def test_redis_forgets_unless_it_is_persistent(tmp_path: Path) -> None:
@@ -142,10 +142,7 @@ def test_servers_die_and_directories_go_when_the_run_is_killed(tmp_path: Path) -
         assert run.stdout is not None
         lines = [run.stdout.readline().decode().split() for _ in range(2)]
         run.kill()
-    deadline = time.monotonic() + 10
-    while any(Path(directory).exists() for _, directory in lines) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    for pid, directory in lines:
-        assert not Path(directory).exists()
+    assert eventually(lambda: any(Path(directory).exists() for _, directory in lines), False, timeout=10) is False
+    for pid, _ in lines:
         command_line = Path(f"/proc/{pid}/cmdline")
         assert not command_line.exists() or b"redis" not in command_line.read_bytes()
