@@ -1,4 +1,4 @@
-"""What has not been read: the hashes ``unread_{user}``, and the two counters of every group and member."""
+"""Unread counters: the hashes ``unread_{user}``, and the counters of every group and of its members."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class Unread:
                     "wrong-type",
                     Severity.SEVERE,
                     _text(key),
-                    "it is no hash; what this user has not read cannot be counted or listed",
-                    "nothing: it is none of the keys of a proxy, somebody else must have put it there",
+                    "it is no hash; unread messages of this user cannot be counted or listed",
+                    "nothing: a proxy does not create such a key, so it is not known what it is for",
                 )
             for batch in batches(right, HASHES_AT_ONCE):
                 for key, bad in self._bad(batch).items():
                     yield self._finding(key, bad)
 
     def _bad(self, keys: Sequence[bytes]) -> dict[bytes, dict[bytes, bytes]]:
-        """The fields that should not be, of those keys that have some."""
+        """Return key → its invalid fields, for the keys that have some."""
         found: dict[bytes, dict[bytes, bytes]] = {}
         for key, reply in zip(keys, self._unread.execute([("HGETALL", key) for key in keys]), strict=True):
             bad = {field: value for field, value in pairs(reply).items() if not field.isdigit() or not value.isdigit()}
@@ -64,7 +64,7 @@ class Unread:
             Severity.WRONG,
             _text(key),
             "no numbers: " + listed(f"{_text(field)}={_text(value)}" for field, value in bad.items()),
-            "deletes these fields: a counter that nobody can restore had better be too low",
+            "deletes these fields: a counter that cannot be restored should rather be too low",
             drop,
         )
 
@@ -105,7 +105,7 @@ class GroupCounters:
         return [(int(match[1]), int(match[2])) for key in right if (match := _COPY.fullmatch(key))]
 
     def _above(self, memberships: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Those of the copies that are above the group's counter. Copies are read first: the counter only rises."""
+        """Return the memberships whose copy is above the group's counter. Copies are read first: the counter only rises."""
         copies = self._unread.execute([("HGET", names.user_group_count_key(*membership), names.COUNT_FIELD) for membership in memberships])
         counts = self._counts([group_id for _, group_id in memberships])
         return [membership for membership, copy, count in zip(memberships, copies, counts, strict=True) if number(copy) > number(count)]
@@ -132,7 +132,7 @@ class GroupCounters:
             f"{what}; Redis has lost it, and it comes back with the group's next message"
             if lost
             else f"{what}: messages of the group are not shown to them as unread",
-            f"raises it to {last_id}; nobody is told any more of what was unread before" if lost else f"sets these copies to {count}",
+            f"raises it to {last_id}; what was unread before is no longer shown as unread" if lost else f"sets these copies to {count}",
             lambda: self._repair(group_id, users),
         )
 
@@ -147,7 +147,7 @@ class GroupCounters:
         lowered = []
         for user_id in users:
             if self._above([(user_id, group_id)]):
-                # A message may come in between, and be counted for this user as unread: too late by a moment, not lost.
+                # A message that is stored in between is counted as unread for this user, at worst a moment late.
                 count = number(self._counts([group_id])[0])
                 self._unread.execute([("HSET", names.user_group_count_key(user_id, group_id), names.COUNT_FIELD, count)])
                 lowered.append(user_id)

@@ -1,4 +1,4 @@
-"""Group members: the hashes in Redis against IMGroupMember, which is right, and IMGroup.userCnt against the rows."""
+"""Group members: the hashes in Redis compared with IMGroupMember, which is authoritative, and IMGroup.userCnt compared with the rows."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ GROUPS_AT_ONCE = 50
 GROUPS_PER_STATEMENT = 500
 
 JOIN_TOLERANCE = 2
-"""Seconds: the original asks the clock once for the row and once for the hash."""
+"""Seconds: the original reads the clock once for the row and once for the hash."""
 
 Rows = dict[int, set[int]]
-"""User id → unix times of joining that the rows say; more than one when a row stands twice."""
+"""User id → unix times of joining that the rows say; more than one when there are duplicate rows."""
 
 Hash = dict[bytes, bytes]
 """Field → value of a member hash."""
@@ -30,12 +30,12 @@ Hash = dict[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """What a member hash has to be told so that it agrees with the rows."""
+    """The changes by which a member hash becomes equal to the rows."""
 
     missing: dict[int, int]
     extra: tuple[bytes, ...]
     late: dict[int, int]
-    """Members whose time of joining is another; user id → the right one."""
+    """Members with another time of joining; user id → the correct one."""
 
     def __bool__(self) -> bool:
         return bool(self.missing or self.extra or self.late)
@@ -56,7 +56,7 @@ def compare(rows: Rows, hashed: Hash) -> Differences:
 
 
 class Membership:
-    """The member hashes. Whatever looks wrong is looked at again under the group's named lock, under which proxies change both."""
+    """The member hashes. A difference is checked again under the group's named lock, under which proxies change rows and hash."""
 
     title = "group members"
 
@@ -97,7 +97,7 @@ class Membership:
                 yield from (group_id for group_id, exists in zip(batch, replies, strict=True) if not exists)
 
     def _read(self, database: DBPool | DBConn, group_ids: Sequence[int]) -> dict[int, tuple[Rows, Hash]]:
-        """Rows first: who joins in between is in the hash, and does not look lost."""
+        """Read rows and hashes. Rows first: a member who joins in between is in the hash, and not missing."""
         groups: dict[int, tuple[Rows, Hash]] = {group_id: ({}, {}) for group_id in group_ids}
         found = database.select(f"select groupId,userId,updated from IMGroupMember where groupId in ({sql_list(group_ids)}) and status=0")
         for group_id, user_id, joined in found:
@@ -113,9 +113,9 @@ class Membership:
                 "members-lost",
                 Severity.MINOR,
                 key,
-                f"Redis has lost the {len(rows)} members of the group; our proxies bring them back when they are needed",
-                "brings them back from IMGroupMember",
-                lambda: self._correct(group_id, "brought back", lambda found: found.missing),
+                f"Redis has lost the {len(rows)} members of the group; a proxy of this project restores them when they are needed",
+                "restores them from IMGroupMember",
+                lambda: self._correct(group_id, "restored", lambda found: found.missing),
             )
             return
         if different.missing:
@@ -123,7 +123,7 @@ class Membership:
                 "member-missing",
                 Severity.WRONG,
                 key,
-                f"{listed(different.missing)} are members, and Redis does not know: they cannot write or read",
+                f"{listed(different.missing)} are members, but not in Redis: they cannot write or read",
                 "adds them",
                 lambda: self._correct(group_id, "added", lambda found: found.missing),
             )
@@ -133,9 +133,9 @@ class Membership:
                 "member-extra",
                 Severity.SEVERE if strange else Severity.WRONG,
                 key,
-                f"{listed(field.decode(errors='backslashreplace') for field in different.extra)} are no members, and Redis says they are: "
+                f"{listed(field.decode(errors='backslashreplace') for field in different.extra)} are not members, but in Redis they are: "
                 + ("not even user ids; lookups of this group fail" if strange else "they can write and read"),
-                "takes them out",
+                "removes them",
                 lambda: self._drop(group_id),
             )
         if different.late:
@@ -143,7 +143,7 @@ class Membership:
                 "join-time",
                 Severity.WRONG,
                 key,
-                f"{listed(different.late)} joined at another time than Redis says: they see too much or too little of the history",
+                f"{listed(different.late)} joined at another time than in Redis: they see too much or too little of the history",
                 "sets the times of IMGroupMember",
                 lambda: self._correct(group_id, "set the time of", lambda found: found.late),
             )
@@ -169,7 +169,7 @@ class Membership:
             if not extra:
                 return None
             self._cache.execute([("HDEL", names.group_member_key(group_id), *extra)])
-        return f"took out {listed(field.decode(errors='backslashreplace') for field in extra)}"
+        return f"removed {listed(field.decode(errors='backslashreplace') for field in extra)}"
 
     def _wrong_type(self, key: bytes) -> Finding:
         def drop() -> str | None:
@@ -183,13 +183,13 @@ class Membership:
             Severity.SEVERE,
             key.decode(errors="backslashreplace"),
             "it is no hash; every request about this group fails",
-            "deletes it; it comes back from IMGroupMember",
+            "deletes it; it is restored from IMGroupMember",
             drop,
         )
 
 
 class UserCount:
-    """IMGroup.userCnt. The original doubles it at creation and never lowers it, so old groups are found by the dozen."""
+    """IMGroup.userCnt. The original doubles it at creation and never decrements it, so many old groups are wrong."""
 
     title = "userCnt"
 

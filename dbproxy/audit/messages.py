@@ -1,6 +1,6 @@
-"""Stored messages: ids that stand twice, conversations that do not exist, id counters that are behind.
+"""Stored messages: duplicate msg_ids, conversations that do not exist, msg_id counters that are too low.
 
-One pass over each shard, by ranges of conversations; a conversation is looked at as a whole, whatever the status of its messages.
+One pass over each shard, by ranges of conversations; a conversation is checked as a whole, whatever the status of its messages.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ MOST_SHOWN = 100
 """Rows that are read to describe one conversation."""
 
 READABLE_COUNTER = 18
-"""Digits; Redis counts to 19, and no column holds what is longer."""
+"""Digits: Redis counts up to 19 digits, and no column holds more."""
 
 
 class Conversation(NamedTuple):
-    """What a shard holds of a conversation."""
+    """Figures about the messages of a conversation."""
 
     conversation_id: int
     last_id: int
@@ -37,7 +37,7 @@ class Conversation(NamedTuple):
 
 
 class MessageCheck(ABC):
-    """What one-to-one and group messages have in common."""
+    """The checks that one-to-one and group messages have in common."""
 
     title: str
     column: str
@@ -50,15 +50,15 @@ class MessageCheck(ABC):
 
     @abstractmethod
     def _table(self, conversation_id: int) -> str:
-        """The table of a conversation's messages; a shard's number will do."""
+        """Return the table of a conversation's messages; the number of a shard is accepted, too."""
 
     @abstractmethod
     def _counter_key(self, conversation_id: int) -> str:
-        """The Redis key of its last msg_id."""
+        """Return the Redis key of its last msg_id."""
 
     @abstractmethod
     def _orphan(self, conversation: Conversation) -> Finding | None:
-        """The finding about messages whose conversation is not there."""
+        """Return the finding about messages whose conversation does not exist."""
 
     def run(self) -> Iterator[Finding]:
         """Check everything and yield the findings one by one. Raises StoreError when a backend fails."""
@@ -82,7 +82,7 @@ class MessageCheck(ABC):
                 Severity.MINOR if usable else Severity.SEVERE,
                 self._counter_key(conversation_id),
                 f"it is {_shown(counter)}, and msg_id {last_id} is stored; "
-                + ("the next message sets it right" if usable else "no message can be stored in this conversation"),
+                + ("the next message corrects it" if usable else "no message can be stored in this conversation"),
                 f"sets it to {last_id}",
                 lambda conversation_id=conversation_id: self._set_counter(conversation_id),  # type: ignore[misc]
             )
@@ -111,7 +111,7 @@ class MessageCheck(ABC):
                     Severity.SEVERE,
                     f"{table}, {self.called} {conversation_id}",
                     f"{conversation.messages - conversation.different_ids} messages have the msg_id of another one: {twice}",
-                    "nothing: an id that was given is known to the clients, and only a human can say which message may lose it",
+                    "nothing: the ids are known to the clients, and an administrator has to decide which message may lose its id",
                 )
             if not conversation.known:
                 orphan = self._orphan(conversation)
@@ -138,7 +138,7 @@ class MessageCheck(ABC):
         with self._backends.master.connection() as connection:
             connection.execute("begin")
             try:
-                # whoever gives out ids for this conversation holds this row
+                # a proxy that assigns ids in this conversation holds the lock of this row
                 connection.select(f"select id from {self.parent} where id={conversation_id} for update")
                 last_id = self._last_id(connection, conversation_id)
                 if not _is_behind(self._counter(conversation_id), last_id):
@@ -166,7 +166,7 @@ class Messages(MessageCheck):
     def _orphan(self, conversation: Conversation) -> Finding | None:
         relate_id = conversation.conversation_id
         pair = self._only_pair(self._backends.master, relate_id)
-        lost = f"{conversation.messages} messages are stored under a relation that does not exist; nobody can read them"
+        lost = f"{conversation.messages} messages are stored under a relation that does not exist; they cannot be read"
         where = f"{names.message_table(relate_id)}, relation {relate_id}"
         if pair is None:
             return Finding(
@@ -181,12 +181,12 @@ class Messages(MessageCheck):
             Severity.SEVERE,
             where,
             lost,
-            f"makes the relation of the users {pair[0]} and {pair[1]} again",
-            lambda: self._make_relation(relate_id),
+            f"creates the relation of the users {pair[0]} and {pair[1]} again",
+            lambda: self._create_relation(relate_id),
         )
 
     def _only_pair(self, database: DBPool | DBConn, relate_id: int) -> tuple[int, int] | None:
-        """The pair of users whose relation this must have been; None when there is a doubt."""
+        """Return the pair of users whose relation this must have been; None when it is not certain."""
         table = names.message_table(relate_id)
         rows = database.select(f"select distinct fromId,toId from {table} where relateId={relate_id} limit {MOST_SHOWN}")
         pairs = {pair_of(int(from_id), int(to_id)) for from_id, to_id in rows}
@@ -195,7 +195,7 @@ class Messages(MessageCheck):
         small, big = pair = pairs.pop()
         return None if database.select(f"select id from IMRelationShip where smallId={small} and bigId={big} limit 1") else pair
 
-    def _make_relation(self, relate_id: int) -> str | None:
+    def _create_relation(self, relate_id: int) -> str | None:
         pair = self._only_pair(self._backends.master, relate_id)
         if pair is None:
             return None
@@ -210,7 +210,7 @@ class Messages(MessageCheck):
                 "insert into IMRelationShip (id,smallId,bigId,status,created,updated) "
                 f"values ({relate_id},{pair[0]},{pair[1]},0,{now},{now})"
             )
-        return f"made the relation {relate_id} of the users {pair[0]} and {pair[1]} again"
+        return f"created the relation {relate_id} of the users {pair[0]} and {pair[1]} again"
 
 
 class GroupMessages(MessageCheck):
@@ -246,4 +246,4 @@ def _is_behind(counter: bytes | None, last_id: int) -> bool:
 
 
 def _shown(counter: bytes | None) -> str:
-    return "not there" if counter is None else ascii(counter.decode(errors="replace"))[:60]
+    return "missing" if counter is None else ascii(counter.decode(errors="replace"))[:60]

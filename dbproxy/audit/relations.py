@@ -1,4 +1,4 @@
-"""Relations and sessions that stand twice. Stock tables have no index that forbids it, and the original makes them now and then."""
+"""Duplicate relations and sessions. Stock tables have no unique index, and the original creates duplicates now and then."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SessionId = tuple[int, int, int]
 
 
 class DuplicateRelations:
-    """Pairs of users with several visible relations: the proxy works with the oldest, what is stored under the others nobody sees.
+    """Pairs of users with several visible relations: the proxy works with the oldest, messages stored under the others cannot be read.
 
-    The repair hides (status 1) relations without a message, because that changes nothing that anybody has seen. Two relations that both
-    have messages are only reported: to merge them, messages would need other ids than those that were acknowledged.
+    The repair hides (status 1) relations without a message, because that changes nothing that a user has seen. Two relations that both
+    have messages are only reported: merging them would change acknowledged msg_ids.
     """
 
     title = "relations"
@@ -60,7 +60,7 @@ class DuplicateRelations:
                     Severity.SEVERE,
                     where,
                     f"messages are stored under the relations {listed(used)}; only those of {used[0]} can be read",
-                    "nothing: messages that move to another relation get other ids, and somebody has to want that",
+                    "nothing: messages that move to another relation get other ids, and an administrator has to decide that",
                 )
 
     def _hide(self, pair: Pair) -> str | None:
@@ -69,7 +69,7 @@ class DuplicateRelations:
             connection.named_locks((RelationModel.lock_name(pair),), self._backends.lock_timeout),
         ):
             connection.execute("begin")
-            # the row locks that storing takes: whatever is being stored under one of these is stored, or will look for another
+            # the row locks that storing a message takes: it is stored before this, or uses another relation afterwards
             ids = _visible(connection, pair, " for update")
             _, empty = _used_and_empty(connection, ids)
             if not empty:
@@ -80,7 +80,7 @@ class DuplicateRelations:
 
 
 class DuplicateSessions:
-    """Sessions (user, peer, type) with several rows: they stand twice in the user's list, or come back after they were removed.
+    """Sessions (user, peer, type) with several rows: they are listed twice, or reappear after they were removed.
 
     The repair keeps the row that the proxy uses, with the newest time of those that are visible, and deletes the others.
     """
@@ -141,7 +141,7 @@ def _visible(database: DBPool | DBConn, pair: Pair, lock: str = "") -> list[int]
 
 
 def _used_and_empty(database: DBPool | DBConn, ids: Sequence[int]) -> tuple[list[int], list[int]]:
-    """The relations that have messages, and those that can be hidden: all others, except the oldest when none has messages."""
+    """Return the relations that have messages, and those that can be hidden: all others, except the oldest when none has messages."""
     if not ids:
         return [], []
     query = " union all ".join(

@@ -135,9 +135,6 @@ REQUESTS: Mapping[str, Build] = {
 WRITE_MESSAGES = frozenset(("send", "group send"))
 """The requests that store a message."""
 
-UNANSWERED = frozenset(("read ack", "group read ack"))
-"""The requests without a reply."""
-
 
 def frame(request: Message) -> bytes:
     """Return a request as a PDU with the seq_num 0."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def limited(descriptors: int) -> tuple[str, ...]:
-    """Return the ``launcher`` of a :class:`ProxyProcess` that may have so many file descriptors and cannot help it."""
+    """Return the ``launcher`` of a :class:`ProxyProcess` with this hard limit of file descriptors."""
     return ("/bin/sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh")
 
 
@@ -32,7 +32,7 @@ class ProxyProcess(ChildProcess):
 
     ``overrides`` are keys of the configuration file that differ from :meth:`Stack.config`; without ``ListenPort`` it listens on a free
     port of 127.0.0.1. ``python_options`` go to the interpreter (``["-X", "dev"]``), ``arguments`` to the proxy, ``env`` into its
-    environment. ``launcher`` are words in front of the interpreter, of a command that becomes it (``["nice"]``, or :func:`limited`).
+    environment. ``launcher`` is a command prefix that executes the interpreter (``["nice"]``, or :func:`limited`).
     ``directory`` is its working directory instead of a new one below the stack's.
     Not thread safe; any thread may call.
     """
@@ -60,7 +60,7 @@ class ProxyProcess(ChildProcess):
         self._python_options = tuple(python_options)
         self._arguments = tuple(arguments)
         self._launcher = tuple(launcher)
-        # its working directory is elsewhere, so a checkout that is not installed must be found by its path
+        # its working directory is another one, so a checkout that is not installed needs its path
         path = [str(Path(dbproxy.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._env = {"PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1", **(env or {})}
         self._port = int(str(self._overrides.get("ListenPort") or 0))
@@ -93,7 +93,7 @@ class ProxyProcess(ChildProcess):
             except StartupError:
                 if self._fixed_port or attempt == 3 or "in use" not in self.log()[before:]:
                     raise
-                self._port = 0  # somebody was faster at this port
+                self._port = 0  # the port was taken meanwhile
         self._fixed_port = True
         return self
 
@@ -103,7 +103,7 @@ class ProxyProcess(ChildProcess):
         self.start()
 
     def _answers(self) -> bool:
-        # the pid file comes after the listening, and says that it is our proxy that listens
+        # the pid file is written after listening, and shows that it is this proxy that listens
         try:
             written = (self.directory / "server.pid").read_text(encoding="ascii").strip()
         except OSError:
@@ -178,7 +178,7 @@ class InProcessProxy:
         return self
 
     def stop(self, timeout: float = 30) -> int:
-        """Stop it cleanly and return its exit status; raises what its reactor died of, TimeoutError after so many seconds."""
+        """Stop it cleanly and return its exit status; raises the error that ended its reactor, TimeoutError after ``timeout`` seconds."""
         if self._application is None or self._thread is None:
             return 0
         self._application.request_stop()
@@ -203,5 +203,5 @@ class InProcessProxy:
     def _run(self, application: Application) -> None:
         try:
             self._status = application.run()
-        except BaseException as error:  # noqa: BLE001 - it belongs to whoever calls stop()
+        except BaseException as error:  # noqa: BLE001 - raised again by stop()
             self._error = error

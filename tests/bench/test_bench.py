@@ -89,7 +89,7 @@ def test_an_installation_in_use_is_not_touched_without_consent(
     assert "--write-to-it" in capsys.readouterr().err
 
 
-def test_an_installation_in_use_is_left_as_it_was(dbproxy_stack: Stack, in_use: ProxyProcess, tmp_path: Path) -> None:
+def test_an_installation_in_use_is_unchanged_afterwards(dbproxy_stack: Stack, in_use: ProxyProcess, tmp_path: Path) -> None:
     before = dbproxy_stack.snapshot()
     path = tmp_path / "results.json"
     arguments = ["--quick", "--workloads", "list,mix", "--in-flight", "8", "--seconds", "0.2", "--users", "30", "--json", str(path)]
@@ -149,7 +149,7 @@ def test_every_workload_gets_right_answers(site: Site) -> None:
         assert wrong_replies(outcome.samples) == [], workload.name
 
 
-def test_a_load_of_refusals_is_noticed(site: Site) -> None:
+def test_refused_requests_are_reported_as_wrong_replies(site: Site) -> None:
     refused = [frame(message(1, 1)), frame(buddy_pb2.IMUsersInfoReq(user_id=1, user_id_list=(999_999,)))]
     job = Job(site.host, site.port, 1, 2, 0.0, 10.0, count=100)
     outcome = Generator(job, [bytearray(one) for one in refused]).run(lambda _: None)

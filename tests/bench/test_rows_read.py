@@ -91,14 +91,14 @@ def test_requests_read_as_many_rows_of_a_long_history_as_of_a_short_one(historie
 
 
 @pytest.mark.parametrize("removed", [False, True], ids=["nothing removed", "newest messages removed"])
-def test_storing_after_a_stranger_reads_no_history(dbproxy_stack: Stack, histories: Histories, removed: bool) -> None:
-    """When somebody else has stored in a conversation, its largest msg_id is asked for; among all statuses if messages were removed."""
+def test_storing_after_another_proxy_reads_no_history(dbproxy_stack: Stack, histories: Histories, removed: bool) -> None:
+    """When another proxy has stored in a conversation, its largest msg_id is asked for; among all statuses if messages were removed."""
     batch: list[Message] = [message(one, other, "x") for one, other in histories.relations]
     batch += [message(histories.users[0], group_id, "y", msg_type=base.MSG_TYPE_GROUP_TEXT) for group_id in histories.groups]
 
     def rows_read() -> float:
         histories.client.requests(batch)
-        with InProcessProxy(dbproxy_stack, {"SyncInterval": QUIET}) as stranger, stranger.client() as client:
+        with InProcessProxy(dbproxy_stack, {"SyncInterval": QUIET}) as other, other.client() as client:
             client.requests(batch)
         if removed:
             for relate_id in histories.relations.values():

@@ -163,7 +163,7 @@ def test_a_killed_proxy_has_lost_nothing_that_it_acknowledged(stack: Stack, prox
     assert traffic.verify(stack) == []
 
 
-def test_a_proxy_that_leaves_under_load_has_answered_what_it_stored(stack: Stack, proxies: list[ProxyProcess]) -> None:
+def test_a_proxy_that_stops_under_load_has_answered_what_it_stored(stack: Stack, proxies: list[ProxyProcess]) -> None:
     with traffic_on(proxies) as traffic:
         traffic.wait_for(100)
         proxies[0].terminate()
@@ -172,7 +172,7 @@ def test_a_proxy_that_leaves_under_load_has_answered_what_it_stored(stack: Stack
     assert traffic.verify(stack) == []
 
 
-def test_deadlocks_made_by_others_are_survived(stack: Stack, proxies: list[ProxyProcess]) -> None:
+def test_deadlocks_with_other_transactions_are_retried(stack: Stack, proxies: list[ProxyProcess]) -> None:
     with traffic_on(proxies) as traffic:
         traffic.wait_for(30)
         connection = stack.mysql()
@@ -190,7 +190,7 @@ def test_deadlocks_made_by_others_are_survived(stack: Stack, proxies: list[Proxy
     assert traffic.verify(stack) == []
 
 
-def test_a_read_only_server_refuses_and_forgives(stack: Stack) -> None:
+def test_messages_are_refused_while_redis_is_out_of_memory(stack: Stack) -> None:
     with ProxyProcess(stack, KEYS) as proxy, proxy.client() as client:
         assert client.send_message(1, 2).msg_id == 1
         with stack.redis("unread") as redis:

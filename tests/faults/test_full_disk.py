@@ -31,7 +31,7 @@ def small_disk() -> Iterator[Path]:
             subprocess.run(["umount", "-l", directory], check=True)
 
 
-def test_a_full_disk_refuses_and_forgives_at_once(small_disk: Path) -> None:
+def test_messages_are_refused_while_the_disk_is_full(small_disk: Path) -> None:
     """While the disk of MySQL is full, what needs a new page is refused (error 1114), what does not is stored."""
     with (
         Stack(small_disk / "stack", mysql_options=("--skip-log-bin",)) as stack,

@@ -57,7 +57,7 @@ def test_all_that_was_sent_before_is_answered_on_every_connection(stack: Stack, 
     assert sum(int(str(row["n"])) for row in stack.rows(tables)) == CONNECTIONS * MESSAGES
 
 
-def test_connections_that_the_proxy_had_no_time_to_accept_are_answered_and_told_to_go(stack: Stack) -> None:
+def test_connections_in_the_accept_queue_are_answered_during_a_drain(stack: Stack) -> None:
     with ProxyProcess(stack, {"StopGrace": 30}) as proxy, ExitStack() as exits:
         proxy.freeze()
         clients = [exits.enter_context(proxy.client(notices=True)) for _ in range(CONNECTIONS)]
@@ -73,7 +73,7 @@ def test_connections_that_the_proxy_had_no_time_to_accept_are_answered_and_told_
 
 
 @pytest.mark.parametrize("backend", ["mysql", "redis"])
-def test_a_backend_that_hangs_does_not_keep_the_proxy_longer_than_its_grace(stack: Stack, backend: str) -> None:
+def test_a_backend_that_hangs_does_not_prolong_the_grace(stack: Stack, backend: str) -> None:
     server = {"mysql": stack.mariadb, "redis": stack.redis_server}[backend]
     with ProxyProcess(stack, {"StopGrace": 1.5, "SyncInterval": 0.2}) as proxy, proxy.client(notices=True) as client:
         client.send(message(1, 2))
@@ -99,16 +99,16 @@ def test_a_second_signal_ends_it_at_once_also_while_a_backend_hangs(stack: Stack
         assert proxy.wait(5) == 128 + signal.SIGTERM
 
 
-def test_a_peer_that_does_not_read_does_not_keep_the_proxy_longer_than_its_grace(stack: Stack) -> None:
+def test_a_peer_that_does_not_read_does_not_prolong_the_grace(stack: Stack) -> None:
     seed.users(stack, *(f"user{number}" for number in range(1, 300)))
     request = buddy_pb2.IMAllUserReq(user_id=1, latest_update_time=0)
     with (
         ProxyProcess(stack, {"StopGrace": 1.5}) as proxy,
-        Client(proxy.host, proxy.port, receive_buffer=4096) as deaf,
+        Client(proxy.host, proxy.port, receive_buffer=4096) as not_reading,
         proxy.client(notices=True) as other,
     ):
         for _ in range(300):
-            deaf.send(request)
+            not_reading.send(request)
         assert other.send_message(1, 2).msg_id == 1
         proxy.terminate()
         assert other.receive().is_stop_notice
@@ -116,7 +116,7 @@ def test_a_peer_that_does_not_read_does_not_keep_the_proxy_longer_than_its_grace
         assert proxy.wait(20) == 0
 
 
-def test_peers_that_go_on_sending_get_nothing_interrupted(stack: Stack) -> None:
+def test_peers_that_keep_sending_get_every_reply_during_a_drain(stack: Stack) -> None:
     seed.group(stack, 9, [1, 2, 3, 4])
     conversations = [(user_id, 9, True) for user_id in (1, 2, 3, 4)]
     with ProxyProcess(stack, {"StopGrace": 2}) as proxy:
@@ -131,7 +131,7 @@ def test_peers_that_go_on_sending_get_nothing_interrupted(stack: Stack) -> None:
         assert redis.hget("9_im_group_msg", "count") == str(stack.rows("select count(*) as n from IMGroupMessage_1")[0]["n"])
 
 
-def test_a_peer_that_still_sends_is_answered_and_then_the_proxy_leaves(stack: Stack) -> None:
+def test_a_peer_that_still_sends_is_answered_before_the_exit(stack: Stack) -> None:
     with ProxyProcess(stack, {"StopGrace": 10}) as proxy, proxy.client() as client:
         assert client.send_message(1, 2).msg_id == 1
         proxy.terminate()
@@ -157,7 +157,7 @@ def test_a_request_that_arrives_in_pieces_is_waited_for(stack: Stack) -> None:
         assert proxy.wait(5) == 0
 
 
-def test_heartbeats_do_not_delay_the_leaving(stack: Stack) -> None:
+def test_heartbeats_do_not_prolong_a_drain(stack: Stack) -> None:
     with ProxyProcess(stack, {"StopGrace": 20}) as proxy, proxy.client() as client:
         assert client.send_message(1, 2).msg_id == 1
         proxy.terminate()

@@ -125,7 +125,7 @@ def test_a_slow_network_to_the_database_fills_the_queue_and_no_more(stack: Stack
     assert "reading resumed after" in log
 
 
-def test_requests_that_waited_too_long_are_refused_and_not_carried_out_afterwards(stack: Stack) -> None:
+def test_requests_that_waited_too_long_are_refused_and_never_executed(stack: Stack) -> None:
     keys = {**KEYS, "MaxWaitingRequests": 50, "RequestTimeout": 1, "ThreadNum": 2}
     with ProxyProcess(stack, keys) as proxy, ExitStack() as exits:
         clients = [exits.enter_context(proxy.client(timeout=40)) for _ in range(3)]

@@ -51,7 +51,7 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
-def test_a_thousand_idle_connections_get_heartbeats_cost_little_and_disturb_nobody(stack: Stack) -> None:
+def test_a_thousand_idle_connections_get_heartbeats_and_cost_little(stack: Stack) -> None:
     with ProxyProcess(stack, {"HeartbeatInterval": 1}) as proxy, proxy.client() as other, ExitStack() as exits:
         assert other.login("user1").result_code == 0
         before, memory = descriptors(stack, proxy), memory_bytes([proxy.pid])
@@ -85,24 +85,24 @@ def _end_of_sending(sock: socket.socket) -> None:
     sock.close()
 
 
-GOODBYES: tuple[Callable[[socket.socket], None], ...] = (_leave, reset, _ask_and_reset, _half_and_reset, _end_of_sending)
+DISCONNECTS: tuple[Callable[[socket.socket], None], ...] = (_leave, reset, _ask_and_reset, _half_and_reset, _end_of_sending)
 
 
-def test_a_storm_of_connections_leaves_nothing_behind_and_does_not_flood_the_log(stack: Stack) -> None:
-    storm = 800
+def test_a_burst_of_connections_leaks_nothing_and_does_not_flood_the_log(stack: Stack) -> None:
+    burst = 800
     with ProxyProcess(stack) as proxy, proxy.client() as other:
         assert other.login("user1").result_code == 0
         before = descriptors(stack, proxy)
-        for number in range(storm):
+        for number in range(burst):
             peer = socket.create_connection((proxy.host, proxy.port), timeout=10)
-            GOODBYES[number % len(GOODBYES)](peer)
+            DISCONNECTS[number % len(DISCONNECTS)](peer)
             if number % 40 == 0:
                 assert other.login("user1").result_code == 0
         assert eventually(lambda: descriptors(stack, proxy), before) == before
         assert other.send_message(1, 2).msg_id == 1
     lines = proxy.log().splitlines()
-    # connected, ended, reset: each kind of line has its own limit, in each window of 10 s that the storm took
-    assert len(lines) < 10 * REPEAT_LIMIT < storm
+    # connected, ended, reset: each kind of line has its own limit, in each window of 10 s that the burst took
+    assert len(lines) < 10 * REPEAT_LIMIT < burst
     assert "Traceback" not in "".join(lines)
 
 
@@ -114,7 +114,7 @@ def test_many_connections_at_the_same_moment_are_all_served(stack: Stack) -> Non
         assert {client.receive().seq_num for client in clients} == {9}
 
 
-def test_a_peer_that_asks_and_never_reads_is_closed_in_the_end_and_harms_nobody(stack: Stack) -> None:
+def test_a_peer_that_sends_requests_and_never_reads_is_closed(stack: Stack) -> None:
     """It wants a list of 200 users, again and again: megabytes of replies for a few bytes of its own."""
     keys = {"MaxSendBuffer": 1 << 20, "MaxSendBufferTotal": 8 << 20, "SendTimeout": 2}
     request = buddy_pb2.IMAllUserReq(user_id=1, latest_update_time=0).SerializeToString()
@@ -122,13 +122,13 @@ def test_a_peer_that_asks_and_never_reads_is_closed_in_the_end_and_harms_nobody(
     with ProxyProcess(stack, keys) as proxy, proxy.client() as other:
         assert len(other.all_users().user_list) == 199
         memory = memory_bytes([proxy.pid])
-        with Client(proxy.host, proxy.port, timeout=0.1, receive_buffer=4096) as deaf:
+        with Client(proxy.host, proxy.port, timeout=0.1, receive_buffer=4096) as not_reading:
 
             def closed() -> bool:
                 assert other.push_shield(1).user_id == 1
                 assert memory_bytes([proxy.pid]) - memory < 64 << 20
                 try:
-                    deaf.send_raw(pdu * 50)
+                    not_reading.send_raw(pdu * 50)
                 except TimeoutError:  # the proxy has stopped reading it
                     return False
                 except ConnectionError:
@@ -139,7 +139,7 @@ def test_a_peer_that_asks_and_never_reads_is_closed_in_the_end_and_harms_nobody(
         assert eventually(lambda: "took none of" in proxy.log() or "connection closed" in proxy.log(), True)
 
 
-def test_a_peer_that_vanished_without_a_word_is_forgotten(stack: Stack) -> None:
+def test_a_half_open_connection_is_closed(stack: Stack) -> None:
     """Its machine lost power, or a firewall its memory: the connection is half open, and nothing ever comes."""
     keys = {"PeerTimeout": 2, "HeartbeatInterval": 1, "SendTimeout": 2}
     with ProxyProcess(stack, keys) as proxy, FaultyLink((proxy.host, proxy.port)) as link, proxy.client() as other:
@@ -169,12 +169,12 @@ def test_unfinished_pdus_of_many_connections_together_are_bounded(stack: Stack) 
     keys = {"MaxPduLength": 1 << 20, "MaxWaitingBytes": 1 << 20, "MaxSendBuffer": 1 << 20, "MaxSendBufferTotal": 1 << 20}
     with ProxyProcess(stack, keys) as proxy, proxy.client() as small, ExitStack() as exits:
         small.send_raw(HEADER.pack(1 << 20, 1, 0, 3, 0x7777, 1, 0))
-        hoarders = [exits.enter_context(proxy.client()) for _ in range(10)]
-        for hoarder in hoarders:
+        holders = [exits.enter_context(proxy.client()) for _ in range(10)]
+        for holder in holders:
             with contextlib.suppress(ConnectionClosedError):
-                hoarder.send_raw(HEADER.pack(1 << 20, 1, 0, 3, 0x7777, 1, 0) + bytes(900_000))
+                holder.send_raw(HEADER.pack(1 << 20, 1, 0, 3, 0x7777, 1, 0) + bytes(900_000))
         assert eventually(lambda: proxy.log().count("all connections together hold too much"), 6) == 6  # 4 x 900,000 fit into 4 MiB
-        assert sum(hoarder.closed_within(0.1) for hoarder in hoarders) == 6
+        assert sum(holder.closed_within(0.1) for holder in holders) == 6
         small.send_raw(bytes((1 << 20) - HEADER.size))
         assert small.login("user1").result_code == 0
 
@@ -184,7 +184,7 @@ def test_unfinished_pdus_of_many_connections_together_are_bounded(stack: Stack) 
     [HEARTBEAT_PDU, pack_pdu(3, 0x7777, 1, b""), pack_pdu(3, 0x0301, 1, b"\xff")],
     ids=["heartbeats", "unknown commands", "broken bodies"],
 )
-def test_a_peer_that_floods_the_proxy_with_nonsense_neither_starves_the_others_nor_floods_the_log(stack: Stack, nonsense: bytes) -> None:
+def test_a_flood_of_invalid_pdus_starves_no_peer_and_floods_no_log(stack: Stack, nonsense: bytes) -> None:
     over = threading.Event()
 
     def flood(client: Client) -> None:

@@ -99,7 +99,7 @@ def refuses_every_write(client: Client) -> None:
     assert client.set_push_shield(1).result_code == 1
 
 
-def test_a_read_only_mysql_refuses_and_forgives_at_once(stack: Stack) -> None:
+def test_writes_are_refused_while_mysql_is_read_only(stack: Stack) -> None:
     """An account without SUPER gets error 1290; a failover that is not finished looks like this."""
     stack.rows("create user 'plain'@'127.0.0.1' identified by 'plain'")
     try:
@@ -165,7 +165,7 @@ def test_a_named_lock_that_stays_taken_refuses_its_conversation_alone(stack: Sta
         assert all(reply.msg_id for reply in client.requests(sent))  # type: ignore[attr-defined]
 
 
-def test_ids_of_a_deadlocked_attempt_are_given_to_the_same_messages_when_it_runs_again(stack: Stack) -> None:
+def test_a_transaction_retried_after_a_deadlock_uses_the_same_ids(stack: Stack) -> None:
     """The deadlock comes after the id was taken: the whole transaction runs again, and nothing is left out."""
     relate_id = seed.relation(stack, 1, 2)
     session_id = seed.session(stack, 1, 2)

@@ -119,7 +119,7 @@ def test_without_a_timeout_it_does_not_wait(stack: Stack) -> None:
     ],
     ids=lambda keys: next(iter(keys)),
 )
-def test_what_waiting_does_not_mend_ends_the_start_at_once(stack: Stack, keys: dict[str, object]) -> None:
+def test_errors_that_waiting_cannot_fix_end_the_start_at_once(stack: Stack, keys: dict[str, object]) -> None:
     proxy = ProxyProcess(stack, {**keys, "StartTimeout": 3600})
     with pytest.raises(StartupError, match="ended at once with status 3"):
         proxy.start()
@@ -137,7 +137,6 @@ def test_sigterm_ends_the_waiting_and_other_signals_do_not(stack: Stack, frozen:
     with starting(proxy):
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             proxy.signal(number)
-            assert eventually(lambda name=number.name: f"signal {name} is ignored" in proxy.log(), True)  # type: ignore[misc]
         assert proxy.running
         proxy.terminate()
         assert eventually(lambda: proxy.running, False) is False

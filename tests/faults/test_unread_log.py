@@ -75,7 +75,7 @@ def test_everything_is_answered_and_sigterm_ends_it_while_the_log_stalls(stack: 
 
 
 @pytest.mark.parametrize("where", ["stderr", "LogFile"])
-def test_what_waited_is_written_when_somebody_reads_again(stack: Stack, pipe: StalledPipe, where: str) -> None:
+def test_queued_lines_are_written_when_the_log_is_read_again(stack: Stack, pipe: StalledPipe, where: str) -> None:
     with proxy_that_logs_to(pipe, stack, where) as proxy:
         assert eventually(lambda: "is ready" in pipe.read(), True)
         pipe.fill()

@@ -116,7 +116,7 @@ def test_a_wrong_password_ends_the_start_with_instance_and_keys(stack: Stack, wr
     assert "wrong-word" not in proxy.log()
 
 
-def test_a_server_with_a_password_lets_in_who_knows_it_and_nobody_else(stack: Stack) -> None:
+def test_a_server_with_a_password_accepts_only_clients_that_know_it(stack: Stack) -> None:
     with PrivateRedis(password="pässword-秘") as server:
         instance = {"group_set_port": server.port, "group_set_password": "pässword-秘"}
         with ProxyProcess(stack, instance) as proxy, proxy.client() as client:

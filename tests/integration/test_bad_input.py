@@ -79,7 +79,7 @@ def test_versions_flags_and_service_ids_of_requests_do_not_matter(proxy: ProxyPr
     assert header == (1, 0, 3, 0x0301, 7, 0)
 
 
-def test_a_peer_that_asks_and_is_gone_harms_nobody(proxy: ProxyProcess, other: Client) -> None:
+def test_a_peer_that_resets_after_its_requests_does_no_harm(proxy: ProxyProcess, other: Client) -> None:
     proxy.signal(signal.SIGPIPE)
     for _ in range(20):
         client = proxy.client()
@@ -122,7 +122,7 @@ def test_unknown_commands_are_ignored(proxy: ProxyProcess, other: Client) -> Non
 
 
 @pytest.mark.parametrize("seed_number", range(6))
-def test_mutated_pdus_and_random_bytes_harm_nobody(proxy: ProxyProcess, other: Client, seed_number: int) -> None:
+def test_mutated_pdus_and_random_bytes_do_no_harm(proxy: ProxyProcess, other: Client, seed_number: int) -> None:
     chance = random.Random(seed_number)
     good = [pack_pdu(3, 0x0301, 1, message(1, 2, b"hello").SerializeToString())]
     good += [pack_pdu(c.service_id, c.command_id, 2, chance.randbytes(chance.randint(0, 40))) for c in COMMANDS.values()]

@@ -66,7 +66,7 @@ NO_COUNTERS = [
 
 @pytest.mark.parametrize("key", ["msg_id_1", "group_msg_id_9"])
 @pytest.mark.parametrize("value", NO_COUNTERS)
-def test_a_message_counter_that_is_none_is_made_anew_from_the_stored_messages(
+def test_a_broken_message_counter_is_restored_from_the_stored_messages(
     stack: Stack, dbproxy_client: Client, key: str, value: str | list[str] | dict[str, str]
 ) -> None:
     put(stack, key, value)
@@ -77,7 +77,7 @@ def test_a_message_counter_that_is_none_is_made_anew_from_the_stored_messages(
 
 
 @pytest.mark.parametrize("value", ["text", ["a", "list"], {"1": "many"}, {"1": "9223372036854775807"}])
-def test_a_broken_unread_counter_stops_nobody_and_counts_again(
+def test_a_broken_unread_counter_is_replaced_and_counts_again(
     stack: Stack, dbproxy_client: Client, value: str | list[str] | dict[str, str]
 ) -> None:
     put(stack, "unread_2", value)
@@ -180,7 +180,7 @@ def test_a_new_group_inherits_nothing_from_one_that_had_its_id(stack: Stack, dbp
         assert [entry[2] for entry in entries(dbproxy_client, user_id) if entry[1] == 11] == count
 
 
-def test_broken_device_keys_stop_nobody_and_are_replaced(stack: Stack, dbproxy_client: Client) -> None:
+def test_broken_device_keys_are_replaced(stack: Stack, dbproxy_client: Client) -> None:
     dbproxy_client.set_device_token(2, "bobs")
     dbproxy_client.set_device_token(3, "carols")
     put(stack, "device_1", ["a", "list"])

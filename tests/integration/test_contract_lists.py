@@ -85,7 +85,7 @@ def test_a_push_shield_that_the_column_cannot_hold_is_refused(stack: Stack, dbpr
     assert dbproxy_client.push_shield(1).shield_status == 0
 
 
-def test_a_group_that_does_not_exist_is_answered_with_silence_where_the_original_is_silent(
+def test_requests_about_an_unknown_group_are_unanswered_as_in_the_original(
     stack: Stack, dbproxy_client: Client, unanswered: Unanswered
 ) -> None:
     before = stack.snapshot()
@@ -100,7 +100,7 @@ def test_a_group_that_does_not_exist_is_answered_with_silence_where_the_original
 
 
 @pytest.mark.parametrize("sender", [0, 3])
-def test_a_stranger_s_group_message_gets_no_reply_and_leaves_nothing(
+def test_a_group_message_of_a_non_member_gets_no_reply_and_is_not_stored(
     stack: Stack, dbproxy_client: Client, unanswered: Unanswered, sender: int
 ) -> None:
     before = stack.snapshot()

@@ -10,7 +10,7 @@ from dbproxy.wire.commands import HEARTBEAT_COMMAND_ID
 
 
 @pytest.mark.dbproxy(HeartbeatInterval=1, PeerTimeout=30)
-def test_heartbeats_come_after_silence_to_the_silent_only_and_are_not_answered(dbproxy_proxy: InProcessProxy) -> None:
+def test_only_silent_peers_get_heartbeats_and_none_is_answered(dbproxy_proxy: InProcessProxy) -> None:
     with dbproxy_proxy.client(notices=True) as silent, dbproxy_proxy.client(notices=True) as busy:
 
         def heartbeat() -> Pdu | None:

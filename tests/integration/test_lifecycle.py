@@ -84,7 +84,7 @@ def test_the_table_that_stock_installations_lack_is_made(stack: Stack) -> None:
         assert eventually(lambda: len(client.offline_files(2).offline_file_list), 1) == 1
 
 
-def test_sigterm_tells_the_peers_answers_what_is_under_way_and_exits_with_0(stack: Stack) -> None:
+def test_sigterm_notifies_peers_answers_requests_and_exits_with_0(stack: Stack) -> None:
     with FileServer() as files, ProxyProcess(stack, {"MsfsSite": files.site}) as proxy, proxy.client(notices=True) as client:
         files.faults.delay = 1
         client.send(message(1, 2, b"\0\0\0\1sound", msg_type=base_define_pb2.MSG_TYPE_SINGLE_AUDIO))
@@ -125,7 +125,7 @@ def test_a_second_signal_exits_at_once(stack: Stack) -> None:
         assert proxy.wait(10) == 128 + signal.SIGTERM
 
 
-def test_the_grace_bounds_the_leaving(stack: Stack) -> None:
+def test_the_grace_bounds_a_drain(stack: Stack) -> None:
     with (
         FileServer() as files,
         ProxyProcess(stack, {"MsfsSite": files.site, "StopGrace": 1}) as proxy,

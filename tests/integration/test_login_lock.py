@@ -74,7 +74,7 @@ def test_two_users_whose_names_differ_by_a_blank_are_locked_apart(stack: Stack, 
     assert dbproxy_client.login("pad ").user_info.user_id == 4
 
 
-def test_names_of_nobody_are_locked_as_they_are_spelled(stack: Stack, dbproxy_client: Client) -> None:
+def test_unknown_names_are_locked_by_their_spelling(stack: Stack, dbproxy_client: Client) -> None:
     seed.user(stack, 3, "gone", status=3)
     for name in ("nobody", "gone"):
         assert results(dbproxy_client, *[login(name)] * 12) == [WRONG] * 11 + [LOCKED]
@@ -207,7 +207,7 @@ class InThread(threading.Thread):
 
 
 @pytest.mark.parametrize("name", ["alice", "nobody"])
-def test_a_lock_by_another_thread_in_the_middle_of_a_batch_mixes_up_nothing(logins: Logins, name: str) -> None:
+def test_a_lock_by_another_thread_during_a_batch_is_consistent(logins: Logins, name: str) -> None:
     taken, locked = threading.Event(), threading.Event()
     first = InThread(logins, HeldRequests([login(name), login(name), login("bob", PASSWORD), login("bob")], taken, locked))
     assert taken.wait(10)
@@ -230,7 +230,7 @@ def test_attempts_of_two_threads_are_all_counted_and_none_too_many(logins: Login
     assert sorted(codes) == [WRONG] * 11 + [LOCKED] * 3
 
 
-def test_a_right_password_does_not_open_what_another_thread_locks_meanwhile(logins: Logins) -> None:
+def test_a_right_password_does_not_unlock_what_another_thread_locks(logins: Logins) -> None:
     barrier = threading.Barrier(2)
     logins.users.barrier = barrier
     right = InThread(logins, [login("alice", PASSWORD)])

@@ -35,7 +35,7 @@ def test_64_group_messages_in_flight_from_four_connections_are_all_stored(dbprox
         assert redis.hget("9_im_group_msg", "count") == "64"
 
 
-def test_a_sound_keeps_its_place_and_holds_up_no_other_conversation(dbproxy_stack: Stack) -> None:
+def test_a_sound_keeps_its_order_and_blocks_no_other_conversation(dbproxy_stack: Stack) -> None:
     dbproxy_stack.reset()
     with FileServer() as files, InProcessProxy(dbproxy_stack, {"MsfsSite": files.site, "StopGrace": 1}) as proxy:
         files.faults.delay = 2.0
@@ -54,7 +54,7 @@ def test_a_sound_keeps_its_place_and_holds_up_no_other_conversation(dbproxy_stac
     assert [info.msg_data for info in history] == [b"after", b"\x00\x00\x00\x07" + b"s" * 100, b"before"]
 
 
-def test_a_conversation_whose_row_is_locked_holds_up_no_other(dbproxy_proxy: InProcessProxy, dbproxy_stack: Stack) -> None:
+def test_a_conversation_whose_row_is_locked_blocks_no_other(dbproxy_proxy: InProcessProxy, dbproxy_stack: Stack) -> None:
     with dbproxy_proxy.client() as client:
         for peer in range(2, 12):
             assert client.send_message(1, peer).msg_id == 1

@@ -43,8 +43,8 @@ def test_a_frozen_server_says_nothing_and_goes_on_when_thawed() -> None:
         client.set("a", 1)
         server.freeze()
         assert can_connect(*server.address)  # the kernel still accepts
-        with server.connect(timeout=0.2) as impatient, pytest.raises(redis.exceptions.RedisError):
-            impatient.ping()
+        with server.connect(timeout=0.2) as client_with_timeout, pytest.raises(redis.exceptions.RedisError):
+            client_with_timeout.ping()
         server.thaw()
         assert client.get("a") == "1"
 

@@ -152,7 +152,7 @@ def narrow_columns(stack: Stack) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("narrow_columns")
-def test_statements_that_mysql_refuses_do_not_bring_their_texts_into_the_log(stack: Stack, proxy: ProxyProcess) -> None:
+def test_texts_of_statements_that_mysql_refuses_are_not_logged(stack: Stack, proxy: ProxyProcess) -> None:
     with proxy.client() as client:
         say_everything(client)
         assert eventually(lambda: proxy.log().count(" (what the server says is left out)") > 3, True)
@@ -164,7 +164,7 @@ def test_statements_that_mysql_refuses_do_not_bring_their_texts_into_the_log(sta
     assert leaks(proxy) == []
 
 
-def test_rows_that_are_there_already_do_not_bring_their_texts_into_the_log(stack: Stack, proxy: ProxyProcess) -> None:
+def test_texts_of_duplicate_rows_are_not_logged(stack: Stack, proxy: ProxyProcess) -> None:
     stack.rows("alter table IMTransmitFile add unique index once (taskId)")
     try:
         with proxy.client() as client:
@@ -176,7 +176,7 @@ def test_rows_that_are_there_already_do_not_bring_their_texts_into_the_log(stack
     assert leaks(proxy) == []
 
 
-def test_lost_connections_do_not_bring_anything_into_the_log(stack: Stack, proxy: ProxyProcess) -> None:
+def test_lost_connections_bring_no_text_into_the_log(stack: Stack, proxy: ProxyProcess) -> None:
     with proxy.client() as client:
         assert client.login("alice").result_code == 0
         stack.redis_server.kill()
