@@ -35,17 +35,18 @@ This measures a proxy that may be in use. No existing data in its databases is c
 Add {CONSENT} if that is what you want."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure; return the exit status: 0 done, 1 it failed, 2 a mistake on the command line."""
-    options = _parser().parse_args(argv)
+def main(argv: Sequence[str] | None = None, epilog: str = "") -> int:
+    """Measure; return the exit status: 0 done, 1 it failed, 2 a mistake on the command line. ``epilog`` is the end of the help."""
+    options = _parser(epilog).parse_args(argv)
     return run_command(PROGRAM, options, lambda progress: _throughput(options, progress))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(epilog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Measures how many requests per second a proxy takes on this machine, and what limits it. By default with a private "
         "MariaDB, Redis and proxy, which are removed afterwards.",
+        epilog=epilog,
     )
     add_common_options(parser)
     parser.add_argument("--workloads", type=names_of(WORKLOADS), metavar="NAME,...", help=f"of {', '.join(WORKLOADS)}")

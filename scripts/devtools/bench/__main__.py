@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from dbproxy.bench import __main__ as throughput_command
 from dbproxy.bench import dataset, report
@@ -28,12 +29,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure; return the exit status: 0 done, 1 it failed, 2 a mistake on the command line."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     if not arguments or arguments[0] not in COMMANDS:
-        return throughput_command.main(arguments)
+        others = "; ".join(f"{PROGRAM} {name}: {what}" for name, what in COMMANDS.items())
+        return throughput_command.main(arguments, f"Other measurements: {others}.")
     command, *rest = arguments
     parser = argparse.ArgumentParser(prog=f"{PROGRAM} {command}", description=f"Measures {COMMANDS[command]}, with private backends.")
-    add_common_options(parser)
     if command == "growth":
+        add_common_options(parser)
         parser.add_argument("--axes", type=names_of(AXES), metavar="NAME,...", help=f"what grows, of {', '.join(AXES)}")
+    else:
+        parser.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON")
+        parser.set_defaults(chart=None)
     options = parser.parse_args(rest)
     return run_command(parser.prog, options, lambda progress: (_growth if command == "growth" else _cost)(options, progress))
 
