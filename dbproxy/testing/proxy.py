@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,25 @@ def limited(descriptors: int) -> tuple[str, ...]:
     return ("/bin/sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh")
 
 
-class ProxyProcess(ChildProcess):
+class ProxyAddress(ABC):
+    """Where a proxy of this module listens."""
+
+    @property
+    def host(self) -> str:
+        """The address to connect to."""
+        return "127.0.0.1"
+
+    @property
+    @abstractmethod
+    def port(self) -> int:
+        """The TCP port."""
+
+    def client(self, *, timeout: float = 10, notices: bool = False) -> Client:
+        """Return a new connection to it; the caller closes it."""
+        return Client(self.host, self.port, timeout=timeout, notices=notices)
+
+
+class ProxyProcess(ProxyAddress, ChildProcess):
     """A proxy as it runs in production: ``python -m dbproxy --config ...``, on a stack of stores, in a working directory of its own.
 
     ``overrides`` are keys of the configuration file that differ from :meth:`Stack.config`; without ``ListenPort`` it listens on a free
@@ -65,11 +84,6 @@ class ProxyProcess(ChildProcess):
         self._env = {"PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1", **(env or {})}
         self._port = int(str(self._overrides.get("ListenPort") or 0))
         self._fixed_port = bool(self._port)
-
-    @property
-    def host(self) -> str:
-        """The address to connect to."""
-        return "127.0.0.1"
 
     @property
     def port(self) -> int:
@@ -110,10 +124,6 @@ class ProxyProcess(ChildProcess):
             return False
         return written == str(self.pid) and can_connect(self.host, self._port)
 
-    def client(self, *, timeout: float = 10, notices: bool = False) -> Client:
-        """Return a new connection to it; the caller closes it."""
-        return Client(self.host, self.port, timeout=timeout, notices=notices)
-
     def __enter__(self) -> Self:
         return self.start()
 
@@ -121,7 +131,7 @@ class ProxyProcess(ChildProcess):
         self.stop()
 
 
-class InProcessProxy:
+class InProcessProxy(ProxyAddress):
     """A proxy in threads of this process: starts in milliseconds, can be debugged, and there may be several at once.
 
     ``overrides`` as for :class:`ProxyProcess`; it listens on a free port. It shares the GIL and the process's limits with the test,
@@ -135,11 +145,6 @@ class InProcessProxy:
         self._thread: threading.Thread | None = None
         self._status: int | None = None
         self._error: BaseException | None = None
-
-    @property
-    def host(self) -> str:
-        """The address to connect to."""
-        return "127.0.0.1"
 
     @property
     def port(self) -> int:
@@ -189,10 +194,6 @@ class InProcessProxy:
         if error is not None:
             raise error
         return self._status or 0
-
-    def client(self, *, timeout: float = 10, notices: bool = False) -> Client:
-        """Return a new connection to it; the caller closes it."""
-        return Client(self.host, self.port, timeout=timeout, notices=notices)
 
     def __enter__(self) -> Self:
         return self.start()
