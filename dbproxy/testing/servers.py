@@ -23,6 +23,7 @@ from pymysql.constants import CLIENT
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+import dbproxy
 from dbproxy.errors import StartupError
 from dbproxy.testing.private_server import MYSQLD, REDIS_SERVER, PrivateServer, find_program
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from pymysql.cursors import DictCursor
     from typing_extensions import Self
 
-SCHEMA = Path(__file__).parent / "schema.sql"
+SCHEMA = Path(dbproxy.__file__).with_name("schema.sql")
 """The tables of a stock TeamTalk installation; in a checkout a link to conf/schema.sql, in an installed package a copy of it."""
 
 _AS_ROOT = ("--user=root",) if os.geteuid() == 0 else ()
