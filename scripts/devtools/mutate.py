@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run mutation tests; return 0 when it is complete, whatever survived, 1 when the tests fail without any mutation."""
     options = _parser().parse_args(argv)
     tree, session = WORK / "tree", WORK / "session.sqlite"
-    command = shlex.join([sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *(options.tests or TESTS)])
+    command = shlex.join([sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *options.tests.split(",")])
     os.environ.pop("PYTHONPATH", None)  # it names the scripts of the checkout, and the tests need those of the copy
     if not options.resume:
         shutil.rmtree(WORK, ignore_errors=True)
@@ -114,7 +114,7 @@ def _copy_checkout(target: Path) -> None:
 def _modules(files: Sequence[str]) -> list[Path]:
     """Return the modules to mutate, relative to the checkout."""
     if files:
-        return [Path(file).resolve().relative_to(ROOT) for file in files]
+        return [(ROOT / file).relative_to(ROOT) for file in files]
     return sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / "dbproxy" / package).rglob("*.py"))
 
 
@@ -151,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("files", nargs="*", metavar="FILE", help=f"files to mutate (default: all of dbproxy/{{{','.join(PACKAGES)}}})")
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="only N random mutants (default: all)")
     parser.add_argument("--seed", default="1", help="chooses the sample (default: %(default)s)")
-    parser.add_argument("--tests", nargs="+", metavar="PATH", help=f"the tests to run (default: {' '.join(TESTS)})")
+    parser.add_argument("--tests", metavar="PATH,...", default=",".join(TESTS), help="the tests to run (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=TIMEOUT, help="seconds for the tests of one mutant (default: %(default)g)")
     parser.add_argument("--resume", action="store_true", help="continue the run that was interrupted, with its files and sample")
     return parser
