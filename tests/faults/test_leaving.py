@@ -18,9 +18,6 @@ from devtools.traffic import Traffic
 CONNECTIONS = 150
 MESSAGES = 20
 
-MOMENT = 1.8
-"""Seconds that the end of the process may take on a busy machine, after the grace."""
-
 pytestmark = pytest.mark.watchdog(90)
 
 
