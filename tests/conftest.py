@@ -1,16 +1,16 @@
-"""For all tests: the fixtures of dbproxy.testing, and a watchdog that ends a run in which a test hangs."""
+"""For all tests: the fixtures of dbproxy.testing, empty or filled stores, and a watchdog that ends a run in which a test hangs."""
 
 from __future__ import annotations
 
 import faulthandler
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from typing import TextIO
 
 import pytest
 
-from dbproxy.testing import plugin
+from dbproxy.testing import Stack, plugin, seed
 
 WATCHDOG_SECONDS = float(os.environ.get("DBPROXY_TEST_TIMEOUT", "120"))
 _STDERR = pytest.StashKey[TextIO]()
@@ -18,6 +18,7 @@ _STDERR = pytest.StashKey[TextIO]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "watchdog(seconds): this test may take so long, setup and teardown included")
+    config.addinivalue_line("markers", "data(users, groups): names of users, and group id → members, that the fixture stack creates")
     if not config.pluginmanager.has_plugin("dbproxy"):  # a checkout that is not installed has no entry points
         config.pluginmanager.register(plugin, "dbproxy")
     # at this moment 2 is the real stderr; while a test runs, and while this file is imported, it is pytest's capture file
@@ -40,3 +41,22 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture
+def stack(request: pytest.FixtureRequest, dbproxy_stack: Stack) -> Stack:
+    """Empty stores, with the users and groups of the marker ``data``. A proxy of the test (``dbproxy_proxy``) is running already."""
+    if "dbproxy_proxy" in request.fixturenames:
+        request.getfixturevalue("dbproxy_proxy")  # it empties the stores when it starts
+    else:
+        dbproxy_stack.reset()
+    marker = request.node.get_closest_marker("data")
+    if marker is not None:
+        _create(dbproxy_stack, **marker.kwargs)
+    return dbproxy_stack
+
+
+def _create(stack: Stack, users: Sequence[str] = (), groups: Mapping[int, Sequence[int]] | None = None) -> None:
+    seed.users(stack, *users)
+    for group_id, members in (groups or {}).items():
+        seed.group(stack, group_id, members)

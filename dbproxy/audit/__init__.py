@@ -1,12 +1,12 @@
-"""dbproxy-audit: looks whether a live installation is as the proxy promises to keep it, and mends what can be mended meanwhile.
+"""dbproxy-audit: checks the consistency of a live installation and repairs what can be repaired while proxies are running.
 
 ::
 
     from dbproxy.audit import audit, open_stores
     from dbproxy.config import load_config
 
-    with open_stores(load_config("dbproxyserver.conf")) as stores:
-        report = audit(stores)
+    with open_stores(load_config("dbproxyserver.conf")) as backends:
+        report = audit(backends)
 """
 
 from __future__ import annotations

@@ -1,13 +1,11 @@
-"""The audit itself: all checks, one after the other, and what is done about their findings. One thread."""
+"""The audit: runs all checks in order and repairs their findings. One thread."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
 from dbproxy.audit.counters import GroupCounters, Unread
@@ -16,31 +14,26 @@ from dbproxy.audit.finding import Entry, Finding, Outcome, Report
 from dbproxy.audit.members import Membership, UserCount
 from dbproxy.audit.messages import GroupMessages, Messages
 from dbproxy.audit.relations import DuplicateRelations, DuplicateSessions
-from dbproxy.audit.walk import SETTLE, Stores
+from dbproxy.audit.walk import RECHECK_DELAY, AuditBackends
 from dbproxy.config import Config
 from dbproxy.errors import DeadlockError
-from dbproxy.stores.mysql import DBManager
-from dbproxy.stores.redis import CacheManager
 
 logger = logging.getLogger(__name__)
 
-STATEMENT_TIMEOUT = 600.0
-"""Seconds: a portion of a huge conversation may take longer than a proxy would ever wait."""
-
 ATTEMPTS = 5
-"""How often a repair is begun when the database makes it the victim of a deadlock."""
+"""How often a repair is started when the database rolls it back because of a deadlock."""
 
 
 class Check(Protocol):
-    """One thing to look at."""
+    """One kind of consistency check."""
 
     title: str
 
     def run(self) -> Iterator[Finding]:
-        """Look; the findings one by one. Raises StoreError when a backend fails."""
+        """Check everything and yield the findings one by one. Raises StoreError when a backend fails."""
 
 
-CHECKS: tuple[Callable[[Stores], Check], ...] = (
+CHECKS: tuple[Callable[[AuditBackends], Check], ...] = (
     Messages,
     GroupMessages,
     DuplicateRelations,
@@ -51,43 +44,36 @@ CHECKS: tuple[Callable[[Stores], Check], ...] = (
     GroupCounters,
     Devices,
 )
-"""Lost relations come back before those that stand twice are looked at, and members before the counters that depend on them."""
+"""In this order: lost relations are restored before duplicates are searched for, and members before the counters that depend on them."""
 
 
-class Watcher(Protocol):
-    """Who wants to know how an audit goes on."""
+class ProgressListener(Protocol):
+    """Is told about the progress of an audit."""
 
     def checking(self, title: str) -> None:
-        """A check begins."""
+        """Called when a check begins."""
 
     def checked(self, title: str, found: int, seconds: float) -> None:
-        """It is done."""
+        """Called when a check is done; ``seconds`` is how long it took."""
 
     def entry(self, entry: Entry) -> None:
-        """Something was found, and perhaps mended."""
+        """Called for each finding that the report keeps, after its repair."""
 
 
-@contextmanager
-def open_stores(config: Config, settle: float = SETTLE) -> Iterator[Stores]:
-    """Connect to what ``config`` names, for the length of the block.
+def open_stores(config: Config, recheck_delay: float = RECHECK_DELAY) -> AuditBackends:
+    """Return the backends that ``config`` names; they are connected for the length of a ``with`` block.
 
     Raises:
-        StartupError: a backend cannot be used; the message names instance, host, port and keys.
+        StartupError: from the ``with`` statement, when a backend cannot be used; the message names instance, host, port and keys.
 
     """
-    patient = dataclasses.replace(config, db_timeout=max(config.db_timeout, STATEMENT_TIMEOUT))
-    databases, caches = DBManager(patient), CacheManager(patient)
-    try:
-        caches.open()
-        databases.open()
-        yield Stores(databases, caches, config.db_lock_timeout, settle)
-    finally:
-        databases.close()
-        caches.close()
+    return AuditBackends(config, recheck_delay)
 
 
-def audit(stores: Stores, *, repair: bool = False, report: Report | None = None, watcher: Watcher | None = None) -> Report:
-    """Look at everything and, with ``repair``, mend what can be mended; proxies may be at work all the time.
+def audit(
+    backends: AuditBackends, *, repair: bool = False, report: Report | None = None, listener: ProgressListener | None = None
+) -> Report:
+    """Run all checks and, with ``repair``, repair what can be repaired; proxies may be running meanwhile.
 
     Raises:
         StoreError: a backend failed; what was found before is in ``report``.
@@ -95,26 +81,26 @@ def audit(stores: Stores, *, repair: bool = False, report: Report | None = None,
     """
     report = Report() if report is None else report
     for create in CHECKS:
-        check = create(stores)
-        if watcher is not None:
-            watcher.checking(check.title)
+        check = create(backends)
+        if listener is not None:
+            listener.checking(check.title)
         began, before = time.monotonic(), report.found
         for finding in check.run():
-            outcome, done = _mend(finding) if repair else (Outcome.LEFT, "")
+            outcome, done = _repair(finding) if repair else (Outcome.LEFT, "")
             entry = report.add(finding, outcome, done)
-            if watcher is not None and entry is not None:
-                watcher.entry(entry)
-        if watcher is not None:
-            watcher.checked(check.title, report.found - before, time.monotonic() - began)
+            if listener is not None and entry is not None:
+                listener.entry(entry)
+        if listener is not None:
+            listener.checked(check.title, report.found - before, time.monotonic() - began)
     return report
 
 
-def _mend(finding: Finding) -> tuple[Outcome, str]:
-    if finding.mend is None:
+def _repair(finding: Finding) -> tuple[Outcome, str]:
+    if finding.repair is None:
         return Outcome.LEFT, ""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            done = finding.mend()
+            done = finding.repair()
         except DeadlockError as error:
             if attempt == ATTEMPTS:
                 return Outcome.LEFT, f"not repaired: {error}"

@@ -42,10 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = Report(examples=options.examples or sys.maxsize)
     failure = ""
     try:
-        with open_stores(config) as stores:
+        with open_stores(config) as backends:
             if not options.json:
-                _write(sys.stdout, f"dbproxy-audit {__version__}: {stores.master}{', repairing' if options.repair else ', read-only'}")
-            audit(stores, repair=options.repair, report=report, watcher=None if options.json else _Terminal(options.repair))
+                _write(sys.stdout, f"dbproxy-audit {__version__}: {backends.master}{', repairing' if options.repair else ', read-only'}")
+            audit(backends, repair=options.repair, report=report, listener=None if options.json else _Terminal(options.repair))
     except ConfigError as error:
         failure = str(error)
     except DbproxyError as error:
@@ -81,7 +81,7 @@ def as_json(report: Report, repair: bool, failure: str = "") -> dict[str, Any]:
                 "where": entry.finding.where,
                 "what": entry.finding.what,
                 "remedy": entry.finding.remedy,
-                "repairable": entry.finding.mend is not None,
+                "repairable": entry.finding.repair is not None,
                 "outcome": entry.outcome.value,
                 "done": entry.done or None,
             }
@@ -91,13 +91,13 @@ def as_json(report: Report, repair: bool, failure: str = "") -> dict[str, Any]:
 
 
 class _Terminal:
-    """Tells a human how it goes on."""
+    """Prints progress and findings as text."""
 
     def __init__(self, repair: bool) -> None:
         self._repair = repair
 
     def checking(self, title: str) -> None:
-        """Nothing: a line is written when the check is done."""
+        """Do nothing: the line is printed when the check is done."""
 
     def checked(self, title: str, found: int, seconds: float) -> None:
         """Write one line for a check."""
@@ -126,13 +126,13 @@ def _summary(report: Report, repair: bool) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dbproxy-audit",
-        description="Looks whether MySQL and Redis of a live installation agree with each other and with what the proxy promises. "
-        "Proxies may be at work meanwhile. Changes nothing without --repair.",
+        description="Checks whether MySQL and Redis of a live installation are consistent with each other and with the proxy's rules. "
+        "Proxies may be running meanwhile. Changes nothing without --repair.",
         epilog="Exit status: 0 clean or all repaired, 1 findings are left, 2 mistake in the configuration, 3 a backend failed.",
     )
     where = "the proxy's configuration file (default: %(default)s in the working directory)"
     parser.add_argument("--config", metavar="PATH", default=DEFAULT_CONFIG, help=where)
-    parser.add_argument("--repair", action="store_true", help="mend what can be mended while proxies are at work")
+    parser.add_argument("--repair", action="store_true", help="repair what can be repaired while proxies are running")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     parser.add_argument(
         "--examples", metavar="N", type=_natural, default=20, help="findings of a kind to show (default: %(default)s; 0: all)"

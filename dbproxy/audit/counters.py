@@ -1,4 +1,4 @@
-"""What has not been read: the hashes ``unread_{user}``, and the two counters of every group and member."""
+"""Unread counters: the hashes ``unread_{user}``, and the counters of every group and of its members."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from dbproxy.audit.finding import Finding, Severity, listed
-from dbproxy.audit.walk import Stores, batches, of_type, scan
+from dbproxy.audit.walk import AuditBackends, batches, scan, split_by_type
 from dbproxy.models import names
 from dbproxy.models.group_counter_recovery import GroupCounterRecovery, looks_lost
 from dbproxy.stores.redis import number, pairs
@@ -23,27 +23,27 @@ class Unread:
 
     title = "unread counters"
 
-    def __init__(self, stores: Stores) -> None:
-        self._unread = stores.caches.unread
+    def __init__(self, backends: AuditBackends) -> None:
+        self._unread = backends.caches.unread
 
     def run(self) -> Iterator[Finding]:
-        """Look; the findings one by one."""
+        """Check everything and yield the findings one by one. Raises StoreError when a backend fails."""
         for keys in scan(self._unread, "unread_*"):
-            right, wrong = of_type(self._unread, [key for key in keys if _UNREAD.fullmatch(key)], b"hash")
+            right, wrong = split_by_type(self._unread, [key for key in keys if _UNREAD.fullmatch(key)], b"hash")
             for key in wrong:
                 yield Finding(
                     "wrong-type",
                     Severity.SEVERE,
                     _text(key),
-                    "it is no hash; what this user has not read cannot be counted or listed",
-                    "nothing: it is none of the keys of a proxy, somebody else must have put it there",
+                    "it is no hash; unread messages of this user cannot be counted or listed",
+                    "nothing: a proxy does not create such a key, so it is not known what it is for",
                 )
             for batch in batches(right, HASHES_AT_ONCE):
                 for key, bad in self._bad(batch).items():
                     yield self._finding(key, bad)
 
     def _bad(self, keys: Sequence[bytes]) -> dict[bytes, dict[bytes, bytes]]:
-        """The fields that should not be, of those keys that have some."""
+        """Return key → its invalid fields, for the keys that have some."""
         found: dict[bytes, dict[bytes, bytes]] = {}
         for key, reply in zip(keys, self._unread.execute([("HGETALL", key) for key in keys]), strict=True):
             bad = {field: value for field, value in pairs(reply).items() if not field.isdigit() or not value.isdigit()}
@@ -64,7 +64,7 @@ class Unread:
             Severity.WRONG,
             _text(key),
             "no numbers: " + listed(f"{_text(field)}={_text(value)}" for field, value in bad.items()),
-            "deletes these fields: a counter that nobody can restore had better be too low",
+            "deletes these fields: a counter that cannot be restored should rather be too low",
             drop,
         )
 
@@ -74,16 +74,16 @@ class GroupCounters:
 
     title = "group counters"
 
-    def __init__(self, stores: Stores) -> None:
-        self._stores = stores
-        self._unread = stores.caches.unread
-        self._lost = GroupCounterRecovery(stores.master, stores.caches.unread)
+    def __init__(self, backends: AuditBackends) -> None:
+        self._backends = backends
+        self._unread = backends.caches.unread
+        self._lost = GroupCounterRecovery(backends.master, backends.caches.unread)
 
     def run(self) -> Iterator[Finding]:
-        """Look; the findings one by one."""
+        """Check everything and yield the findings one by one. Raises StoreError when a backend fails."""
         for pattern, name in (("*_im_group_msg", _GROUP_COUNT), ("*_im_user_group", _COPY)):
             for keys in scan(self._unread, pattern):
-                right, wrong = of_type(self._unread, [key for key in keys if name.fullmatch(key)], b"hash")
+                right, wrong = split_by_type(self._unread, [key for key in keys if name.fullmatch(key)], b"hash")
                 for key in wrong:
                     yield self._not_a_number(key, "it is no hash")
                 counts = self._unread.execute([("HGET", key, names.COUNT_FIELD) for key in right])
@@ -94,30 +94,30 @@ class GroupCounters:
         for keys in scan(self._unread, "*_im_user_group"):
             for user_id, group_id in self._above(self._memberships(keys)):
                 suspects.setdefault(group_id, {})[user_id] = None
-        self._stores.let_settle(suspects)
+        self._backends.wait_before_recheck(suspects)
         for group_id, users in suspects.items():
             above = [user_id for user_id, _ in self._above([(user_id, group_id) for user_id in users])]
             if above:
                 yield self._describe(group_id, above)
 
     def _memberships(self, keys: Sequence[bytes]) -> list[tuple[int, int]]:
-        right, _ = of_type(self._unread, [key for key in keys if _COPY.fullmatch(key)], b"hash")
+        right, _ = split_by_type(self._unread, [key for key in keys if _COPY.fullmatch(key)], b"hash")
         return [(int(match[1]), int(match[2])) for key in right if (match := _COPY.fullmatch(key))]
 
     def _above(self, memberships: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Those of the copies that are above the group's counter. Copies are read first: the counter only rises."""
+        """Return the memberships whose copy is above the group's counter. Copies are read first: the counter only rises."""
         copies = self._unread.execute([("HGET", names.user_group_count_key(*membership), names.COUNT_FIELD) for membership in memberships])
         counts = self._counts([group_id for _, group_id in memberships])
         return [membership for membership, copy, count in zip(memberships, copies, counts, strict=True) if number(copy) > number(count)]
 
     def _counts(self, group_ids: Sequence[int]) -> list[bytes | None]:
         keys = [names.group_count_key(group_id).encode() for group_id in group_ids]
-        right = of_type(self._unread, list(dict.fromkeys(keys)), b"hash")[0]
+        right = split_by_type(self._unread, list(dict.fromkeys(keys)), b"hash")[0]
         found = dict(zip(right, self._unread.execute([("HGET", key, names.COUNT_FIELD) for key in right]), strict=True))
         return [found.get(key) for key in keys]
 
     def _last_id(self, group_id: int) -> int:
-        rows = self._stores.master.select(f"select max(msgId) from {names.group_message_table(group_id)} where groupId={group_id}")
+        rows = self._backends.master.select(f"select max(msgId) from {names.group_message_table(group_id)} where groupId={group_id}")
         return int(rows[0][0] or 0)
 
     def _describe(self, group_id: int, users: Sequence[int]) -> Finding:
@@ -132,11 +132,11 @@ class GroupCounters:
             f"{what}; Redis has lost it, and it comes back with the group's next message"
             if lost
             else f"{what}: messages of the group are not shown to them as unread",
-            f"raises it to {last_id}; nobody is told any more of what was unread before" if lost else f"sets these copies to {count}",
-            lambda: self._mend(group_id, users),
+            f"raises it to {last_id}; what was unread before is no longer shown as unread" if lost else f"sets these copies to {count}",
+            lambda: self._repair(group_id, users),
         )
 
-    def _mend(self, group_id: int, users: Sequence[int]) -> str | None:
+    def _repair(self, group_id: int, users: Sequence[int]) -> str | None:
         done = []
         count = number(self._counts([group_id])[0])
         last_id = self._last_id(group_id)
@@ -147,7 +147,7 @@ class GroupCounters:
         lowered = []
         for user_id in users:
             if self._above([(user_id, group_id)]):
-                # A message may come in between, and be counted for this user as unread: too late by a moment, not lost.
+                # A message that is stored in between is counted as unread for this user, at worst a moment late.
                 count = number(self._counts([group_id])[0])
                 self._unread.execute([("HSET", names.user_group_count_key(user_id, group_id), names.COUNT_FIELD, count)])
                 lowered.append(user_id)
@@ -157,7 +157,7 @@ class GroupCounters:
 
     def _not_a_number(self, key: bytes, what: str) -> Finding:
         def drop() -> str | None:
-            if not of_type(self._unread, [key], b"hash")[1]:
+            if not split_by_type(self._unread, [key], b"hash")[1]:
                 count = self._unread.execute([("HGET", key, names.COUNT_FIELD)])[0]
                 if count is None or count.isdigit():
                     return None

@@ -1,8 +1,8 @@
-"""Device tokens: keys ``device_{user}`` and ``device_{token}`` that point nowhere.
+"""Device tokens: keys ``device_{user}`` and ``device_{token}`` that refer to nothing.
 
 Two kinds of key share one prefix. A key of digits with a value that is not all digits is a user's; any other key with an empty value or
-one of digits is a token's; where both are digits nobody can tell, and nothing is said. What the protocol leaves behind when phones
-change hands (an emptied token, a token that is somebody else's by now) is as it should be.
+one of digits is a token's; where both are digits it is ambiguous and not reported. What the protocol leaves when a device gets
+another user (an empty token, a token that belongs to another user) is correct.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dbproxy.audit.finding import Finding, Severity
-from dbproxy.audit.walk import PIPELINE, Stores, among, batches, scan
+from dbproxy.audit.walk import PIPELINE, AuditBackends, batches, scan, sql_list
 from dbproxy.models import names
 from dbproxy.stores.mysql import DBPool
 
 PREFIX = names.device_key(b"")
 SHOWN = 8
-"""Characters of a token that are shown: who has a whole one can send to the phone."""
+"""Characters of a token that are shown: a complete token allows to send to the device."""
 
 LONGEST_ID = 10
 
@@ -26,27 +26,27 @@ class Devices:
 
     title = "device tokens"
 
-    def __init__(self, stores: Stores) -> None:
-        self._stores = stores
-        self._token = stores.caches.token
+    def __init__(self, backends: AuditBackends) -> None:
+        self._backends = backends
+        self._token = backends.caches.token
 
     def run(self) -> Iterator[Finding]:
-        """Look; the findings one by one."""
+        """Check everything and yield the findings one by one. Raises StoreError when a backend fails."""
         suspects: dict[bytes, None] = {}
         for keys in scan(self._token, PREFIX.decode() + "*"):
-            suspects |= dict.fromkeys(self._look(keys, self._stores.slave))
-        self._stores.let_settle(suspects)
+            suspects |= dict.fromkeys(self._check(keys, self._backends.slave))
+        self._backends.wait_before_recheck(suspects)
         for batch in batches(suspects, PIPELINE):
-            yield from self._look(batch, self._stores.master).values()
+            yield from self._check(batch, self._backends.master).values()
 
-    def _look(self, keys: Sequence[bytes], database: DBPool) -> dict[bytes, Finding]:
+    def _check(self, keys: Sequence[bytes], database: DBPool) -> dict[bytes, Finding]:
         values = self._token.execute([("MGET", *keys)])[0]
         users: dict[bytes, bytes] = {}
         tokens: dict[bytes, bytes] = {}
         for key, value in zip(keys, values, strict=True):
             owner = key.removeprefix(PREFIX)
             if not value:
-                continue  # gone, or a token that was given up
+                continue  # deleted, or a token that is no longer used
             if _is_id(owner) and not value.isdigit():
                 users[key] = value
             elif not _is_id(owner) or len(value) > LONGEST_ID:
@@ -59,7 +59,7 @@ class Devices:
     def _known(self, ids: set[bytes], database: DBPool) -> set[bytes]:
         if not ids:
             return set()
-        return {user_id for (user_id,) in database.select(f"select id from IMUser where id in ({among(map(int, ids))})")}
+        return {user_id for (user_id,) in database.select(f"select id from IMUser where id in ({sql_list(map(int, ids))})")}
 
     def _about_users(self, users: dict[bytes, bytes], known: set[bytes]) -> dict[bytes, Finding]:
         findings: dict[bytes, Finding] = {}
@@ -68,16 +68,16 @@ class Devices:
         for key, token_key in pointed.items():
             user_id = key.removeprefix(PREFIX)
             if _bare(user_id) not in known:
-                findings[key] = self._nobody(key, users[key], f"there is no user {user_id.decode()}")
+                findings[key] = self._stale_key(key, users[key], f"there is no user {user_id.decode()}")
             elif not held[key] and token_key != PREFIX:
                 findings[key] = Finding(
                     "device-token-lost",
                     Severity.MINOR,
                     _shown(key),
-                    "the key of its token is not there: when the phone is handed over, nobody notices",
-                    f"makes {_shown(token_key)} again",
+                    "the key of its token does not exist: a change of the user of the device is not noticed",
+                    f"creates {_shown(token_key)} again",
                     lambda token_key=token_key, user_id=user_id: (  # type: ignore[misc]
-                        "made it again" if self._token.execute([("SETNX", token_key, user_id)])[0] else None
+                        "created it again" if self._token.execute([("SETNX", token_key, user_id)])[0] else None
                     ),
                 )
         return findings
@@ -87,14 +87,14 @@ class Devices:
         held = self._token.execute([("EXISTS", names.device_key(value)) for value in tokens.values()])
         for (key, value), exists in zip(tokens.items(), held, strict=True):
             if not _is_id(value):
-                findings[key] = self._nobody(key, value, "it does not hold a user id")
+                findings[key] = self._stale_key(key, value, "it does not hold a user id")
             elif _bare(value) not in known:
-                findings[key] = self._nobody(key, value, f"there is no user {value.decode()}")
+                findings[key] = self._stale_key(key, value, f"there is no user {value.decode()}")
             elif not exists:
-                findings[key] = self._nobody(key, value, f"the user {value.decode()} has no phone")
+                findings[key] = self._stale_key(key, value, f"the user {value.decode()} has no device")
         return findings
 
-    def _nobody(self, key: bytes, value: bytes, why: str) -> Finding:
+    def _stale_key(self, key: bytes, value: bytes, why: str) -> Finding:
         def drop() -> str | None:
             if self._token.execute([("MGET", key)])[0][0] != value:
                 return None

@@ -1,4 +1,4 @@
-"""What an audit says: findings, and the report that counts them. Pure; one thread."""
+"""The results of an audit: findings, and the report that counts them. No I/O; one thread."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ class Severity(Enum):
     SEVERE = "severe"
     """Messages cannot be stored, cannot be found, or cannot be told apart."""
     WRONG = "wrong"
-    """Somebody sees something that is not so, or does not see something that is."""
+    """A user is shown wrong data, or is not shown existing data."""
     MINOR = "minor"
-    """Nobody notices, or the proxy puts it right when it comes by."""
+    """Without a visible effect, or corrected by the proxy at the next access."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is not as it should be."""
+    """One inconsistency."""
 
     kind: str
-    """A word that stays the same over releases: ``duplicate-session``."""
+    """A name that does not change between releases: ``duplicate-session``."""
     severity: Severity
     where: str
     """Which rows or keys."""
@@ -31,19 +31,19 @@ class Finding:
     """What is wrong with them."""
     remedy: str
     """What ``--repair`` does about it, or why it does nothing."""
-    mend: Callable[[], str | None] | None = None
-    """Looks again, under the locks that the proxies use, and mends: a sentence about what was done, or None when there was nothing to be
-    done any more. Raises StoreError. None: only a human can decide.
+    repair: Callable[[], str | None] | None = None
+    """Checks again under the locks that the proxies use, and repairs. Returns what was done, or None when there was nothing left to do.
+    Raises StoreError. None instead of a function: an administrator has to decide.
     """
 
 
 class Outcome(Enum):
-    """What became of a finding."""
+    """How a finding was handled."""
 
     LEFT = "left"
     REPAIRED = "repaired"
     GONE = "gone"
-    """It was no more when it was to be repaired: somebody else was faster."""
+    """It no longer existed when it was to be repaired."""
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A finding and what became of it; ``done`` says what the repair did."""
+    """A finding and how it was handled; ``done`` says what the repair did."""
 
     finding: Finding
     outcome: Outcome
@@ -67,7 +67,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Report:
-    """Counts everything, and keeps the first ``examples`` findings of each kind, so that a ruined database does not fill the memory."""
+    """Counts all findings and keeps the first ``examples`` of each kind, so that memory stays bounded on a badly damaged database."""
 
     examples: int = 100
     counts: dict[str, Count] = field(default_factory=dict)
@@ -80,16 +80,16 @@ class Report:
 
     @property
     def repaired(self) -> int:
-        """Those that were mended, or had gone when they were to be mended."""
+        """Findings that were repaired, or that no longer existed when they were to be repaired."""
         return sum(count.repaired for count in self.counts.values())
 
     @property
     def left(self) -> int:
-        """Those that are still there."""
+        """Findings that were not repaired."""
         return sum(count.left for count in self.counts.values())
 
     def add(self, finding: Finding, outcome: Outcome, done: str = "") -> Entry | None:
-        """Count a finding; the entry if it is one of the examples that are kept."""
+        """Count a finding; return its entry if it is one of the examples that are kept, otherwise None."""
         count = self.counts.setdefault(finding.kind, Count(finding.severity))
         count.found += 1
         if outcome is Outcome.LEFT:
@@ -104,7 +104,7 @@ class Report:
 
 
 def listed(values: Iterable[object], most: int = 10) -> str:
-    """Return the first values of an iterable as text, and how many more there are."""
+    """Return the first ``most`` values as text, followed by the number of the others."""
     items = [str(value) for value in values]
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return ", ".join(items[:most]) + more

@@ -1,4 +1,4 @@
-"""Group members: the hashes in Redis against IMGroupMember, which is right, and IMGroup.userCnt against the rows."""
+"""Group members: the hashes in Redis compared with IMGroupMember, which is authoritative, and IMGroup.userCnt compared with the rows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dbproxy.audit.finding import Finding, Severity, listed
-from dbproxy.audit.walk import PIPELINE, Stores, among, batches, of_type, scan, slices
+from dbproxy.audit.walk import PIPELINE, AuditBackends, batches, scan, slices, split_by_type, sql_list
 from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.stores.mysql import DBConn, DBPool
@@ -18,10 +18,10 @@ GROUPS_AT_ONCE = 50
 GROUPS_PER_STATEMENT = 500
 
 JOIN_TOLERANCE = 2
-"""Seconds: the original asks the clock once for the row and once for the hash."""
+"""Seconds: the original reads the clock once for the row and once for the hash."""
 
 Rows = dict[int, set[int]]
-"""User id → unix times of joining that the rows say; more than one when a row stands twice."""
+"""User id → unix times of joining that the rows say; more than one when there are duplicate rows."""
 
 Hash = dict[bytes, bytes]
 """Field → value of a member hash."""
@@ -29,12 +29,12 @@ Hash = dict[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """What a member hash has to be told so that it agrees with the rows."""
+    """The changes by which a member hash becomes equal to the rows."""
 
     missing: dict[int, int]
     extra: tuple[bytes, ...]
     late: dict[int, int]
-    """Members whose time of joining is another; user id → the right one."""
+    """Members with another time of joining; user id → the correct one."""
 
     def __bool__(self) -> bool:
         return bool(self.missing or self.extra or self.late)
@@ -55,40 +55,40 @@ def compare(rows: Rows, hashed: Hash) -> Differences:
 
 
 class Membership:
-    """The member hashes. Whatever looks wrong is looked at again under the group's named lock, under which proxies change both."""
+    """The member hashes. A difference is checked again under the group's named lock, under which proxies change rows and hash."""
 
     title = "group members"
 
-    def __init__(self, stores: Stores) -> None:
-        self._stores = stores
-        self._cache = stores.caches.group_member
+    def __init__(self, backends: AuditBackends) -> None:
+        self._backends = backends
+        self._cache = backends.caches.group_member
 
     def run(self) -> Iterator[Finding]:
-        """Look; the findings one by one."""
+        """Check everything and yield the findings one by one. Raises StoreError when a backend fails."""
         suspects: dict[int, None] = {}
         for keys in scan(self._cache, "group_member_*"):
-            right, wrong = of_type(self._cache, keys, b"hash")
+            right, wrong = split_by_type(self._cache, keys, b"hash")
             for key in wrong:
                 yield self._wrong_type(key)
             group_ids = sorted(int(number) for key in right if (number := key.removeprefix(b"group_member_")).isdigit())
             for batch in batches(group_ids, GROUPS_AT_ONCE):
                 suspects |= dict.fromkeys(self._differing(batch))
         suspects |= dict.fromkeys(self._without_hash())
-        self._stores.let_settle(suspects)
+        self._backends.wait_before_recheck(suspects)
         for group_id in suspects:
             with (
-                self._stores.master.connection() as connection,
-                connection.named_locks((GroupMembers.lock_name(group_id),), self._stores.lock_timeout),
+                self._backends.master.connection() as connection,
+                connection.named_locks((GroupMembers.lock_name(group_id),), self._backends.lock_timeout),
             ):
                 rows, hashed = self._read(connection, (group_id,))[group_id]
             yield from self._describe(group_id, rows, hashed)
 
     def _differing(self, group_ids: Sequence[int]) -> list[int]:
-        return [group_id for group_id, (rows, hashed) in self._read(self._stores.slave, group_ids).items() if compare(rows, hashed)]
+        return [group_id for group_id, (rows, hashed) in self._read(self._backends.slave, group_ids).items() if compare(rows, hashed)]
 
     def _without_hash(self) -> Iterator[int]:
-        for low, high in slices(self._stores.slave, "IMGroupMember", "groupId"):
-            rows = self._stores.slave.select(
+        for low, high in slices(self._backends.slave, "IMGroupMember", "groupId"):
+            rows = self._backends.slave.select(
                 f"select groupId from IMGroupMember where groupId between {low} and {high} and status=0 group by groupId"
             )
             for batch in batches((int(group_id) for (group_id,) in rows), PIPELINE):
@@ -96,9 +96,9 @@ class Membership:
                 yield from (group_id for group_id, exists in zip(batch, replies, strict=True) if not exists)
 
     def _read(self, database: DBPool | DBConn, group_ids: Sequence[int]) -> dict[int, tuple[Rows, Hash]]:
-        """Rows first: who joins in between is in the hash, and does not look lost."""
+        """Read rows and hashes. Rows first: a member who joins in between is in the hash, and not missing."""
         groups: dict[int, tuple[Rows, Hash]] = {group_id: ({}, {}) for group_id in group_ids}
-        found = database.select(f"select groupId,userId,updated from IMGroupMember where groupId in ({among(group_ids)}) and status=0")
+        found = database.select(f"select groupId,userId,updated from IMGroupMember where groupId in ({sql_list(group_ids)}) and status=0")
         for group_id, user_id, joined in found:
             groups[int(group_id)][0].setdefault(int(user_id), set()).add(int(joined))
         replies = self._cache.execute([("HGETALL", names.group_member_key(group_id)) for group_id in group_ids])
@@ -112,9 +112,9 @@ class Membership:
                 "members-lost",
                 Severity.MINOR,
                 key,
-                f"Redis has lost the {len(rows)} members of the group; our proxies bring them back when they are needed",
-                "brings them back from IMGroupMember",
-                lambda: self._correct(group_id, "brought back", lambda found: found.missing),
+                f"Redis has lost the {len(rows)} members of the group; a proxy of this project restores them when they are needed",
+                "restores them from IMGroupMember",
+                lambda: self._correct(group_id, "restored", lambda found: found.missing),
             )
             return
         if different.missing:
@@ -122,7 +122,7 @@ class Membership:
                 "member-missing",
                 Severity.WRONG,
                 key,
-                f"{listed(different.missing)} are members, and Redis does not know: they cannot write or read",
+                f"{listed(different.missing)} are members, but not in Redis: they cannot write or read",
                 "adds them",
                 lambda: self._correct(group_id, "added", lambda found: found.missing),
             )
@@ -132,9 +132,9 @@ class Membership:
                 "member-extra",
                 Severity.SEVERE if strange else Severity.WRONG,
                 key,
-                f"{listed(field.decode(errors='backslashreplace') for field in different.extra)} are no members, and Redis says they are: "
+                f"{listed(field.decode(errors='backslashreplace') for field in different.extra)} are not members, but in Redis they are: "
                 + ("not even user ids; lookups of this group fail" if strange else "they can write and read"),
-                "takes them out",
+                "removes them",
                 lambda: self._drop(group_id),
             )
         if different.late:
@@ -142,15 +142,15 @@ class Membership:
                 "join-time",
                 Severity.WRONG,
                 key,
-                f"{listed(different.late)} joined at another time than Redis says: they see too much or too little of the history",
+                f"{listed(different.late)} joined at another time than in Redis: they see too much or too little of the history",
                 "sets the times of IMGroupMember",
                 lambda: self._correct(group_id, "set the time of", lambda found: found.late),
             )
 
     def _correct(self, group_id: int, did: str, choose: Callable[[Differences], dict[int, int]]) -> str | None:
         with (
-            self._stores.master.connection() as connection,
-            connection.named_locks((GroupMembers.lock_name(group_id),), self._stores.lock_timeout),
+            self._backends.master.connection() as connection,
+            connection.named_locks((GroupMembers.lock_name(group_id),), self._backends.lock_timeout),
         ):
             chosen = choose(compare(*self._read(connection, (group_id,))[group_id]))
             if not chosen:
@@ -161,18 +161,18 @@ class Membership:
 
     def _drop(self, group_id: int) -> str | None:
         with (
-            self._stores.master.connection() as connection,
-            connection.named_locks((GroupMembers.lock_name(group_id),), self._stores.lock_timeout),
+            self._backends.master.connection() as connection,
+            connection.named_locks((GroupMembers.lock_name(group_id),), self._backends.lock_timeout),
         ):
             extra = compare(*self._read(connection, (group_id,))[group_id]).extra
             if not extra:
                 return None
             self._cache.execute([("HDEL", names.group_member_key(group_id), *extra)])
-        return f"took out {listed(field.decode(errors='backslashreplace') for field in extra)}"
+        return f"removed {listed(field.decode(errors='backslashreplace') for field in extra)}"
 
     def _wrong_type(self, key: bytes) -> Finding:
         def drop() -> str | None:
-            if not of_type(self._cache, [key], b"hash")[1]:
+            if not split_by_type(self._cache, [key], b"hash")[1]:
                 return None
             self._cache.execute([("DEL", key)])
             return "deleted it"
@@ -182,27 +182,27 @@ class Membership:
             Severity.SEVERE,
             key.decode(errors="backslashreplace"),
             "it is no hash; every request about this group fails",
-            "deletes it; it comes back from IMGroupMember",
+            "deletes it; it is restored from IMGroupMember",
             drop,
         )
 
 
 class UserCount:
-    """IMGroup.userCnt. The original doubles it at creation and never lowers it, so old groups are found by the dozen."""
+    """IMGroup.userCnt. The original doubles it at creation and never decrements it, so many old groups are wrong."""
 
     title = "userCnt"
 
-    def __init__(self, stores: Stores) -> None:
-        self._stores = stores
+    def __init__(self, backends: AuditBackends) -> None:
+        self._backends = backends
 
     def run(self) -> Iterator[Finding]:
-        """Look; the findings one by one."""
+        """Check everything and yield the findings one by one. Raises StoreError when a backend fails."""
         suspects: list[int] = []
-        for low, high in slices(self._stores.slave, "IMGroup", "id", GROUPS_PER_STATEMENT):
-            suspects += [group_id for group_id, _, _ in self._wrong(self._stores.slave, f"between {low} and {high}")]
-        self._stores.let_settle(suspects)
+        for low, high in slices(self._backends.slave, "IMGroup", "id", GROUPS_PER_STATEMENT):
+            suspects += [group_id for group_id, _, _ in self._wrong(self._backends.slave, f"between {low} and {high}")]
+        self._backends.wait_before_recheck(suspects)
         for batch in batches(suspects, GROUPS_PER_STATEMENT):
-            for group_id, counted, members in list(self._wrong(self._stores.master, f"in ({among(batch)})")):
+            for group_id, counted, members in list(self._wrong(self._backends.master, f"in ({sql_list(batch)})")):
                 yield Finding(
                     "user-count",
                     Severity.MINOR,
@@ -222,8 +222,8 @@ class UserCount:
 
     def _set(self, group_id: int) -> str | None:
         with (
-            self._stores.master.connection() as connection,
-            connection.named_locks((GroupMembers.lock_name(group_id),), self._stores.lock_timeout),
+            self._backends.master.connection() as connection,
+            connection.named_locks((GroupMembers.lock_name(group_id),), self._backends.lock_timeout),
         ):
             changed = connection.execute(
                 "update IMGroup set userCnt=(select count(distinct userId) from IMGroupMember "

@@ -1,6 +1,6 @@
-"""Stored messages: ids that stand twice, conversations that do not exist, id counters that are behind.
+"""Stored messages: duplicate msg_ids, conversations that do not exist, msg_id counters that are too low.
 
-One pass over each shard, by ranges of conversations; a conversation is looked at as a whole, whatever the status of its messages.
+One pass over each shard, by ranges of conversations; a conversation is checked as a whole, whatever the status of its messages.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from dbproxy.audit.finding import Finding, Severity, listed
-from dbproxy.audit.walk import PIPELINE, Stores, batches, slices
+from dbproxy.audit.walk import PIPELINE, AuditBackends, batches, slices
 from dbproxy.models import names
 from dbproxy.models.relation import RelationModel, pair_of
 from dbproxy.stores.mysql import DBConn, DBPool
@@ -21,11 +21,11 @@ MOST_SHOWN = 100
 """Rows that are read to describe one conversation."""
 
 READABLE_COUNTER = 18
-"""Digits; Redis counts to 19, and no column holds what is longer."""
+"""Digits: Redis counts up to 19 digits, and no column holds more."""
 
 
 class Conversation(NamedTuple):
-    """What a shard holds of a conversation."""
+    """Figures about the messages of a conversation."""
 
     conversation_id: int
     last_id: int
@@ -36,42 +36,42 @@ class Conversation(NamedTuple):
 
 
 class MessageCheck(ABC):
-    """What one-to-one and group messages have in common."""
+    """The checks that one-to-one and group messages have in common."""
 
     title: str
     column: str
     parent: str
     called: str
 
-    def __init__(self, stores: Stores) -> None:
-        self._stores = stores
-        self._unread = stores.caches.unread
+    def __init__(self, backends: AuditBackends) -> None:
+        self._backends = backends
+        self._unread = backends.caches.unread
 
     @abstractmethod
     def _table(self, conversation_id: int) -> str:
-        """The table of a conversation's messages; a shard's number will do."""
+        """Return the table of a conversation's messages; the number of a shard is accepted, too."""
 
     @abstractmethod
     def _counter_key(self, conversation_id: int) -> str:
-        """The Redis key of its last msg_id."""
+        """Return the Redis key of its last msg_id."""
 
     @abstractmethod
     def _orphan(self, conversation: Conversation) -> Finding | None:
-        """The finding about messages whose conversation is not there."""
+        """Return the finding about messages whose conversation does not exist."""
 
     def run(self) -> Iterator[Finding]:
-        """Look; the findings one by one."""
+        """Check everything and yield the findings one by one. Raises StoreError when a backend fails."""
         behind: list[int] = []
         for shard in range(SHARDS):
-            for low, high in slices(self._stores.slave, self._table(shard), self.column):
-                conversations = self._conversations(self._stores.slave, shard, f"between {low} and {high}")
+            for low, high in slices(self._backends.slave, self._table(shard), self.column):
+                conversations = self._conversations(self._backends.slave, shard, f"between {low} and {high}")
                 for conversation in conversations:
                     yield from self._about(conversation)
                 for batch in batches(conversations, PIPELINE):
                     behind += self._behind(batch)
-        self._stores.let_settle(behind)
+        self._backends.wait_before_recheck(behind)
         for conversation_id in behind:
-            last_id = self._last_id(self._stores.master, conversation_id)
+            last_id = self._last_id(self._backends.master, conversation_id)
             counter = self._counter(conversation_id)
             if not _is_behind(counter, last_id):
                 continue
@@ -81,7 +81,7 @@ class MessageCheck(ABC):
                 Severity.MINOR if usable else Severity.SEVERE,
                 self._counter_key(conversation_id),
                 f"it is {_shown(counter)}, and msg_id {last_id} is stored; "
-                + ("the next message sets it right" if usable else "no message can be stored in this conversation"),
+                + ("the next message corrects it" if usable else "no message can be stored in this conversation"),
                 f"sets it to {last_id}",
                 lambda conversation_id=conversation_id: self._set_counter(conversation_id),  # type: ignore[misc]
             )
@@ -98,9 +98,9 @@ class MessageCheck(ABC):
             return
         conversation_id = seen.conversation_id
         table = self._table(conversation_id)
-        for conversation in self._conversations(self._stores.master, conversation_id % SHARDS, f"={conversation_id}"):
+        for conversation in self._conversations(self._backends.master, conversation_id % SHARDS, f"={conversation_id}"):
             if conversation.messages != conversation.different_ids:
-                rows = self._stores.master.select(
+                rows = self._backends.master.select(
                     f"select msgId,group_concat(id order by id) from {table} where {self.column}={conversation_id} "
                     f"group by msgId having count(*)>1 order by msgId limit {MOST_SHOWN}"
                 )
@@ -110,7 +110,7 @@ class MessageCheck(ABC):
                     Severity.SEVERE,
                     f"{table}, {self.called} {conversation_id}",
                     f"{conversation.messages - conversation.different_ids} messages have the msg_id of another one: {twice}",
-                    "nothing: an id that was given is known to the clients, and only a human can say which message may lose it",
+                    "nothing: the ids are known to the clients, and an administrator has to decide which message may lose its id",
                 )
             if not conversation.known:
                 orphan = self._orphan(conversation)
@@ -134,10 +134,10 @@ class MessageCheck(ABC):
         return int(rows[0][0] or 0)
 
     def _set_counter(self, conversation_id: int) -> str | None:
-        with self._stores.master.connection() as connection:
+        with self._backends.master.connection() as connection:
             connection.execute("begin")
             try:
-                # whoever gives out ids for this conversation holds this row
+                # a proxy that assigns ids in this conversation holds the lock of this row
                 connection.select(f"select id from {self.parent} where id={conversation_id} for update")
                 last_id = self._last_id(connection, conversation_id)
                 if not _is_behind(self._counter(conversation_id), last_id):
@@ -164,8 +164,8 @@ class Messages(MessageCheck):
 
     def _orphan(self, conversation: Conversation) -> Finding | None:
         relate_id = conversation.conversation_id
-        pair = self._only_pair(self._stores.master, relate_id)
-        lost = f"{conversation.messages} messages are stored under a relation that does not exist; nobody can read them"
+        pair = self._only_pair(self._backends.master, relate_id)
+        lost = f"{conversation.messages} messages are stored under a relation that does not exist; they cannot be read"
         where = f"{names.message_table(relate_id)}, relation {relate_id}"
         if pair is None:
             return Finding(
@@ -180,12 +180,12 @@ class Messages(MessageCheck):
             Severity.SEVERE,
             where,
             lost,
-            f"makes the relation of the users {pair[0]} and {pair[1]} again",
-            lambda: self._make_relation(relate_id),
+            f"creates the relation of the users {pair[0]} and {pair[1]} again",
+            lambda: self._create_relation(relate_id),
         )
 
     def _only_pair(self, database: DBPool | DBConn, relate_id: int) -> tuple[int, int] | None:
-        """The pair of users whose relation this must have been; None when there is a doubt."""
+        """Return the pair of users whose relation this must have been; None when it is not certain."""
         table = names.message_table(relate_id)
         rows = database.select(f"select distinct fromId,toId from {table} where relateId={relate_id} limit {MOST_SHOWN}")
         pairs = {pair_of(int(from_id), int(to_id)) for from_id, to_id in rows}
@@ -194,13 +194,13 @@ class Messages(MessageCheck):
         small, big = pair = pairs.pop()
         return None if database.select(f"select id from IMRelationShip where smallId={small} and bigId={big} limit 1") else pair
 
-    def _make_relation(self, relate_id: int) -> str | None:
-        pair = self._only_pair(self._stores.master, relate_id)
+    def _create_relation(self, relate_id: int) -> str | None:
+        pair = self._only_pair(self._backends.master, relate_id)
         if pair is None:
             return None
         with (
-            self._stores.master.connection() as connection,
-            connection.named_locks((RelationModel.lock_name(pair),), self._stores.lock_timeout),
+            self._backends.master.connection() as connection,
+            connection.named_locks((RelationModel.lock_name(pair),), self._backends.lock_timeout),
         ):
             if self._only_pair(connection, relate_id) != pair or connection.select(f"select id from IMRelationShip where id={relate_id}"):
                 return None
@@ -209,7 +209,7 @@ class Messages(MessageCheck):
                 "insert into IMRelationShip (id,smallId,bigId,status,created,updated) "
                 f"values ({relate_id},{pair[0]},{pair[1]},0,{now},{now})"
             )
-        return f"made the relation {relate_id} of the users {pair[0]} and {pair[1]} again"
+        return f"created the relation {relate_id} of the users {pair[0]} and {pair[1]} again"
 
 
 class GroupMessages(MessageCheck):
@@ -245,4 +245,4 @@ def _is_behind(counter: bytes | None, last_id: int) -> bool:
 
 
 def _shown(counter: bytes | None) -> str:
-    return "not there" if counter is None else ascii(counter.decode(errors="replace"))[:60]
+    return "missing" if counter is None else ascii(counter.decode(errors="replace"))[:60]

@@ -1,4 +1,4 @@
-"""Relations and sessions that stand twice. Stock tables have no index that forbids it, and the original makes them now and then."""
+"""Duplicate relations and sessions. Stock tables have no unique index, and the original creates duplicates now and then."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from dbproxy.audit.finding import Finding, Severity, listed
-from dbproxy.audit.walk import Stores, among, slices
+from dbproxy.audit.walk import AuditBackends, slices, sql_list
 from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.relation import Pair, RelationModel, pair_of
@@ -18,29 +18,29 @@ SessionId = tuple[int, int, int]
 
 
 class DuplicateRelations:
-    """Pairs of users with several visible relations: the proxy works with the oldest, what is stored under the others nobody sees.
+    """Pairs of users with several visible relations: the proxy works with the oldest, messages stored under the others cannot be read.
 
-    The repair hides (status 1) relations without a message, because that changes nothing that anybody has seen. Two relations that both
-    have messages are only reported: to merge them, messages would need other ids than those that were acknowledged.
+    The repair hides (status 1) relations without a message, because that changes nothing that a user has seen. Two relations that both
+    have messages are only reported: merging them would change acknowledged msg_ids.
     """
 
     title = "relations"
 
-    def __init__(self, stores: Stores) -> None:
-        self._stores = stores
+    def __init__(self, backends: AuditBackends) -> None:
+        self._backends = backends
 
     def run(self) -> Iterator[Finding]:
-        """Look; the findings one by one."""
+        """Check everything and yield the findings one by one. Raises StoreError when a backend fails."""
         pairs: list[Pair] = []
-        for low, high in slices(self._stores.slave, "IMRelationShip", "smallId"):
-            rows = self._stores.slave.select(
+        for low, high in slices(self._backends.slave, "IMRelationShip", "smallId"):
+            rows = self._backends.slave.select(
                 f"select smallId,bigId from IMRelationShip where smallId between {low} and {high} and status=0 "
                 "group by smallId,bigId having count(*)>1"
             )
             pairs += [(int(small), int(big)) for small, big in rows]
         for pair in pairs:
-            ids = _visible(self._stores.master, pair)
-            used, empty = _used_and_empty(self._stores.master, ids)
+            ids = _visible(self._backends.master, pair)
+            used, empty = _used_and_empty(self._backends.master, ids)
             if len(ids) < 2:
                 continue
             where = f"IMRelationShip, users {pair[0]} and {pair[1]}"
@@ -59,47 +59,47 @@ class DuplicateRelations:
                     Severity.SEVERE,
                     where,
                     f"messages are stored under the relations {listed(used)}; only those of {used[0]} can be read",
-                    "nothing: messages that move to another relation get other ids, and somebody has to want that",
+                    "nothing: messages that move to another relation get other ids, and an administrator has to decide that",
                 )
 
     def _hide(self, pair: Pair) -> str | None:
         with (
-            self._stores.master.connection() as connection,
-            connection.named_locks((RelationModel.lock_name(pair),), self._stores.lock_timeout),
+            self._backends.master.connection() as connection,
+            connection.named_locks((RelationModel.lock_name(pair),), self._backends.lock_timeout),
         ):
             connection.execute("begin")
-            # the row locks that storing takes: whatever is being stored under one of these is stored, or will look for another
+            # the row locks that storing a message takes: it is stored before this, or uses another relation afterwards
             ids = _visible(connection, pair, " for update")
             _, empty = _used_and_empty(connection, ids)
             if not empty:
                 connection.execute("rollback")
                 return None
-            connection.commit_script((f"update IMRelationShip set status=1,updated={int(time.time())} where id in ({among(empty)})",))
+            connection.commit_script((f"update IMRelationShip set status=1,updated={int(time.time())} where id in ({sql_list(empty)})",))
         return f"hid the relations {listed(empty)}"
 
 
 class DuplicateSessions:
-    """Sessions (user, peer, type) with several rows: they stand twice in the user's list, or come back after they were removed.
+    """Sessions (user, peer, type) with several rows: they are listed twice, or reappear after they were removed.
 
     The repair keeps the row that the proxy uses, with the newest time of those that are visible, and deletes the others.
     """
 
     title = "sessions"
 
-    def __init__(self, stores: Stores) -> None:
-        self._stores = stores
+    def __init__(self, backends: AuditBackends) -> None:
+        self._backends = backends
 
     def run(self) -> Iterator[Finding]:
-        """Look; the findings one by one."""
+        """Check everything and yield the findings one by one. Raises StoreError when a backend fails."""
         found: list[SessionId] = []
-        for low, high in slices(self._stores.slave, "IMRecentSession", "userId"):
-            rows = self._stores.slave.select(
+        for low, high in slices(self._backends.slave, "IMRecentSession", "userId"):
+            rows = self._backends.slave.select(
                 f"select userId,peerId,type from IMRecentSession where userId between {low} and {high} and type is not null "
                 "group by userId,peerId,type having count(*)>1"
             )
             found += [(int(user_id), int(peer_id), int(kind)) for user_id, peer_id, kind in rows]
         for session in found:
-            rows = _session_rows(self._stores.master, session)
+            rows = _session_rows(self._backends.master, session)
             if len(rows) < 2:
                 continue
             user_id, peer_id, kind = session
@@ -116,7 +116,7 @@ class DuplicateSessions:
     def _merge(self, session: SessionId) -> str | None:
         user_id, peer_id, kind = session
         lock = RelationModel.lock_name(pair_of(user_id, peer_id)) if kind == SINGLE else GroupMembers.lock_name(peer_id)
-        with self._stores.master.connection() as connection, connection.named_locks((lock,), self._stores.lock_timeout):
+        with self._backends.master.connection() as connection, connection.named_locks((lock,), self._backends.lock_timeout):
             connection.execute("begin")
             rows = _session_rows(connection, session, " for update")
             if len(rows) < 2:
@@ -128,7 +128,7 @@ class DuplicateSessions:
             connection.commit_script(
                 (
                     f"update IMRecentSession set updated=greatest(updated,{newest}) where id={kept}",
-                    f"delete from IMRecentSession where id in ({among(others)})",
+                    f"delete from IMRecentSession where id in ({sql_list(others)})",
                 )
             )
         return f"deleted the rows {listed(others)}"
@@ -140,7 +140,7 @@ def _visible(database: DBPool | DBConn, pair: Pair, lock: str = "") -> list[int]
 
 
 def _used_and_empty(database: DBPool | DBConn, ids: Sequence[int]) -> tuple[list[int], list[int]]:
-    """The relations that have messages, and those that can be hidden: all others, except the oldest when none has messages."""
+    """Return the relations that have messages, and those that can be hidden: all others, except the oldest when none has messages."""
     if not ids:
         return [], []
     query = " union all ".join(

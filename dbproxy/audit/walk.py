@@ -1,59 +1,56 @@
-"""Walking through tables and keys that may be big, in portions, while proxies are at work. One thread."""
+"""Reading large tables and key spaces in batches while proxies are running. One thread."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from dbproxy.stores.mysql import DBManager, DBPool
-from dbproxy.stores.redis import CacheManager, CachePool
+from dbproxy.backends import Backends
+from dbproxy.config import Config
+from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.redis import CachePool
 
 T = TypeVar("T")
 
 SLICE_ROWS = 50_000
-"""Rows that one statement goes over, about: some ten milliseconds."""
+"""Rows that one statement reads, approximately: some ten milliseconds of work."""
 
 SCAN_COUNT = 1000
-"""Keys that Redis looks at in one step of a SCAN."""
+"""The COUNT of a SCAN: keys that Redis examines in one step."""
 
 PIPELINE = 500
 """Commands in one pipeline."""
 
-SETTLE = 1.0
-"""Seconds between two looks at something that a proxy may just be about to finish: it commits in MySQL first and tells Redis then."""
+RECHECK_DELAY = 1.0
+"""Seconds before a suspicious value is read again: a proxy commits in MySQL first and updates Redis afterwards, so a difference may be
+temporary.
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """What every check works with. What is suspicious in the slave, which may be a moment behind, is looked at again in the master."""
+class AuditBackends(Backends):
+    """The backends that every check reads. What looks wrong in the slave, which may be behind, is read again from the master.
 
-    databases: DBManager
-    caches: CacheManager
-    lock_timeout: float
-    """Seconds to wait for a named lock."""
-    settle: float = SETTLE
+    Raises:
+        StartupError: as :class:`~dbproxy.backends.Backends`.
 
-    @property
-    def master(self) -> DBPool:
-        """The database that is right."""
-        return self.databases.master
+    """
 
-    @property
-    def slave(self) -> DBPool:
-        """The database that may be kept busy."""
-        return self.databases.slave
+    def __init__(self, config: Config, recheck_delay: float = RECHECK_DELAY) -> None:
+        super().__init__(config)
+        self.lock_timeout = config.db_lock_timeout
+        """Seconds to wait for a named lock."""
+        self._recheck_delay = recheck_delay
 
-    def let_settle(self, suspects: Sized) -> None:
-        """Wait, if there is anything to look at again."""
+    def wait_before_recheck(self, suspects: Sized) -> None:
+        """Sleep for the recheck delay if there is anything to read again."""
         if len(suspects):
-            time.sleep(self.settle)
+            time.sleep(self._recheck_delay)
 
 
 def slices(pool: DBPool, table: str, column: str, rows: int = SLICE_ROWS) -> Iterator[tuple[int, int]]:
-    """Cut a table into ranges (first, last) of an indexed column with about ``rows`` rows each; a value is never in two of them."""
+    """Divide a table into ranges (first, last) of an indexed column with about ``rows`` rows each; no value is in two ranges."""
     found = pool.select(f"select min({column}) from {table}")
     while found and found[0][0] is not None:
         low = int(found[0][0])
@@ -66,7 +63,7 @@ def slices(pool: DBPool, table: str, column: str, rows: int = SLICE_ROWS) -> Ite
 
 
 def scan(pool: CachePool, pattern: str) -> Iterator[list[bytes]]:
-    """Find keys: every key that exists all the time comes at least once. Never blocks Redis for long."""
+    """Yield batches of matching keys. A key that exists during the whole scan is in at least one of them. SCAN does not block Redis."""
     cursor = b"0"
     while True:
         cursor, keys = pool.execute([("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)])[0]
@@ -75,20 +72,20 @@ def scan(pool: CachePool, pattern: str) -> Iterator[list[bytes]]:
             return
 
 
-def of_type(pool: CachePool, keys: Sequence[bytes], kind: bytes) -> tuple[list[bytes], list[bytes]]:
-    """Those of the keys that have this type, and those that have another; keys that have gone are in neither."""
+def split_by_type(pool: CachePool, keys: Sequence[bytes], kind: bytes) -> tuple[list[bytes], list[bytes]]:
+    """Return the keys that have this type, and the keys that have another one; keys that no longer exist are in neither list."""
     types = pool.execute([("TYPE", key) for key in keys])
     right = [key for key, found in zip(keys, types, strict=True) if found == kind]
     return right, [key for key, found in zip(keys, types, strict=True) if found not in (kind, b"none")]
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Cut anything into lists of at most ``size``."""
+    """Divide an iterable into lists of at most ``size`` items."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
 
 
-def among(ids: Iterable[int]) -> str:
-    """Return ids as they stand between the brackets of an SQL ``in``."""
+def sql_list(ids: Iterable[int]) -> str:
+    """Return ids in the form that goes between the parentheses of an SQL ``in``."""
     return ",".join(map(str, ids))

@@ -1,5 +1,5 @@
-"""Measuring a proxy: how many requests per second it takes, what limits it, and how the cost of a request grows with the data.
+"""The benchmark of a proxy: how many requests per second it takes, and what limits it.
 
-``scripts/bench`` (``python -m dbproxy.bench``) is the command. It starts a private MariaDB, Redis and proxy, or measures an installation
-that runs already (``--config``), whose data it leaves alone: what it needs there it makes under names of its own and removes again.
+``python -m dbproxy.bench`` is the command (in a checkout ``scripts/bench``). It starts a private MariaDB, Redis and proxy, or measures a
+running installation (``--config``) without changing its data: what it needs there it creates under names of its own and removes again.
 """

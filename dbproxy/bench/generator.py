@@ -1,10 +1,10 @@
 """The load generator, a process of its own: ``python -m dbproxy.bench.generator``, standard library only.
 
-It must be cheap, because it shares the machine with what it measures: requests come as finished bytes, only the seq_num is written into
-each, and a reply is looked at no further than its header. A closed loop: each reply lets the next request go.
+It must use little CPU, because it shares the machine with what it measures: requests are given as complete PDUs, only the seq_num is
+written into each, and of a reply only the header is read. A closed loop: each reply triggers the next request.
 
-On stdin it gets one line of JSON (a :class:`Job`) and then the requests, PDU after PDU. On stdout it says ``begin`` and ``end`` when the
-measured time begins and ends, and then one line of JSON (a :class:`Outcome`).
+On stdin it gets one line of JSON (a :class:`Job`) and then the requests, PDU after PDU. On stdout it writes ``begin`` and ``end`` when the
+measured time begins and ends, and then one line of JSON (an :class:`Outcome`).
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ SEQ_NUMS = 60_000
 """How many seq_nums are used in turn on a connection; far more than requests can be in flight on it."""
 
 NOTICES = frozenset((0x0701, 0x0702))
-"""Command ids of what the proxy sends by itself: heartbeat and stop packet."""
+"""Command ids of unsolicited PDUs of the proxy: heartbeat and stop packet."""
 
 SAMPLE_EVERY = 37
 MAX_SAMPLES = 400
-"""Of every so many replies one is kept, so that the parent can look whether they are what they should be."""
+"""One reply of so many is kept, at most ``MAX_SAMPLES``, so that the parent can check the contents."""
 
 DRAIN = 10.0
-"""Seconds that the last replies may take after the measured time."""
+"""Seconds to wait for outstanding replies after the measured time."""
 
 
 @dataclass
 class Job:
-    """What to do: ``in_flight`` requests in all over ``connections``, ``warm`` and then ``seconds`` long.
+    """What to send: ``in_flight`` requests at a time over ``connections``, for ``warm`` seconds and then for ``seconds`` measured ones.
 
-    ``in_turn``: the next request goes out on the next connection instead of the one whose reply came. ``count``: stop after so many
+    ``in_turn``: the next request is sent on the next connection instead of the one that got the reply. ``count``: stop after so many
     replies, whatever the time (0: no such limit).
     """
 
@@ -54,8 +54,8 @@ class Job:
 
 @dataclass
 class Outcome:
-    """What came of it; times in seconds. ``samples`` are replies as base64. ``unanswered`` ones never came, ``closed`` counts connections
-    that the proxy closed.
+    """The result; times in seconds. ``samples`` are replies as base64, ``unanswered`` is the number of requests without a reply, ``closed``
+    the number of connections that the proxy closed.
     """
 
     requests: int
@@ -74,7 +74,7 @@ class Outcome:
 
 
 class _Connection:
-    """A socket, what has arrived incompletely, and when each request in flight was sent (0: none with this seq_num)."""
+    """A socket, the incomplete PDU that was received last, and when each request in flight was sent (0: none with this seq_num)."""
 
     def __init__(self, host: str, port: int) -> None:
         self.socket = socket.create_connection((host, port), 10)
@@ -100,8 +100,8 @@ class Generator:
         self._latencies: list[float] = []
         self._samples: list[bytes] = []
 
-    def run(self, say: Callable[[str], None]) -> Outcome:
-        """Measure. ``say`` is told ``begin`` and ``end`` when the measured time begins and ends."""
+    def run(self, report: Callable[[str], None]) -> Outcome:
+        """Measure; call ``report`` with ``begin`` and ``end`` when the measured time begins and ends."""
         job = self._job
         for number in range(job.connections):
             connection = _Connection(job.host, job.port)
@@ -110,34 +110,34 @@ class Generator:
             if number % 50 == 49:
                 time.sleep(0.01)  # a listener's queue is short
         try:
-            return self._measure(say)
+            return self._measure(report)
         finally:
             self._selector.close()
             for connection in self._ring:
                 connection.socket.close()
 
-    def _measure(self, say: Callable[[str], None]) -> Outcome:
+    def _measure(self, report: Callable[[str], None]) -> Outcome:
         job, clock = self._job, time.perf_counter
         for number in range(job.in_flight):
             self._send(self._ring[number % len(self._ring)], 1)
         end = clock() + job.warm
         while clock() < end and not self._closed:
-            self._turn_over(end - clock(), refill=True)
+            self._handle_events(end - clock(), refill=True)
         self._latencies.clear()
         self._samples.clear()
         self._received = 0
-        say("begin")
+        report("begin")
         begin = clock()
         end = begin + job.seconds
         while (now := clock()) < end and self._outstanding and not (job.count and len(self._latencies) >= job.count):
-            self._turn_over(end - now, refill=True)
+            self._handle_events(end - now, refill=True)
         seconds = clock() - begin
-        say("end")
+        report("end")
         latencies = sorted(self._latencies)
         received = self._received
         deadline = clock() + DRAIN
         while self._outstanding and (now := clock()) < deadline and self._selector.get_map():
-            self._turn_over(deadline - now, refill=False)
+            self._handle_events(deadline - now, refill=False)
         return Outcome(
             len(latencies),
             seconds,
@@ -149,7 +149,7 @@ class Generator:
             [base64.b64encode(sample).decode() for sample in self._samples[:MAX_SAMPLES]],
         )
 
-    def _turn_over(self, timeout: float, *, refill: bool) -> None:
+    def _handle_events(self, timeout: float, *, refill: bool) -> None:
         for key, _ in self._selector.select(max(0.0, timeout)):
             connection: _Connection = key.data
             try:
@@ -165,7 +165,7 @@ class Generator:
                 self._send(connection, answered)
 
     def _read(self, connection: _Connection, data: bytes) -> int:
-        """Take what has arrived; how many requests it answers."""
+        """Read the PDUs in ``data``; return how many requests they answer."""
         now = time.perf_counter()
         self._received += len(data)
         data = connection.buffer + data
@@ -209,18 +209,18 @@ class Generator:
         try:
             connection.socket.sendall(out)
         except OSError:
-            return  # reading will find it closed
+            return  # the next read detects that it is closed
         finally:
             self._outstanding += count
 
 
 def quantile(ordered: list[float], part: float) -> float:
-    """The value below which ``part`` of the ordered values lie; 0 when there are none."""
+    """Return the quantile ``part`` (0 to 1) of ordered values; 0 when there are none."""
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
 
 
-def cut(data: bytes) -> list[bytearray]:
-    """Cut PDU after PDU."""
+def split_pdus(data: bytes) -> list[bytearray]:
+    """Split concatenated PDUs."""
     frames = []
     position = 0
     while position < len(data):
@@ -231,18 +231,18 @@ def cut(data: bytes) -> list[bytearray]:
 
 
 def main() -> None:
-    """Do the job that stdin describes."""
+    """Run the job that stdin describes."""
     job = Job(**json.loads(sys.stdin.buffer.readline()))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < job.connections + 64:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    generator = Generator(job, cut(sys.stdin.buffer.read()))
+    generator = Generator(job, split_pdus(sys.stdin.buffer.read()))
 
-    def say(line: str) -> None:
+    def report(line: str) -> None:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
-    say(json.dumps(asdict(generator.run(say))))
+    report(json.dumps(asdict(generator.run(report))))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One cell of the benchmark: a workload with so many requests in flight, measured by the generator, while we look who works."""
+"""One measurement of the benchmark: the generator sends a workload while the CPU time of all processes is sampled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dbproxy.errors import DbproxyError
 GENERATOR = "generator"
 
 FSYNC_COUNTERS = ("Innodb_os_log_fsyncs", "Innodb_data_fsyncs")
-"""Where servers count what they bring to disk; the first that there is."""
+"""Status variables that count fsyncs; the first one that the server has is used."""
 
 
 class GeneratorError(DbproxyError):
@@ -27,7 +27,7 @@ class GeneratorError(DbproxyError):
 
 @dataclass(frozen=True)
 class Measured:
-    """What the generator found, who used the processors meanwhile, and what the database did per second."""
+    """The generator's result, the CPU usage meanwhile, and what the database did per second."""
 
     outcome: Outcome
     usage: Usage
@@ -48,29 +48,29 @@ def measure(site: Site, job: Job, frames: Sequence[bytes], processes: Mapping[st
         if generator.stdin is None or generator.stdout is None or generator.stderr is None:
             raise AssertionError("the generator was started without pipes")
         try:
-            everybody = {**processes, GENERATOR: [generator.pid]}
+            all_processes = {**processes, GENERATOR: [generator.pid]}
             try:
                 generator.stdin.write(json.dumps(asdict(job)).encode() + b"\n" + b"".join(frames))
                 generator.stdin.close()
             except BrokenPipeError:
-                pass  # it says why on stderr
+                pass  # stderr has the reason
             samples: list[Sample] = []
             states: list[dict[str, int]] = []
             outcome = None
             for line in generator.stdout:
                 if line in (b"begin\n", b"end\n"):
-                    samples.append(sample(everybody))
+                    samples.append(sample(all_processes))
                     states.append(site.status())
                 else:
                     outcome = Outcome(**json.loads(line))
         finally:
             generator.stdout.close()
-            trouble = "" if generator.poll() is None and outcome is None else generator.stderr.read().decode(errors="replace")
+            stderr_text = "" if generator.poll() is None and outcome is None else generator.stderr.read().decode(errors="replace")
             if outcome is None:
                 generator.kill()
-                trouble = trouble or generator.stderr.read().decode(errors="replace")
+                stderr_text = stderr_text or generator.stderr.read().decode(errors="replace")
     if outcome is None or len(samples) != 2:
-        raise GeneratorError(f"the load generator failed: {trouble.strip().splitlines()[-1:] or generator.returncode}")
+        raise GeneratorError(f"the load generator failed: {stderr_text.strip().splitlines()[-1:] or generator.returncode}")
     seconds = max(samples[1].at - samples[0].at, 1e-9)
     fsyncs = next((name for name in FSYNC_COUNTERS if name in states[0]), "")
     return Measured(

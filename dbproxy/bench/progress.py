@@ -1,4 +1,4 @@
-"""What is going on, on the terminal: one line that changes, or on something that is no terminal a line for each step."""
+"""Progress on a terminal: one line that is overwritten, or a line for each step when the output is not a terminal."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TextIO
 
 
 class Progress:
-    """Writes to ``stream``. One thread."""
+    """Writes progress to ``stream``, with the seconds since the start. One thread."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._is_terminal = stream.isatty()
         self._begin = time.monotonic()
 
-    def say(self, text: str) -> None:
-        """Replace the line."""
+    def show(self, text: str) -> None:
+        """Replace the progress line."""
         line = f"[{time.monotonic() - self._begin:5.0f} s] {text}"
         if self._is_terminal:
             self._stream.write("\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1])
@@ -25,7 +25,7 @@ class Progress:
         self._stream.flush()
 
     def end(self, text: str = "") -> None:
-        """Remove the line, and leave another in its place."""
+        """Remove the progress line, and print ``text`` in its place if there is one."""
         if self._is_terminal:
             self._stream.write("\r\x1b[K")
         if text:

@@ -1,4 +1,4 @@
-"""Results of the benchmark: what is kept of them, as a table for the terminal and as JSON."""
+"""Results of the benchmark, as tables for the terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ import dbproxy
 from dbproxy.bench.site import CACHE, DATABASE, PROXY, Site
 
 VERSION = 1
-"""Of the JSON format."""
+"""The version of the JSON format."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One workload with so many requests in flight. Latencies in ms; ``cores``: processors used by name, by the machine and by others."""
+    """The result of one workload at one level of concurrency. Latencies in ms; ``cores``: CPU cores used, by name of the process, by the
+    machine, and by others.
+    """
 
     workload: str
     in_flight: int
@@ -37,13 +39,13 @@ class Cell:
     commits_per_second: float
     proxy_megabytes: float
     limit: str
-    why: str
-    doubts: Sequence[str]
+    reason: str
+    warnings: Sequence[str]
 
 
 @dataclass(frozen=True)
 class MariaDBAlone:
-    """What the database does without a proxy, and how many times as much the proxy did at its best; None: not measured."""
+    """What the database does without a proxy, and the best throughput of the proxy as a multiple of it; None: not measured."""
 
     transactions_per_second: float | None
     selects_per_second: float | None
@@ -54,7 +56,7 @@ class MariaDBAlone:
 
 
 def compare(alone: MariaDBAlone, cells: Sequence[Cell]) -> MariaDBAlone:
-    """Fill in the ratios."""
+    """Return ``alone`` with the ratios filled in."""
 
     def ratio(workload: str, base: float | None) -> float | None:
         best = max((cell.per_second for cell in cells if cell.workload == workload), default=None)
@@ -71,7 +73,7 @@ def compare(alone: MariaDBAlone, cells: Sequence[Cell]) -> MariaDBAlone:
 
 
 def machine(site: Site, fsync_seconds: float | None) -> dict[str, Any]:
-    """What the measurement ran on."""
+    """Describe the machine, the software versions and the settings of a measurement."""
     return {
         "cores": len(os.sched_getaffinity(0)),
         "processor": _processor(),
@@ -89,7 +91,7 @@ def machine(site: Site, fsync_seconds: float | None) -> dict[str, Any]:
 
 
 def write_json(path: Path, kind: str, results: Mapping[str, Any]) -> None:
-    """Write results; ``kind`` says which measurement they are of.
+    """Write results as JSON; ``kind`` is the kind of measurement.
 
     Raises:
         OSError: the file cannot be written.
@@ -102,7 +104,7 @@ def write_json(path: Path, kind: str, results: Mapping[str, Any]) -> None:
 
 
 def table(cells: Sequence[Cell]) -> str:
-    """All cells for the terminal."""
+    """Return all cells as a table for the terminal."""
     head = ("workload", "in flight", "requests/s", "p50 ms", "p99 ms", PROXY, DATABASE, CACHE, "generator", "machine", "limit")
     rows = [
         (
@@ -112,7 +114,7 @@ def table(cells: Sequence[Cell]) -> str:
             f"{cell.p50_ms:.2f}",
             f"{cell.p99_ms:.2f}",
             *(f"{cell.cores.get(name, 0.0):.2f}" for name in (PROXY, DATABASE, CACHE, "generator", "machine")),
-            cell.limit + (" (!)" if cell.doubts else ""),
+            cell.limit + (" (!)" if cell.warnings else ""),
         )
         for cell in cells
     ]
@@ -120,8 +122,8 @@ def table(cells: Sequence[Cell]) -> str:
 
 
 def grid(head: Sequence[str], rows: Sequence[Sequence[str]], *, gaps: bool = True) -> str:
-    """Text in columns: the first and the last to the left, what is between to the right; with ``gaps`` a blank line where the first
-    column changes.
+    """Return text in columns: the first and the last aligned left, the others right; with ``gaps`` a blank line where the first column
+    changes.
     """
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
 
@@ -143,13 +145,13 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]], *, gaps: bool = Tru
 
 
 def summary(cells: Sequence[Cell], alone: MariaDBAlone) -> str:
-    """The answer to the question: how many requests per second, and what limits it."""
+    """Return the result as sentences: how many requests per second, and what limits them."""
     lines = []
     for workload in dict.fromkeys(cell.workload for cell in cells):
         best = max((cell for cell in cells if cell.workload == workload), key=lambda cell: cell.per_second)
-        lines.append(f"{workload}: {best.per_second:,.0f} requests/s with {best.in_flight} in flight. Limit: {best.why}.")
+        lines.append(f"{workload}: {best.per_second:,.0f} requests/s with {best.in_flight} in flight. Limit: {best.reason}.")
     if alone.transactions_per_second is None:
-        lines.append(f"What MariaDB does alone was not measured: {alone.reason}.")
+        lines.append(f"MariaDB alone was not measured: {alone.reason}.")
     else:
         lines.append(
             f"MariaDB alone, 8 C clients: {alone.transactions_per_second:,.0f} transactions/s of one message each (insert it, update two "
@@ -159,11 +161,11 @@ def summary(cells: Sequence[Cell], alone: MariaDBAlone) -> str:
         parts = [f"{name} {ratio:.2f}" for name, ratio in ratios.items() if ratio is not None]
         if parts:
             lines.append(f"Through the proxy, as multiples of that: {', '.join(parts)}.")
-    doubtful: dict[str, list[str]] = {}
+    by_kind: dict[str, list[str]] = {}
     for cell in cells:
-        for doubt in cell.doubts:
-            doubtful.setdefault(re.sub(r"[0-9.]+", "#", doubt), []).append(f"{cell.workload} {cell.in_flight}: {doubt}")
-    lines += [f"(!) {found[0]}{f', and {len(found) - 1} more like that' if found[1:] else ''}" for found in doubtful.values()]
+        for warning in cell.warnings:
+            by_kind.setdefault(re.sub(r"[0-9.]+", "#", warning), []).append(f"{cell.workload} {cell.in_flight}: {warning}")
+    lines += [f"(!) {found[0]}{f', and {len(found) - 1} more like that' if found[1:] else ''}" for found in by_kind.values()]
     return "\n".join(lines)
 
 

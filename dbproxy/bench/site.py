@@ -1,73 +1,28 @@
-"""The installation that is measured: its configuration, its stores, and the processes that serve it."""
+"""The installation that is measured: its configuration, its backends, and the processes that serve it."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
 
+from dbproxy.backends import Backends
 from dbproxy.bench.usage import listeners
-from dbproxy.config import Config, load_config
+from dbproxy.config import load_config
 from dbproxy.errors import StartupError
-from dbproxy.stores.mysql import DBManager
-from dbproxy.stores.redis import CacheManager
 from dbproxy.testing.process import can_connect
 from dbproxy.testing.proxy import ProxyProcess
 from dbproxy.testing.stack import Stack
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 PROXY, DATABASE, CACHE = "proxy", "MariaDB", "Redis"
 """Names of the processes in reports."""
 
-LONG = 600.0
-"""Seconds that a statement may take that makes or removes data."""
 
-
-class Stores:
-    """The stores that a configuration names. A context manager; not thread safe."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        patient = dataclasses.replace(config, db_timeout=LONG, cache_timeout=LONG)
-        self.databases = DBManager(patient)
-        self.caches = CacheManager(patient)
-
-    def __enter__(self) -> Self:
-        self.databases.open()
-        self.caches.open()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.databases.close()
-        self.caches.close()
-
-    def status(self) -> dict[str, int]:
-        """The database's global status variables that are numbers."""
-        with self.databases.master.connection() as connection:
-            rows = connection.select("show global status")
-        return {name.decode(): int(value) for name, value in rows if value is not None and value.isdigit()}
-
-    def database_version(self) -> str:
-        """What the database server says of itself."""
-        return str(self.databases.master.select("select version()")[0][0].decode())
-
-    def cache_info(self, section: str) -> dict[str, str]:
-        """One section of Redis' INFO, from the server of the pool that has most to do."""
-        text: bytes = self.caches.unread.execute([("INFO", section)])[0]
-        lines = [line.partition(":") for line in text.decode(errors="replace").splitlines() if ":" in line]
-        return {name: value for name, _, value in lines}
-
-
-class Site(Stores):
-    """A proxy that runs, with its stores. ``stack`` is given when the stores are private ones: then they may be emptied."""
+class Site(Backends):
+    """A running proxy with its backends. ``stack`` is given when the backends are private ones: then they may be emptied."""
 
     def __init__(self, config_path: Path, *, stack: Stack | None = None) -> None:
-        """Raises: ConfigError, StartupError: the file cannot be used, or no proxy answers where it says."""
+        """Raises: ConfigError, StartupError: the file cannot be used, or no proxy answers at its address."""
         config = load_config(config_path)
         self.stack = stack
         self.host = "127.0.0.1" if config.listen_ips[0] in ("0.0.0.0", "::") else config.listen_ips[0]
@@ -75,6 +30,22 @@ class Site(Stores):
         if not can_connect(self.host, self.port):
             raise StartupError(f"no proxy answers on {self.host}:{self.port} (ListenIP and ListenPort of {config_path}): start it first")
         super().__init__(config)
+
+    def status(self) -> dict[str, int]:
+        """Return the global status variables of the database that are numbers."""
+        with self.master.connection() as connection:
+            rows = connection.select("show global status")
+        return {name.decode(): int(value) for name, value in rows if value is not None and value.isdigit()}
+
+    def database_version(self) -> str:
+        """Return the version string of the database server."""
+        return str(self.master.select("select version()")[0][0].decode())
+
+    def cache_info(self, section: str) -> dict[str, str]:
+        """Return one section of Redis' INFO, from the server of the pool ``unread``, which has the most work."""
+        text: bytes = self.caches.unread.execute([("INFO", section)])[0]
+        lines = [line.partition(":") for line in text.decode(errors="replace").splitlines() if ":" in line]
+        return {name: value for name, _, value in lines}
 
     def load_sql(self, path: Path) -> None:
         """Execute a file of SQL statements, each of which ends with a semicolon at the end of a line.
@@ -84,13 +55,13 @@ class Site(Stores):
 
         """
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("--")]
-        with self.databases.master.connection() as connection:
+        with self.master.connection() as connection:
             for statement in "\n".join(lines).split(";\n"):
                 if statement.strip(" ;\n"):
                     connection.execute(statement)
 
     def processes(self) -> Mapping[str, Sequence[int]]:
-        """The ids of the processes that serve it, as far as they run on this machine and may be seen."""
+        """Return the ids of the processes that serve it, as far as they run on this machine and are visible to this user."""
         databases = {(instance.host, instance.port) for instance in self.config.db_instances.values()}
         caches = {(instance.host, instance.port) for instance in self.config.cache_instances.values()}
         return {
@@ -102,7 +73,7 @@ class Site(Stores):
 
 @contextlib.contextmanager
 def private_site(overrides: Mapping[str, object] | None = None, directory: Path | None = None) -> Iterator[Site]:
-    """Start private stores and a proxy of the stock configuration (but for ``overrides``); everything is gone afterwards.
+    """Start private backends and a proxy with the stock configuration (except for ``overrides``); everything is removed afterwards.
 
     Raises:
         StartupError: one of them does not start.

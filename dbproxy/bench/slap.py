@@ -1,7 +1,7 @@
-"""What the database alone does on this machine: mariadb-slap (or mysqlslap), 8 clients written in C, with nothing in between.
+"""What the database alone does on this machine, measured with mariadb-slap (or mysqlslap): 8 clients written in C, without a proxy.
 
-It works in a database of its own, which is removed afterwards, and does what storing one message needs: insert it, touch both
-sessions, commit. And it asks for three users by id, to compare lookups with.
+It uses a database of its own, which is removed afterwards. A transaction does what storing one message needs: insert it, update both
+sessions, commit. A lookup selects three users by id.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ SCHEMA = (
     "nick varchar(32) not null, avatar varchar(255), departId int unsigned not null, email varchar(64) not null, phone varchar(11) not "
     "null, domain varchar(32) not null, status tinyint unsigned, sign_info varchar(128) not null) engine=InnoDB default charset=utf8mb4",
 )
-"""The stock tables as far as they matter here, with their indexes."""
+"""The stock tables that are needed here, with their indexes."""
 
 
 @dataclass(frozen=True)
 class Alone:
-    """What the database alone does per second; None and a reason where it could not be measured."""
+    """Transactions and lookups per second of the database alone; None and a reason where they could not be measured."""
 
     transactions: float | None
     selects: float | None
@@ -47,12 +47,12 @@ class Alone:
 
 
 def find_program() -> str | None:
-    """The path of the load program; None when it is not installed."""
+    """Return the path of the load program; None when it is not installed."""
     return shutil.which("mariadb-slap") or shutil.which("mysqlslap")
 
 
 def measure_alone(instance: DBInstance, seconds: float) -> Alone:
-    """Measure the server of ``instance``, about so many seconds for each of the two figures. Never raises."""
+    """Measure the server of ``instance``, about ``seconds`` for each of the two figures. Does not raise."""
     program = find_program()
     if program is None:
         return Alone(None, None, "neither mariadb-slap nor mysqlslap is installed")
@@ -66,9 +66,9 @@ def measure_alone(instance: DBInstance, seconds: float) -> Alone:
         return Alone(None, None, reason.strip().splitlines()[-1] if reason.strip() else type(error).__name__)
 
 
-def _somebody(step: int) -> str:
-    """An id that differs between the clients and from statement to statement, so that they do not wait for each other's rows. The
-    server takes it for a constant: connection_id() does not change within a statement.
+def _user_id(step: int) -> str:
+    """Return an SQL expression for an id that differs between clients and statements, so that they do not wait for each other's rows.
+    The server evaluates it once per statement, because connection_id() is constant.
     """
     return f"(1+(connection_id()*997+{step * 31})%{ROWS})"
 
@@ -76,7 +76,7 @@ def _somebody(step: int) -> str:
 def _transactions() -> list[str]:
     statements = []
     for step in range(50):
-        one, other = _somebody(step), _somebody(step + 1000)
+        one, other = _user_id(step), _user_id(step + 1000)
         statements += [
             "begin",
             "insert into IMMessage (relateId,fromId,toId,msgId,content,type,status,created,updated) "
@@ -89,9 +89,7 @@ def _transactions() -> list[str]:
 
 def _selects() -> list[str]:
     columns = "id,sex,nick,avatar,departId,email,name,phone,domain,status,sign_info"
-    return [
-        f"select {columns} from IMUser where id in ({_somebody(step)},{_somebody(step + 7)},{_somebody(step + 13)})" for step in range(50)
-    ]
+    return [f"select {columns} from IMUser where id in ({_user_id(step)},{_user_id(step + 7)},{_user_id(step + 13)})" for step in range(50)]
 
 
 def _preparation() -> list[str]:
@@ -106,7 +104,7 @@ def _preparation() -> list[str]:
 
 
 class _Slap:
-    """One program against one server."""
+    """The load program with one server."""
 
     def __init__(self, program: str, instance: DBInstance) -> None:
         self._program = program
@@ -116,7 +114,7 @@ class _Slap:
         self._schema = f"dbproxy_bench_{os.getpid()}"
 
     def per_second(self, statements: list[str], per_unit: int, seconds: float) -> float:
-        """Units (of ``per_unit`` statements) per second, from a run of about so many seconds."""
+        """Return the units (of ``per_unit`` statements) per second, measured for about ``seconds``."""
         rounds = CLIENTS
         elapsed = self._run(statements, rounds * len(statements))
         rate = rounds * len(statements) / per_unit / max(elapsed, 1e-3)
@@ -124,7 +122,7 @@ class _Slap:
         return rounds * len(statements) / per_unit / max(self._run(statements, rounds * len(statements)), 1e-3)
 
     def _run(self, statements: list[str], count: int) -> float:
-        """Let the clients share ``count`` statements, each going through the list; the seconds that it took."""
+        """Let the clients execute ``count`` statements together, each in the order of the list; return the seconds that it took."""
         with tempfile.TemporaryDirectory(prefix="dbproxy-slap-") as name:
             directory = Path(name)
             (directory / "create.sql").write_text(";".join(_preparation()), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The benchmark proper: all workloads at several levels of concurrency against one site."""
+"""The throughput benchmark: workloads at several levels of concurrency against one site."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 
 from dbproxy.bench import dataset
 from dbproxy.bench.generator import Job
+from dbproxy.bench.limits import find_limit, warnings
 from dbproxy.bench.load import Measured, measure
 from dbproxy.bench.report import Cell
 from dbproxy.bench.site import PROXY, Site
 from dbproxy.bench.usage import memory_bytes
-from dbproxy.bench.verdict import doubts, judge
 from dbproxy.bench.workloads import Workload, wrong_replies
 
 FSYNCS = 50
-"""So many are timed; the middle one counts."""
+"""How many fsyncs are timed; the result is the median."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Plan:
 
     @property
     def cells(self) -> int:
-        """How many there are."""
+        """The number of measurements."""
         return len(self.workloads) * len(self.levels)
 
 
-def run(site: Site, plan: Plan, fsync_seconds: float | None, say: Callable[[str], None]) -> list[Cell]:
-    """Measure every cell; ``say`` is told what is going on, before and after each.
+def run(site: Site, plan: Plan, fsync_seconds: float | None, show: Callable[[str], None]) -> list[Cell]:
+    """Measure every cell; ``show`` is called with the progress.
 
-    A workload that writes starts with fresh data. The data of the last one is left for the caller to remove.
+    A workload that writes starts with new data. The caller has to remove the data of the last one.
 
     Raises:
         StoreError, GeneratorError: something failed.
@@ -52,11 +52,11 @@ def run(site: Site, plan: Plan, fsync_seconds: float | None, say: Callable[[str]
     data: dataset.Data | None = None
     for workload in plan.workloads:
         if data is None or workload.writes:
-            say(f"{workload.name}: making data")
+            show(f"{workload.name}: creating data")
             data = renew(site, plan.shape)
         frames = workload.frames(data)
         for level in plan.levels:
-            say(f"{workload.name}, {level} in flight ({len(cells) + 1} of {plan.cells})")
+            show(f"{workload.name}, {level} in flight ({len(cells) + 1} of {plan.cells})")
             connections = max(1, min(plan.connections, level))
             job = Job(site.host, site.port, connections, level, plan.warm, plan.seconds)
             processes = site.processes()
@@ -66,7 +66,7 @@ def run(site: Site, plan: Plan, fsync_seconds: float | None, say: Callable[[str]
 
 
 def renew(site: Site, shape: dataset.Shape) -> dataset.Data:
-    """Make the data anew: a private site is emptied, elsewhere only what belongs to a measurement is removed."""
+    """Create the data again: a private site is emptied first, elsewhere only the data of a measurement is removed."""
     if site.stack is not None:
         site.stack.reset()
     else:
@@ -77,7 +77,7 @@ def renew(site: Site, shape: dataset.Shape) -> dataset.Data:
 
 
 def _await_slave(site: Site, data: dataset.Data) -> None:
-    """Wait until the slave knows the last relation, if it is another server."""
+    """Wait until the slave has the last relation, if it is another server."""
     last = max(data.relations.values(), default=0)
     deadline = time.monotonic() + 60
     while not site.databases.slave.select(f"select 1 from IMRelationShip where id={last}") and time.monotonic() < deadline:
@@ -87,7 +87,7 @@ def _await_slave(site: Site, data: dataset.Data) -> None:
 def _cell(workload: Workload, job: Job, measured: Measured, proxies: Sequence[int], fsync_seconds: float | None) -> Cell:
     outcome = measured.outcome
     wrong = len(wrong_replies(outcome.samples))
-    verdict = judge(measured, job.in_flight, len(proxies), fsync_seconds)
+    limit = find_limit(measured, job.in_flight, len(proxies), fsync_seconds)
     used = measured.usage
     cores = {**used.processes, "machine": used.machine, "others": used.others}
     return Cell(
@@ -104,14 +104,14 @@ def _cell(workload: Workload, job: Job, measured: Measured, proxies: Sequence[in
         fsyncs_per_second=round(measured.fsyncs_per_second, 1),
         commits_per_second=round(measured.commits_per_second, 1),
         proxy_megabytes=round(memory_bytes(proxies) / 1e6, 1),
-        limit=verdict.who,
-        why=verdict.why,
-        doubts=doubts(measured, wrong),
+        limit=limit.name,
+        reason=limit.reason,
+        warnings=warnings(measured, wrong),
     )
 
 
 def time_fsync(directory: Path) -> float | None:
-    """Seconds that it takes to bring a small write to the disk on which a directory lies; None when that cannot be tried."""
+    """Return the median seconds of an fsync after a small write in ``directory``; None when that cannot be measured."""
     times = []
     try:
         with tempfile.TemporaryFile(dir=directory) as file:

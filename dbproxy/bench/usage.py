@@ -1,7 +1,7 @@
-"""Who uses the processors: CPU times of processes and of the machine, from /proc. Any thread.
+"""CPU times of processes and of the machine, from /proc. Any thread.
 
-Processes are found by the port on which they listen, so that it does not matter who started them; those of other machines, and those
-that the system does not let us see, are simply not there.
+Processes are found by the port on which they listen, whoever started them. Those on other machines, and those that this user may not
+inspect, are left out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LISTENING = "0A"
 
 
 def is_local(host: str) -> bool:
-    """Whether an address or name is one of this machine's."""
+    """Return whether an address or name belongs to this machine."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:
@@ -31,7 +31,7 @@ def is_local(host: str) -> bool:
 
 
 def listeners(host: str, port: int) -> list[int]:
-    """The ids of the processes of this machine that listen on a port, ascending; none when the host is another machine."""
+    """Return the ids of the processes of this machine that listen on a port, ascending; none when the host is another machine."""
     if not is_local(host):
         return []
     sockets = set()
@@ -54,7 +54,7 @@ def _holds(process: Path, sockets: set[str]) -> bool:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """The CPU time that these processes have used, all threads together; what has ended counts as 0."""
+    """Return the CPU seconds that these processes have used, all threads together; processes that have ended count as 0."""
     total = 0
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -64,7 +64,7 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def memory_bytes(pids: Iterable[int]) -> int:
-    """The resident memory of these processes, in bytes."""
+    """Return the resident memory of these processes, in bytes."""
     total = 0
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -92,8 +92,8 @@ def sample(processes: Mapping[str, Iterable[int]]) -> Sample:
 
 @dataclass(frozen=True)
 class Usage:
-    """How many processors were in use between two samples: by name, by the whole machine, and by nobody's leave (``stolen``: another
-    guest of a virtual machine's host had them). ``cores`` is how many there are.
+    """Cores in use between two samples: by name, by the whole machine, and ``stolen`` by other guests of the host of a virtual machine.
+    ``cores`` is how many there are.
     """
 
     cores: int
@@ -103,12 +103,12 @@ class Usage:
 
     @property
     def others(self) -> float:
-        """What the machine did for none of the named processes."""
+        """Cores used by processes that are not among the named ones."""
         return max(0.0, self.machine - sum(self.processes.values()))
 
 
 def usage(before: Sample, after: Sample) -> Usage:
-    """What was used between two samples of the same processes."""
+    """Return the usage between two samples of the same processes."""
     seconds = max(after.at - before.at, 1e-9)
     return Usage(
         len(os.sched_getaffinity(0)),

@@ -8,9 +8,9 @@
         seed.user(stack, 1, "alice")
         assert client.login("alice").result_code == 0
 
-Everything here runs on free private ports and in private directories, and dies with the process that started it. A pytest plugin
+Everything here runs on free private ports and in private directories, and ends with the process that started it. A pytest plugin
 with the fixtures ``dbproxy_stack``, ``dbproxy_proxy`` and ``dbproxy_client`` comes with the package. Names are imported when they are
-first used, so that a pytest run without our fixtures pays nothing for the plugin.
+first used, so that the plugin costs a pytest run without these fixtures nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A blocking client that speaks to a proxy as a message server does: :class:`Client`."""
+"""A blocking client that talks to a proxy as a message server does: :class:`Client`."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ class Pdu:
 
     @property
     def is_heartbeat(self) -> bool:
-        """Whether it is the proxy's sign of life."""
+        """Whether it is a heartbeat."""
         return self.command_id == HEARTBEAT_COMMAND_ID
 
     @property
     def is_stop_notice(self) -> bool:
-        """Whether the proxy says that it is leaving (IMStopReceivePacket)."""
+        """Whether it announces that the proxy is shutting down (IMStopReceivePacket)."""
         return self.command_id == base.CID_OTHER_STOP_RECV_PACKET
 
     @property
@@ -88,8 +88,8 @@ class Client(Requests):
 
     ``timeout`` in seconds is how long connecting, sending and waiting for a reply may take unless a call says otherwise. Heartbeats
     that arrive are counted in ``heartbeats``, stop notices kept in ``stop_notices``; :meth:`receive` returns neither, unless
-    ``notices=True`` asks for it. A small ``receive_buffer`` (bytes) makes a peer that reads slowly; ``source`` is the address of ours
-    that it comes from. The methods for single commands come from :class:`~dbproxy.testing.requests.Requests`.
+    ``notices=True`` asks for it. A small ``receive_buffer`` (bytes) makes a peer that reads slowly; ``source`` is the local address
+    to bind to. The methods for single commands come from :class:`~dbproxy.testing.requests.Requests`.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Client(Requests):
         try:
             self._socket.settimeout(timeout)
             if receive_buffer is not None:
-                # must happen before connecting; a small one makes a reader that is slow from the start
+                # before connecting, so that the window is small from the start
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             if source is not None:
                 self._socket.bind((source, 0))
@@ -160,7 +160,7 @@ class Client(Requests):
             raise ConnectionClosedError(f"the proxy is gone: {error}") from error
 
     def send_heartbeat(self) -> None:
-        """Send a sign of life, as message servers do; it is not answered."""
+        """Send a heartbeat, as message servers do; it is not answered."""
         self.send_raw(pack(base.SID_OTHER, HEARTBEAT_COMMAND_ID, b""))
 
     def receive(self, timeout: float | None = None) -> Pdu:
@@ -169,7 +169,7 @@ class Client(Requests):
         if self._replies:
             return self._replies.popleft()
         while True:
-            pdu = self._cut()
+            pdu = self._next_pdu()
             if pdu is not None:
                 if not self._is_notice(pdu) or self.notices:
                     return pdu
@@ -224,7 +224,7 @@ class Client(Requests):
         return [replies[number].message for number in numbers]
 
     def silent(self, seconds: float) -> bool:
-        """Tell whether nothing (but notices) comes for so long; a closed connection is not silence but ConnectionClosedError."""
+        """Return whether no PDU (except notices) comes within ``seconds``; ConnectionClosedError when the connection is closed."""
         try:
             pdu = self.receive(seconds)
         except TimeoutError:
@@ -233,7 +233,7 @@ class Client(Requests):
         return False
 
     def closed_within(self, seconds: float) -> bool:
-        """Tell whether the proxy closes the connection within so many seconds; PDUs that come before that are dropped."""
+        """Return whether the proxy closes the connection within ``seconds``; PDUs that come before that are dropped."""
         deadline = time.monotonic() + seconds
         try:
             while True:
@@ -252,7 +252,7 @@ class Client(Requests):
             return False
         return True
 
-    def _cut(self) -> Pdu | None:
+    def _next_pdu(self) -> Pdu | None:
         if len(self._buffer) < HEADER_LENGTH:
             return None
         length, version, flag, service_id, command_id, seq_num, reserved = HEADER.unpack_from(self._buffer)

@@ -1,6 +1,4 @@
-"""FaultyLink: a TCP link that can be cut, also at the worst moment: after a COMMIT has gone out, before its answer comes back; that can
-swallow everything, as a network does whose router has died; and that can be slow.
-"""
+"""FaultyLink: a TCP relay between a proxy and a backend that injects network faults and counts round trips."""
 
 from __future__ import annotations
 
@@ -18,10 +16,13 @@ if TYPE_CHECKING:
 
 
 class FaultyLink:
-    """Passes bytes between clients on ``port`` and a server, until it is told to do worse.
+    """Relays bytes between clients that connect to ``port`` and the server at ``target``.
 
-    The server sees the connections come from other ports than the clients have, as behind an address translation. Runs in a thread of
-    its own; the methods may be called from any thread. A context manager.
+    Faults: connections can be closed, also at the worst moment (after a COMMIT was sent and before its answer arrives); all packets can
+    be dropped, as a network with a dead router does; and everything can be delayed. Without faults it only counts round trips.
+
+    The server sees other source ports than the clients have, as behind a NAT. The relay runs in a thread of its own; the methods may be
+    called from any thread. A context manager.
     """
 
     def __init__(self, target: tuple[str, int]) -> None:
@@ -30,21 +31,28 @@ class FaultyLink:
         self.port: int = self._listener.getsockname()[1]
         self._selector = selectors.DefaultSelector()
         self._peers: dict[socket.socket, socket.socket] = {}
-        self._from_client: set[socket.socket] = set()
+        self._awaiting_reply: dict[socket.socket, bool] = {}
+        """For each client's socket: whether it has sent something since the server's last bytes."""
         self._lock = threading.Lock()
         self._marker: bytes | None = None
         self._pass_on = True
         self._closing = False
-        self._cut_now = False
-        self._swallow_now = False
-        self._swallowing = False
-        self._swallowed: set[socket.socket] = set()
-        self._orphans: list[socket.socket] = []
-        self._late: deque[tuple[float, socket.socket, bytes]] = deque()
+        self._cut_requested = False
+        self._blackhole_requested = False
+        self._blackhole = False
+        self._dropped: set[socket.socket] = set()
+        """Sockets whose incoming bytes are discarded."""
+        self._unconnected: list[socket.socket] = []
+        """Sockets that stay open although their other end is gone or was never connected."""
+        self._delayed: deque[tuple[float, socket.socket, bytes]] = deque()
         self.delay = 0.0
-        """Seconds by which everything that arrives from now on is passed on later; set it from any thread."""
+        """Seconds by which everything that arrives from now on is delayed. May be set from any thread."""
         self.cuts = 0
-        """Connections cut because of ``cut_at``."""
+        """Connections closed because of ``cut_at``."""
+        self.round_trips = 0
+        """How often a client has sent something after the server's last bytes, over all connections. The greeting of a new connection
+        counts as well.
+        """
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="faulty-link", daemon=True)
 
@@ -58,61 +66,62 @@ class FaultyLink:
         self._closing = True
         self._wake_writer.send(b"x")
         self._thread.join(10)
-        for sock in (*self._peers, *self._orphans, self._listener, self._wake_reader, self._wake_writer):
+        for sock in (*self._peers, *self._unconnected, self._listener, self._wake_reader, self._wake_writer):
             sock.close()
         self._selector.close()
 
     def cut_at(self, marker: bytes, *, pass_on: bool) -> None:
-        """Cut the next connection on which a client sends ``marker``, once; ``pass_on``: the server still gets what was sent."""
+        """Close the next connection on which a client sends ``marker``, once; ``pass_on``: the server still gets what was sent."""
         with self._lock:
             self._marker, self._pass_on = marker, pass_on
 
     def cut_all(self) -> None:
-        """Cut every connection that there is now."""
-        self._cut_now = True
+        """Close every connection that exists now."""
+        self._cut_requested = True
         self._wake_writer.send(b"x")
 
-    def swallow(self) -> None:
-        """From now on nothing is passed on, neither bytes nor the end of a connection, and new connections lead nowhere. The server keeps
-        its ends open. It does not end before ``heal``.
+    def blackhole(self) -> None:
+        """Drop everything from now on: bytes, the end of a connection, and new connections, which lead nowhere. The server keeps its ends
+        open. It lasts until ``restore``.
         """
-        self._swallow_now = self._swallowing = True
+        self._blackhole_requested = self._blackhole = True
         self._wake_writer.send(b"x")
 
-    def heal(self) -> None:
-        """Connections made from now on work again; those that were there are lost for good, and their other ends do not know it."""
-        self._swallowing = False
+    def restore(self) -> None:
+        """Connections made from now on work again. Those that existed in the black hole stay broken, and their other ends are not told."""
+        self._blackhole = False
 
     def _run(self) -> None:
         while not self._closing:
-            wait = 1.0
-            if self._late:
-                wait = max(0.0, self._late[0][0] - time.monotonic())
+            wait = max(0.0, self._delayed[0][0] - time.monotonic()) if self._delayed else 1.0
             for key, _ in self._selector.select(wait):
                 sock = key.fileobj
                 if sock is self._listener:
                     self._accept()
                 elif sock is self._wake_reader:
-                    self._wake_reader.recv(64)
-                    if self._swallow_now:
-                        self._swallow_now = False
-                        self._swallowed.update(self._peers)
-                    if self._cut_now:
-                        self._cut_now = False
-                        for client in tuple(self._from_client):
-                            self._cut(client)
+                    self._handle_requests()
                 elif isinstance(sock, socket.socket) and sock in self._peers:
-                    self._pass(sock)
-            while self._late and self._late[0][0] <= time.monotonic():
-                _, target, data = self._late.popleft()
-                if target in self._peers and target not in self._swallowed:
+                    self._relay(sock)
+            while self._delayed and self._delayed[0][0] <= time.monotonic():
+                _, target, data = self._delayed.popleft()
+                if target in self._peers and target not in self._dropped:
                     with contextlib.suppress(OSError):
                         target.sendall(data)
 
+    def _handle_requests(self) -> None:
+        self._wake_reader.recv(64)
+        if self._blackhole_requested:
+            self._blackhole_requested = False
+            self._dropped.update(self._peers)
+        if self._cut_requested:
+            self._cut_requested = False
+            for client in tuple(self._awaiting_reply):
+                self._close_both(client)
+
     def _accept(self) -> None:
         client, _ = self._listener.accept()
-        if self._swallowing:
-            self._orphans.append(client)
+        if self._blackhole:
+            self._unconnected.append(client)
             return
         try:
             server = socket.create_connection(self._target, 5)
@@ -123,54 +132,63 @@ class FaultyLink:
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._peers[one] = other
             self._selector.register(one, selectors.EVENT_READ)
-        self._from_client.add(client)
+        self._awaiting_reply[client] = False
 
-    def _pass(self, sock: socket.socket) -> None:
+    def _relay(self, sock: socket.socket) -> None:
         try:
             data = sock.recv(1 << 18)
         except OSError:
             data = b""
-        if sock in self._swallowed:
+        if sock in self._dropped:
             if not data:
-                self._bury(sock)
+                self._close_one(sock)
             return
         if not data:
-            self._cut(sock)
+            self._close_both(sock)
             return
-        hit = False
-        if sock in self._from_client:
-            with self._lock:
-                hit = self._marker is not None and self._marker in data
-                if hit:
-                    self._marker = None
-        if not hit or self._pass_on:
-            if self.delay or self._late:
-                self._late.append((time.monotonic() + self.delay, self._peers[sock], data))
+        cut = self._count(sock, data)
+        if not cut or self._pass_on:
+            if self.delay or self._delayed:
+                self._delayed.append((time.monotonic() + self.delay, self._peers[sock], data))
             else:
                 with contextlib.suppress(OSError):
                     self._peers[sock].sendall(data)
-        if hit:
+        if cut:
             self.cuts += 1
-            self._cut(sock)
+            self._close_both(sock)
 
-    def _cut(self, sock: socket.socket) -> None:
-        """Close both ends; the server finds its answer undeliverable and the client finds the connection lost."""
-        other = self._peers.get(sock)
-        for end in (sock, other):
-            if end is not None and self._peers.pop(end, None) is not None:
-                self._from_client.discard(end)
-                self._selector.unregister(end)
+    def _count(self, sock: socket.socket, data: bytes) -> bool:
+        """Count a round trip; tell whether these bytes contain the marker at which the connection has to be closed."""
+        if sock not in self._awaiting_reply:
+            self._awaiting_reply[self._peers[sock]] = False
+            return False
+        if not self._awaiting_reply[sock]:
+            self._awaiting_reply[sock] = True
+            self.round_trips += 1
+        with self._lock:
+            if self._marker is None or self._marker not in data:
+                return False
+            self._marker = None
+            return True
+
+    def _close_both(self, sock: socket.socket) -> None:
+        """Close both ends: the server cannot deliver its answer, and the client finds the connection lost."""
+        for end in (sock, self._peers.get(sock)):
+            if end is not None and end in self._peers:
+                self._forget(end)
                 end.close()
 
-    def _bury(self, sock: socket.socket) -> None:
-        """One end was closed, and the other is not told."""
-        other = self._peers.pop(sock)
-        self._swallowed.discard(sock)
-        self._from_client.discard(sock)
-        self._selector.unregister(sock)
+    def _close_one(self, sock: socket.socket) -> None:
+        """One end was closed in the black hole; the other end stays open and is not told."""
+        other = self._peers[sock]
+        self._forget(sock)
         sock.close()
-        if self._peers.pop(other, None) is not None:
-            self._swallowed.discard(other)
-            self._from_client.discard(other)
-            self._selector.unregister(other)
-            self._orphans.append(other)
+        if other in self._peers:
+            self._forget(other)
+            self._unconnected.append(other)
+
+    def _forget(self, end: socket.socket) -> None:
+        del self._peers[end]
+        self._dropped.discard(end)
+        self._awaiting_reply.pop(end, None)
+        self._selector.unregister(end)

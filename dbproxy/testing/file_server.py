@@ -1,4 +1,4 @@
-"""A stand-in for the file server (msfs) that keeps sound messages: :class:`FileServer`."""
+"""A replacement for the file server (msfs), which stores sound messages: :class:`FileServer`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Faults:
-    """What goes wrong; the defaults are a server in good health. Fields may be set from any thread at any time."""
+    """Faults to inject; by default there are none. Fields may be set from any thread at any time."""
 
     delay: float = 0
     """Seconds before each answer."""
@@ -36,10 +36,10 @@ class Faults:
 
 
 class FileServer:
-    """An HTTP server on a free port of 127.0.0.1 that stores the part ``file`` of an upload and serves it at the URL that it answers with.
+    """An HTTP server on a free port of 127.0.0.1 that stores the part ``file`` of an upload and serves it at the URL in its answer.
 
     ``site`` is the value for MsfsSite. Runs in threads of this process; every method may be called from any thread. Start it with
-    :meth:`start` or as a context manager. With a ``directory`` it finds its files (and its port) again at the next start.
+    :meth:`start` or as a context manager. With a ``directory`` its files and its port are the same at the next start.
     """
 
     def __init__(self, port: int = 0, directory: Path | None = None) -> None:
@@ -69,9 +69,9 @@ class FileServer:
         """Listen; OSError when a port that was asked for is taken."""
         if self._server is None:
             if self._directory is not None:
-                self._find_again(self._directory)
+                self._load(self._directory)
             self._server = _Server(("127.0.0.1", self._wanted_port), self)
-            self._wanted_port = self.port  # a second start listens where the stored URLs point
+            self._wanted_port = self.port  # stored URLs must be valid after a second start
             if self._directory is not None:
                 (self._directory / "port").write_text(f"{self.port}\n")
             self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="file-server", daemon=True)
@@ -84,7 +84,7 @@ class FileServer:
         if self._directory is not None:
             (self._directory / f"{name}.file").write_bytes(content)
 
-    def _find_again(self, directory: Path) -> None:
+    def _load(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.files = {path.stem: path.read_bytes() for path in directory.glob("*.file")}
         port = directory / "port"
@@ -108,14 +108,14 @@ class FileServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    block_on_close = False  # a thread that plays "slow" must not hold up the end of a test
+    block_on_close = False  # a delayed answer must not delay the end of a test
 
     def __init__(self, address: tuple[str, int], owner: FileServer) -> None:
         super().__init__(address, _Handler)
         self.owner = owner
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Ignore it: a proxy that gave up waiting is no error of ours."""
+        """Ignore it: a proxy that stops waiting is no error of this server."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -171,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the test's output is not for every request."""
+        """Log nothing: the output of a test does not list every request."""
 
 
 def _part(body: bytes, content_type: str) -> bytes | None:
@@ -180,7 +180,7 @@ def _part(body: bytes, content_type: str) -> bytes | None:
     if not found:
         return None
     mark = b"--" + boundary.split(";")[0].strip().strip('"').encode()
-    # a delimiter begins on a line of its own; put a line end before the first one too, and they all look alike
+    # a delimiter is at the beginning of a line; with a line end before the first one all of them have the same form
     for part in (b"\r\n" + body).split(b"\r\n" + mark)[1:-1]:
         head, found_end, content = part.partition(b"\r\n\r\n")
         if found_end and b'name="file"' in head:

@@ -1,4 +1,4 @@
-"""What changed in the stores: snapshots of all rows and keys, and the difference of two of them.
+"""Snapshots of all rows and keys of the backends, and the differences between two snapshots.
 
 For the small data of tests and demonstrations: a snapshot reads everything.
 """
@@ -20,7 +20,7 @@ Snapshot: TypeAlias = tuple[dict[str, dict[int, Fields]], Fields]
 """Tables (table → id → row) and Redis keys (key → string or hash)."""
 
 BACKGROUND_KEYS = {"last_update_group", "total_user_update", "total_user_updated"}
-"""Keys that the proxy writes whenever it likes."""
+"""Keys that the background work of the proxy writes at any time."""
 
 
 def text(value: bytes | str) -> str:
@@ -66,7 +66,7 @@ def changes(before: Snapshot, after: Snapshot, ignored_keys: Iterable[str] = BAC
         if rows or deleted:
             tables[table] = {"rows": rows, "deleted": deleted}
     keys = {key: value for key, value in after[1].items() if before[1].get(key) != value and key not in ignored}
-    gone = sorted(key for key in before[1] if key not in after[1] and key not in ignored)
-    if gone:
-        keys["@deleted"] = gone
+    deleted_keys = sorted(key for key in before[1] if key not in after[1] and key not in ignored)
+    if deleted_keys:
+        keys["@deleted"] = deleted_keys
     return {"mysql": tables, "redis": keys}

@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known, and let every server that is started from now on be the chosen one.
+    """Register the marker, and choose the server programs for everything that is started from now on.
 
     Raises:
         pytest.UsageError: a program that was chosen cannot be run.

@@ -1,4 +1,4 @@
-"""What the private servers have in common: :class:`PrivateServer`."""
+"""The common base of the private servers: :class:`PrivateServer`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from dbproxy.errors import StartupError
-from dbproxy.testing.guard import GUARD
 from dbproxy.testing.process import ChildProcess, free_port
+from dbproxy.testing.reaper import REAPER
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # not on the PATH of an ordinary Debian user, but that is where servers live
+_SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # where Debian installs servers; not on the PATH of an ordinary user
 
 
 MYSQLD, REDIS_SERVER = "DBPROXY_MYSQLD", "DBPROXY_REDIS_SERVER"
@@ -43,7 +43,7 @@ def choose_servers(mysqld: Path | str | None, redis_server: Path | str | None) -
         found = shutil.which(program)
         if found is None:
             raise StartupError(f"{program} is not a program that can be run")
-        os.environ[variable] = os.path.abspath(found)  # noqa: PTH100 - resolve() would follow links, and some programs look at their name
+        os.environ[variable] = os.path.abspath(found)  # noqa: PTH100 - resolve() would follow links, and some programs depend on their name
 
 
 def find_program(names: Sequence[str], package: str, variable: str | None = None) -> str:
@@ -67,7 +67,7 @@ def find_program(names: Sequence[str], package: str, variable: str | None = None
 
 
 class PrivateServer(ChildProcess, ABC):
-    """What both servers share: a directory, a port that stays the same over restarts, start, stop and restart.
+    """A server process with a directory and a port that stays the same over restarts.
 
     ``directory`` None means a new temporary one, removed by :meth:`close`; a directory that is given is kept, and one that already
     holds data is used again, unless ``keep`` says otherwise. ``port`` 0 means: the port that the directory was used with before, or any
@@ -90,7 +90,7 @@ class PrivateServer(ChildProcess, ABC):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port; the port is 0 before the first start and the same ever after."""
+        """Host and port; the port is 0 before the first start and does not change afterwards."""
         return "127.0.0.1", self._port
 
     @property
@@ -108,7 +108,7 @@ class PrivateServer(ChildProcess, ABC):
     @property
     def unix_socket(self) -> Path:
         """The path of the unix socket; RuntimeError before the first start."""
-        # the kernel allows 107 bytes, and pytest's temporary directories are longer than that with ease
+        # the kernel allows 107 bytes, and the temporary directories of pytest may be longer
         return (self._socket_directory or self.directory) / f"{self.kind}.sock"
 
     def start(self) -> Self:
@@ -118,7 +118,7 @@ class PrivateServer(ChildProcess, ABC):
         directory = self._claim_directory()
         self._install(directory)
         remembered = directory / "port"
-        again = self._port  # a restart: whoever was told this port must find the server there
+        again = self._port  # a restart must use the same port
         if not self._port and remembered.exists():
             self._port = int(remembered.read_text())
         for attempt in range(5):
@@ -128,7 +128,7 @@ class PrivateServer(ChildProcess, ABC):
                 self._await_ready(self._answers, self.start_timeout)
                 break
             except StartupError:
-                # somebody was faster at the port, or the guard is still killing the server of a test run that died here
+                # the port was taken meanwhile, or the reaper is still killing the server of an earlier test run in this directory
                 busy = any(word in self.log(last=60) for word in ("Address already in use", "Unable to lock", "Can't lock aria"))
                 if not busy or attempt == 4 or (again and attempt == 3):
                     raise
@@ -144,7 +144,7 @@ class PrivateServer(ChildProcess, ABC):
         self.start()
 
     def close(self) -> None:
-        """Stop, give the directory free, and remove it unless it is to be kept. May be called twice."""
+        """Stop, unlock the directory, and remove it unless it is to be kept. May be called twice."""
         if self._directory is None:
             return
         if self.keep:
@@ -152,10 +152,10 @@ class PrivateServer(ChildProcess, ABC):
         else:
             self.kill()
             shutil.rmtree(self._directory, ignore_errors=True)
-            GUARD.keep_directory(self._directory)
+            REAPER.keep_directory(self._directory)
         if self._socket_directory is not None:
             shutil.rmtree(self._socket_directory, ignore_errors=True)
-            GUARD.keep_directory(self._socket_directory)
+            REAPER.keep_directory(self._socket_directory)
             self._socket_directory = None
         if self._lock_file is not None:
             os.close(self._lock_file)
@@ -176,7 +176,7 @@ class PrivateServer(ChildProcess, ABC):
         directory = self._given or Path(tempfile.mkdtemp(prefix=f"dbproxy-{self.kind}-"))
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not self.keep:
-            GUARD.remove_directory(directory)
+            REAPER.remove_directory(directory)
         lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -188,11 +188,11 @@ class PrivateServer(ChildProcess, ABC):
         self.log_path = directory / f"{self.kind}.log"
         if len(os.fsencode(directory)) > 80:
             self._socket_directory = Path(tempfile.mkdtemp(prefix="dbproxy-socket-"))
-            GUARD.remove_directory(self._socket_directory)
+            REAPER.remove_directory(self._socket_directory)
         return directory
 
     def _install(self, directory: Path) -> None:
-        """Make the data directory if there is none."""
+        """Create the data directory if there is none."""
 
     @abstractmethod
     def _command(self, directory: Path) -> list[str]:
@@ -200,4 +200,4 @@ class PrivateServer(ChildProcess, ABC):
 
     @abstractmethod
     def _answers(self) -> bool:
-        """Tell whether the server can be used now."""
+        """Return whether the server can be used now."""

@@ -1,4 +1,4 @@
-"""A child process with a log file: the common part of the private servers and of the proxy under test."""
+"""A child process with a log file: the common base of the private servers and of the proxy under test."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dbproxy.errors import StartupError
-from dbproxy.testing.guard import GUARD
+from dbproxy.testing.reaper import REAPER
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on now. Somebody may take it before you do: be ready to try another."""
+    """Return a TCP port of 127.0.0.1 that is free now. Another process may take it before the caller does, who has to try another then."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -24,7 +24,7 @@ def free_port() -> int:
 
 
 class ChildProcess:
-    """A process that writes its output into ``log_path`` and dies with this process, even when this process is killed.
+    """A process that writes its output into ``log_path`` and ends with this process, even when this process is killed.
 
     Not thread safe: one thread at a time may use an instance, but it need not be always the same one.
     """
@@ -66,15 +66,15 @@ class ChildProcess:
         self.signal(signal.SIGTERM)
 
     def freeze(self) -> None:
-        """Stop it with SIGSTOP: its connections stay open and nothing is answered, like a machine that hangs."""
+        """Suspend it with SIGSTOP: its connections stay open and nothing is answered, as on a machine that hangs."""
         self.signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen process go on."""
+        """Resume a frozen process with SIGCONT."""
         self.signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """Kill it with SIGKILL, as a crash would, and wait until it is gone."""
+        """Kill it with SIGKILL, as a crash would, and wait until it has ended."""
         if self._process is not None:
             self._process.kill()
             self.wait(30)
@@ -102,7 +102,7 @@ class ChildProcess:
             status = process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise TimeoutError(f"{self.name} still runs after {timeout:g} s") from None
-        GUARD.release(process.pid)
+        REAPER.release(process.pid)
         return status
 
     def _started(self) -> subprocess.Popen[bytes]:
@@ -112,7 +112,7 @@ class ChildProcess:
 
     def _spawn(self, command: Sequence[str | Path], cwd: Path, env: Mapping[str, str] | None = None) -> None:
         with self.log_path.open("ab") as log:
-            # a session of its own: Ctrl-C in a terminal is for the program that started it, which then stops things in the right order
+            # a session of its own: Ctrl-C is for the program that started it, which then stops everything in the right order
             self._process = subprocess.Popen(
                 [str(word) for word in command],
                 cwd=cwd,
@@ -122,10 +122,10 @@ class ChildProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        GUARD.watch(self._process.pid)
+        REAPER.watch(self._process.pid)
 
     def _await_ready(self, ready: Callable[[], bool], timeout: float) -> None:
-        """Ask ``ready`` until it says yes; StartupError with the end of the log when the process ends first or ``timeout`` seconds pass."""
+        """Poll ``ready`` until it is true; StartupError with the end of the log when the process ends first or ``timeout`` seconds pass."""
         deadline = time.monotonic() + timeout
         while True:
             if not self.running:
@@ -140,7 +140,7 @@ class ChildProcess:
 
 
 def can_connect(host: str, port: int) -> bool:
-    """Tell whether something accepts TCP connections at ``host``:``port``."""
+    """Return whether a server accepts TCP connections at ``host``:``port``."""
     with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
         return True
     return False

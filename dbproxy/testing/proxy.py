@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -23,16 +24,34 @@ if TYPE_CHECKING:
 
 
 def limited(descriptors: int) -> tuple[str, ...]:
-    """Return the ``launcher`` of a :class:`ProxyProcess` that may have so many file descriptors and cannot help it."""
+    """Return the ``launcher`` of a :class:`ProxyProcess` with this hard limit of file descriptors."""
     return ("/bin/sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh")
 
 
-class ProxyProcess(ChildProcess):
+class ProxyAddress(ABC):
+    """Where a proxy of this module listens."""
+
+    @property
+    def host(self) -> str:
+        """The address to connect to."""
+        return "127.0.0.1"
+
+    @property
+    @abstractmethod
+    def port(self) -> int:
+        """The TCP port."""
+
+    def client(self, *, timeout: float = 10, notices: bool = False) -> Client:
+        """Return a new connection to it; the caller closes it."""
+        return Client(self.host, self.port, timeout=timeout, notices=notices)
+
+
+class ProxyProcess(ProxyAddress, ChildProcess):
     """A proxy as it runs in production: ``python -m dbproxy --config ...``, on a stack of stores, in a working directory of its own.
 
     ``overrides`` are keys of the configuration file that differ from :meth:`Stack.config`; without ``ListenPort`` it listens on a free
     port of 127.0.0.1. ``python_options`` go to the interpreter (``["-X", "dev"]``), ``arguments`` to the proxy, ``env`` into its
-    environment. ``launcher`` are words in front of the interpreter, of a command that becomes it (``["nice"]``, or :func:`limited`).
+    environment. ``launcher`` is a command prefix that executes the interpreter (``["nice"]``, or :func:`limited`).
     ``directory`` is its working directory instead of a new one below the stack's.
     Not thread safe; any thread may call.
     """
@@ -60,16 +79,11 @@ class ProxyProcess(ChildProcess):
         self._python_options = tuple(python_options)
         self._arguments = tuple(arguments)
         self._launcher = tuple(launcher)
-        # its working directory is elsewhere, so a checkout that is not installed must be found by its path
+        # its working directory is another one, so a checkout that is not installed needs its path
         path = [str(Path(dbproxy.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._env = {"PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1", **(env or {})}
         self._port = int(str(self._overrides.get("ListenPort") or 0))
         self._fixed_port = bool(self._port)
-
-    @property
-    def host(self) -> str:
-        """The address to connect to."""
-        return "127.0.0.1"
 
     @property
     def port(self) -> int:
@@ -93,7 +107,7 @@ class ProxyProcess(ChildProcess):
             except StartupError:
                 if self._fixed_port or attempt == 3 or "in use" not in self.log()[before:]:
                     raise
-                self._port = 0  # somebody was faster at this port
+                self._port = 0  # the port was taken meanwhile
         self._fixed_port = True
         return self
 
@@ -103,16 +117,12 @@ class ProxyProcess(ChildProcess):
         self.start()
 
     def _answers(self) -> bool:
-        # the pid file comes after the listening, and says that it is our proxy that listens
+        # the pid file is written after listening, and shows that it is this proxy that listens
         try:
             written = (self.directory / "server.pid").read_text(encoding="ascii").strip()
         except OSError:
             return False
         return written == str(self.pid) and can_connect(self.host, self._port)
-
-    def client(self, *, timeout: float = 10, notices: bool = False) -> Client:
-        """Return a new connection to it; the caller closes it."""
-        return Client(self.host, self.port, timeout=timeout, notices=notices)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -121,7 +131,7 @@ class ProxyProcess(ChildProcess):
         self.stop()
 
 
-class InProcessProxy:
+class InProcessProxy(ProxyAddress):
     """A proxy in threads of this process: starts in milliseconds, can be debugged, and there may be several at once.
 
     ``overrides`` as for :class:`ProxyProcess`; it listens on a free port. It shares the GIL and the process's limits with the test,
@@ -135,11 +145,6 @@ class InProcessProxy:
         self._thread: threading.Thread | None = None
         self._status: int | None = None
         self._error: BaseException | None = None
-
-    @property
-    def host(self) -> str:
-        """The address to connect to."""
-        return "127.0.0.1"
 
     @property
     def port(self) -> int:
@@ -178,7 +183,7 @@ class InProcessProxy:
         return self
 
     def stop(self, timeout: float = 30) -> int:
-        """Stop it cleanly and return its exit status; raises what its reactor died of, TimeoutError after so many seconds."""
+        """Stop it cleanly and return its exit status; raises the error that ended its reactor, TimeoutError after ``timeout`` seconds."""
         if self._application is None or self._thread is None:
             return 0
         self._application.request_stop()
@@ -190,10 +195,6 @@ class InProcessProxy:
             raise error
         return self._status or 0
 
-    def client(self, *, timeout: float = 10, notices: bool = False) -> Client:
-        """Return a new connection to it; the caller closes it."""
-        return Client(self.host, self.port, timeout=timeout, notices=notices)
-
     def __enter__(self) -> Self:
         return self.start()
 
@@ -203,5 +204,5 @@ class InProcessProxy:
     def _run(self, application: Application) -> None:
         try:
             self._status = application.run()
-        except BaseException as error:  # noqa: BLE001 - it belongs to whoever calls stop()
+        except BaseException as error:  # noqa: BLE001 - raised again by stop()
             self._error = error

@@ -1,4 +1,4 @@
-"""The 26 commands as methods with keyword defaults: :class:`Requests`, the upper half of the client."""
+"""The 26 commands as methods with keyword defaults: :class:`Requests`, the base class of the client."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ class Requests(ABC):
         return self.ask(server.IMGetDeviceTokenReq(user_id=user_ids), server.IMGetDeviceTokenRsp)
 
     def set_push_shield(self, user_id: int, shield_status: int = 1) -> login_pb.IMPushShieldRsp:
-        """Switch a user's nightly silence on (1) or off (0)."""
+        """Switch a user's push shield (no notifications at night) on (1) or off (0)."""
         return self.ask(login_pb.IMPushShieldReq(user_id=user_id, shield_status=shield_status), login_pb.IMPushShieldRsp)
 
     def push_shield(self, user_id: int) -> login_pb.IMQueryPushShieldRsp:
-        """Ask for a user's nightly silence."""
+        """Ask for a user's push shield."""
         return self.ask(login_pb.IMQueryPushShieldReq(user_id=user_id), login_pb.IMQueryPushShieldRsp)
 
-    # people
+    # users
 
     def user_info(self, user_ids: Iterable[int], *, user_id: int = 1) -> buddy.IMUsersInfoRsp:
         """Ask for users by id; ``user_id`` is who asks."""
@@ -105,18 +105,18 @@ class Requests(ABC):
         return self.ask(buddy.IMDepartmentReq(user_id=user_id, latest_update_time=latest_update_time), buddy.IMDepartmentRsp)
 
     def change_sign_info(self, user_id: int, sign_info: str) -> buddy.IMChangeSignInfoRsp:
-        """Set the line that a user shows under the name."""
+        """Set the sign info that is shown with a user's name."""
         return self.ask(buddy.IMChangeSignInfoReq(user_id=user_id, sign_info=sign_info), buddy.IMChangeSignInfoRsp)
 
     # sessions
 
     def recent_sessions(self, user_id: int, latest_update_time: int = 0) -> buddy.IMRecentContactSessionRsp:
-        """Ask with whom a user talked after a unix time."""
+        """Ask for the sessions of a user that changed after a unix time."""
         request = buddy.IMRecentContactSessionReq(user_id=user_id, latest_update_time=latest_update_time)
         return self.ask(request, buddy.IMRecentContactSessionRsp)
 
     def remove_session(self, user_id: int, session_id: int, session_type: base.SessionType = SINGLE) -> buddy.IMRemoveSessionRsp:
-        """Take a person or a group off a user's list."""
+        """Remove the session with a user or a group from a user's list."""
         request = buddy.IMRemoveSessionReq(user_id=user_id, session_type=session_type, session_id=session_id)
         return self.ask(request, buddy.IMRemoveSessionRsp)
 
@@ -131,7 +131,7 @@ class Requests(ABC):
         create_time: int | None = None,
         attach_data: bytes | None = None,
     ) -> message_pb.IMMsgData:
-        """Store a text to a person; msg_id 0 in the reply means that it was not stored."""
+        """Store a text to a user; msg_id 0 in the reply means that it was not stored."""
         request = message(from_user_id, to_user_id, text, create_time=create_time, attach_data=attach_data)
         return self.ask(request, message_pb.IMMsgData)
 
@@ -152,13 +152,13 @@ class Requests(ABC):
     def send_sound(
         self, from_user_id: int, to_session_id: int, sound: bytes, *, seconds: int = 3, group: bool = False, create_time: int | None = None
     ) -> message_pb.IMMsgData:
-        """Store a sound of some seconds to a person or a group."""
+        """Store a sound to a user or a group."""
         kind = base.MSG_TYPE_GROUP_AUDIO if group else base.MSG_TYPE_SINGLE_AUDIO
         request = message(from_user_id, to_session_id, seconds.to_bytes(4, "big") + sound, msg_type=kind, create_time=create_time)
         return self.ask(request, message_pb.IMMsgData)
 
     def read_ack(self, user_id: int, session_id: int, session_type: base.SessionType = SINGLE, *, msg_id: int = 1) -> None:
-        """Say that a user has read a session; not answered."""
+        """Acknowledge that a user has read a session; not answered."""
         self.send(message_pb.IMMsgDataReadAck(user_id=user_id, session_id=session_id, msg_id=msg_id, session_type=session_type))
 
     def unread(self, user_id: int) -> message_pb.IMUnreadMsgCntRsp:
@@ -206,18 +206,18 @@ class Requests(ABC):
         avatar: str = "",
         group_type: base.GroupType = base.GROUP_TYPE_NORMAL,
     ) -> group.IMGroupCreateRsp:
-        """Make a group; the creator is a member only when listed."""
+        """Create a group; the creator is a member only when listed."""
         request = group.IMGroupCreateReq(
             user_id=user_id, group_type=group_type, group_name=name, group_avatar=avatar, member_id_list=member_ids
         )
         return self.ask(request, group.IMGroupCreateRsp)
 
     def add_members(self, user_id: int, group_id: int, member_ids: Iterable[int]) -> group.IMGroupChangeMemberRsp:
-        """Add people to a group; TimeoutError for an unknown group, because then there is no reply."""
+        """Add users to a group; TimeoutError for an unknown group, because then there is no reply."""
         return self._change_members(user_id, group_id, member_ids, base.GROUP_MODIFY_TYPE_ADD)
 
     def remove_members(self, user_id: int, group_id: int, member_ids: Iterable[int]) -> group.IMGroupChangeMemberRsp:
-        """Remove people from a group; TimeoutError for an unknown group, because then there is no reply."""
+        """Remove users from a group; TimeoutError for an unknown group, because then there is no reply."""
         return self._change_members(user_id, group_id, member_ids, base.GROUP_MODIFY_TYPE_DEL)
 
     def _change_members(
@@ -232,7 +232,7 @@ class Requests(ABC):
         return self.ask(request, group.IMGroupShieldRsp)
 
     def group_shield(self, group_id: int, user_ids: Iterable[int]) -> server.IMGroupGetShieldRsp:
-        """Ask who of these users has muted a group."""
+        """Ask which of these users have muted a group."""
         return self.ask(server.IMGroupGetShieldReq(group_id=group_id, user_id=user_ids), server.IMGroupGetShieldRsp)
 
     # offline files
@@ -242,12 +242,12 @@ class Requests(ABC):
         return self.ask(file.IMFileHasOfflineReq(user_id=user_id), file.IMFileHasOfflineRsp)
 
     def add_offline_file(self, from_user_id: int, to_user_id: int, task_id: str, *, file_name: str = "a.txt", file_size: int = 1) -> None:
-        """Leave a file for a user; not answered."""
+        """Add an offline file for a user; not answered."""
         request = file.IMFileAddOfflineReq(
             from_user_id=from_user_id, to_user_id=to_user_id, task_id=task_id, file_name=file_name, file_size=file_size
         )
         self.send(request)
 
     def delete_offline_file(self, from_user_id: int, to_user_id: int, task_id: str) -> None:
-        """Take a file away again; not answered."""
+        """Delete an offline file; not answered."""
         self.send(file.IMFileDelOfflineReq(from_user_id=from_user_id, to_user_id=to_user_id, task_id=task_id))

@@ -1,6 +1,6 @@
-"""Rows and keys for tests, written straight into the stores of a :class:`~dbproxy.testing.stack.Stack`, as an older installation left them.
+"""Rows and keys of an existing installation, written directly into the backends of a :class:`~dbproxy.testing.stack.Stack`.
 
-Every function takes the stack first, writes at once, and returns the id of what it made. Any thread may call.
+Every function takes the stack first, writes at once, and returns the id of what it created. Any thread may call.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
+from dbproxy.stores.mysql.schema import SHARDS
 from dbproxy.testing.stack import pool_of
 
 if TYPE_CHECKING:
@@ -19,9 +20,7 @@ Value: TypeAlias = str | bytes | int | None
 """What a column or a Redis field may be given."""
 
 T0 = 1_700_000_000
-"""The unix time at which everything was made unless told otherwise: long before any test."""
-
-SHARDS = 8
+"""The default unix time of creation: long before any test."""
 
 
 def password_hash(password: str, salt: str) -> str:
@@ -64,7 +63,7 @@ def user(
     depart_id: int = 1,
     **columns: Value,
 ) -> int:
-    """Make a user; ``columns`` are further columns of IMUser (``status=3``, ``push_shield_status=1``)."""
+    """Create a user; ``columns`` are further columns of IMUser (``status=3``, ``push_shield_status=1``)."""
     name = name or f"user{user_id}"
     row: dict[str, Value] = {
         "id": user_id,
@@ -88,12 +87,12 @@ def user(
 
 
 def users(stack: Stack, *names: str, first_id: int = 1) -> list[int]:
-    """Make users with consecutive ids and the password 123456; return the ids."""
+    """Create users with consecutive ids and the password 123456; return the ids."""
     return [user(stack, first_id + k, name) for k, name in enumerate(names)]
 
 
 def department(stack: Stack, depart_id: int, name: str = "Engineering", *, parent_id: int = 0, **columns: Value) -> int:
-    """Make a department."""
+    """Create a department."""
     row: dict[str, Value] = {
         "id": depart_id,
         "departName": name,
@@ -117,7 +116,7 @@ def group(
     in_redis: bool = True,
     **columns: Value,
 ) -> int:
-    """Make a normal group with its members' rows and, with ``in_redis``, the member hash and the message id counter at 0.
+    """Create a normal group with its members' rows and, with ``in_redis``, the member hash and the message id counter at 0.
 
     ``creator`` None is the first member; ``joined`` is the members' unix time of joining; ``columns`` are further ones of IMGroup.
     """
@@ -145,7 +144,7 @@ def group(
 
 
 def relation(stack: Stack, one: int, other: int, *, relate_id: int | None = None, in_redis: bool = True) -> int:
-    """Make two users acquainted and return the relate_id; with ``in_redis`` their message id counter is set to 0."""
+    """Create the relation of two users and return its relate_id; with ``in_redis`` their message id counter is set to 0."""
     row: dict[str, Value] = {
         "id": relate_id,
         "smallId": min(one, other),
@@ -154,14 +153,14 @@ def relation(stack: Stack, one: int, other: int, *, relate_id: int | None = None
         "created": T0,
         "updated": T0,
     }
-    made = insert(stack, "IMRelationShip", [row])
+    relation_id = insert(stack, "IMRelationShip", [row])
     if in_redis:
-        redis_key(stack, f"msg_id_{made}", 0)
-    return made
+        redis_key(stack, f"msg_id_{relation_id}", 0)
+    return relation_id
 
 
 def session(stack: Stack, user_id: int, peer_id: int, *, session_type: int = 1, updated: int = T0, status: int = 0) -> int:
-    """Put a person (type 1) or a group (type 2) on a user's list of recent sessions; return the row's id."""
+    """Create a recent session of a user with another user (type 1) or a group (type 2); return the row's id."""
     row = {"userId": user_id, "peerId": peer_id, "type": session_type, "status": status, "created": updated, "updated": updated}
     return insert(stack, "IMRecentSession", [row])
 
@@ -171,7 +170,7 @@ def messages(
 ) -> int:
     """Store one-to-one messages that the receiver has not read, one second apart: rows, message id counter, unread counter.
 
-    Returns the last msg_id. Sessions are not made.
+    Returns the last msg_id. No sessions are created.
     """
     rows: list[dict[str, Value]] = [
         {
@@ -201,7 +200,7 @@ def group_messages(
 ) -> int:
     """Store group messages that only the sender has read, one second apart: rows, counters, the group's ``lastChated``.
 
-    Returns the last msg_id. Sessions are not made.
+    Returns the last msg_id. No sessions are created.
     """
     rows: list[dict[str, Value]] = [
         {

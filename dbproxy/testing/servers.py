@@ -1,7 +1,7 @@
 """Real servers on private ports and in private directories: :class:`PrivateMariaDB` and :class:`PrivateRedis`.
 
 They listen on 127.0.0.1 and a unix socket only, run as the current user, read no configuration of the system, and never touch a
-system service or a default port. They die with the process that started them. ``choose_servers`` makes them run other programs than the
+system service or a default port. They end with the process that started them. ``choose_servers`` makes them run other programs than the
 installed ones, as the options ``--mysqld`` and ``--redis-server`` of pytest do.
 """
 
@@ -23,6 +23,7 @@ from pymysql.constants import CLIENT
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+import dbproxy
 from dbproxy.errors import StartupError
 from dbproxy.testing.private_server import MYSQLD, REDIS_SERVER, PrivateServer, find_program
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from pymysql.cursors import DictCursor
     from typing_extensions import Self
 
-SCHEMA = Path(__file__).parent / "schema.sql"
+SCHEMA = Path(dbproxy.__file__).with_name("schema.sql")
 """The tables of a stock TeamTalk installation; in a checkout a link to conf/schema.sql, in an installed package a copy of it."""
 
 _AS_ROOT = ("--user=root",) if os.geteuid() == 0 else ()
@@ -68,7 +69,7 @@ class PrivateMariaDB(PrivateServer):
         self._options = tuple(options)
 
     def start(self) -> Self:
-        """Start the server, make the account and the database if they are missing, and load the schema into a new database."""
+        """Start the server, create the account and the database if they are missing, and load the schema into a new database."""
         was_running = self.running
         super().start()
         if not was_running:
@@ -96,17 +97,17 @@ class PrivateMariaDB(PrivateServer):
         data = directory / "data"
         if (data / "mysql").exists():
             return
-        shutil.rmtree(data, ignore_errors=True)  # of an installation that was interrupted
-        making = directory / "data.new"
-        shutil.rmtree(making, ignore_errors=True)
+        shutil.rmtree(data, ignore_errors=True)  # left by an interrupted installation
+        unfinished = directory / "data.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
         server = _mysqld()
         if self.is_mysql:
-            command = [server, "--no-defaults", "--initialize-insecure", f"--datadir={making}", *_AS_ROOT]
+            command = [server, "--no-defaults", "--initialize-insecure", f"--datadir={unfinished}", *_AS_ROOT]
         else:
             command = [
                 _installer_of(server),
                 "--no-defaults",
-                f"--datadir={making}",
+                f"--datadir={unfinished}",
                 *_AS_ROOT,
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
@@ -116,7 +117,7 @@ class PrivateMariaDB(PrivateServer):
         done = subprocess.run(command, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=300)
         if done.returncode:
             raise StartupError(f"{' '.join(command)} failed with status {done.returncode}:\n{done.stdout}{done.stderr}")
-        making.rename(data)  # only a complete installation has the final name
+        unfinished.rename(data)  # only a complete installation has the final name
 
     def _command(self, directory: Path) -> list[str]:
         return [
@@ -199,7 +200,7 @@ def _is_mysql(server: str) -> bool:
 
 
 def _installer_of(server: str) -> str:
-    """The program that makes a data directory for a MariaDB server: the one that came with it, if it lies near it."""
+    """Return the program that creates a data directory for a MariaDB server: the one of the same installation, if it is found."""
     names = ("mariadb-install-db", "mysql_install_db")
     directory = Path(server).parent
     for folder in (directory, directory.parent / "bin", directory.parent / "scripts"):
@@ -259,7 +260,7 @@ class PrivateRedis(PrivateServer):
         ]
 
     def _answers(self) -> bool:
-        # by hand, because the server's process may not be ours if the port was taken: its private socket cannot be
+        # over the private socket, because another server may have taken the port
         try:
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.settimeout(5)

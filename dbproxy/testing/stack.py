@@ -1,4 +1,4 @@
-"""The stores that a proxy needs, as one thing: :class:`Stack`."""
+"""The backends that a proxy needs: :class:`Stack`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pymysql
 
-from dbproxy.testing.guard import GUARD
 from dbproxy.testing.observe import Snapshot, snapshot
+from dbproxy.testing.reaper import REAPER
 from dbproxy.testing.servers import SCHEMA, PrivateMariaDB, PrivateRedis
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ def pool_of(key: str) -> str:
 class Stack:
     """A private MariaDB with TeamTalk's tables and a private Redis with five logical databases, and configurations for proxies on them.
 
-    ``directory`` None means a temporary one, removed by :meth:`close`; a given one is kept and found again by the next start.
-    ``persistent`` makes Redis keep its data, ``redis_password`` makes it ask for one; ``mysql_options`` are further options of the
-    database server. Starts with :meth:`start` or as a context
-    manager. Not thread safe, except for :meth:`mysql`, :meth:`redis` and :meth:`write_config`, which any thread may call once it runs.
+    ``directory`` None means a temporary one, removed by :meth:`close`; a given one is kept, with its data.
+    ``persistent`` makes Redis keep its data, ``redis_password`` sets its password; ``mysql_options`` are further options of the
+    database server. Start it with :meth:`start` or as a context manager. Not thread safe, except for :meth:`mysql`, :meth:`redis` and
+    :meth:`write_config`, which any thread may call once it runs.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Stack:
             return self
         directory = self._given or Path(tempfile.mkdtemp(prefix="dbproxy-stack-"))
         if not self._keep:
-            GUARD.remove_directory(directory)
+            REAPER.remove_directory(directory)
         self._directory = directory
         self.mariadb = PrivateMariaDB(directory / "mariadb", schema=self._schema, keep=self._keep, options=self._mysql_options)
         self.redis_server = PrivateRedis(directory / "redis", persistent=self._persistent, password=self._redis_password, keep=self._keep)
@@ -103,7 +103,7 @@ class Stack:
         self.mariadb.close()
         if not self._keep:
             shutil.rmtree(self._directory, ignore_errors=True)
-            GUARD.keep_directory(self._directory)
+            REAPER.keep_directory(self._directory)
         self._directory = None
 
     def __enter__(self) -> Self:
@@ -141,8 +141,8 @@ class Stack:
     def reset(self) -> None:
         """Empty every table (ids start at 1 again) and every Redis database; takes some milliseconds for each table that was used.
 
-        A proxy may go on running over it, as long as it has nothing to do at this moment. Servers that were killed or frozen by a test
-        are started or thawed first.
+        A proxy may be running, as long as it has no requests. Servers that were killed or frozen by a test are started or resumed
+        first.
         """
         for server in (self.mariadb, self.redis_server):
             if server.running:
@@ -164,7 +164,7 @@ class Stack:
     def config(self, overrides: Mapping[str, object] | None = None) -> dict[str, str]:
         """Return the keys of a dbproxyserver.conf for a proxy on this stack; in ``overrides`` None leaves a key out.
 
-        ListenPort is 0; whoever starts the proxy chooses one.
+        ListenPort is 0; the caller chooses the port.
         """
         host, port = self.mariadb.address
         values: dict[str, object] = {"ListenIP": "127.0.0.1", "ListenPort": 0, "ThreadNum": 8, "MsfsSite": "127.0.0.1:1", "aesKey": AES_KEY}
@@ -181,7 +181,7 @@ class Stack:
         return {key: str(value) for key, value in values.items() if value is not None}
 
     def write_config(self, path: Path | str | None = None, overrides: Mapping[str, object] | None = None) -> Path:
-        """Write a dbproxyserver.conf and return its path; without a path it lies in a new directory of its own below :attr:`directory`."""
+        """Write a dbproxyserver.conf and return its path; without a path it is in a new directory below :attr:`directory`."""
         if path is None:
             path = self.new_directory("proxy") / "dbproxyserver.conf"
         path = Path(path)
@@ -189,7 +189,7 @@ class Stack:
         return path
 
     def new_directory(self, prefix: str) -> Path:
-        """Make and return a new directory ``prefix-N`` below :attr:`directory`."""
+        """Create and return a new directory ``prefix-N`` below :attr:`directory`."""
         with self._lock:
             while True:
                 self._configs += 1
@@ -205,7 +205,7 @@ class Stack:
         if self._admin is None:
             self._admin = self.mysql()
             with self._admin.cursor() as cursor:
-                # a proxy that sits on an open transaction is a mistake to be seen, not to wait a day for
+                # an open transaction of a proxy is a bug that must show soon
                 cursor.execute("SET foreign_key_checks = 0, lock_wait_timeout = 10")
         yield self._admin
 

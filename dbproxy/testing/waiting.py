@@ -1,4 +1,4 @@
-"""Waiting for what a test expects: three commands are never answered, so what they do can only be looked for."""
+"""Polling for an effect. Three commands are never answered, so tests can only poll for what they have changed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,20 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-Seen = TypeVar("Seen")
+T = TypeVar("T")
+
+POLL_INTERVAL = 0.01
+"""Seconds between two calls."""
 
 
-def eventually(look: Callable[[], Seen], expected: Seen, timeout: float = 5) -> Seen:
-    """Call ``look`` until it returns ``expected`` or ``timeout`` seconds have passed; returns what it saw last. Any thread."""
+def poll(check: Callable[[], T], accept: Callable[[T], bool], timeout: float = 5) -> T:
+    """Call ``check`` until ``accept`` is true for its result or ``timeout`` seconds have passed; return the last result. Any thread."""
     deadline = time.monotonic() + timeout
-    while (seen := look()) != expected and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return seen
+    while not accept(result := check()) and time.monotonic() < deadline:
+        time.sleep(POLL_INTERVAL)
+    return result
+
+
+def eventually(check: Callable[[], T], expected: T, timeout: float = 5) -> T:
+    """Call ``check`` until it returns ``expected`` or ``timeout`` seconds have passed; return the last result. Any thread."""
+    return poll(check, lambda result: result == expected, timeout)

@@ -13,16 +13,18 @@ from typing import Any
 
 import pytest
 
-from dbproxy.bench import chart, dataset, growth, report, slap, usage, verdict
+from dbproxy.bench import chart, dataset, limits, report, slap, usage
 from dbproxy.bench.__main__ import main
 from dbproxy.bench.generator import Generator, Job, Outcome
 from dbproxy.bench.load import GeneratorError, Measured, measure
+from dbproxy.bench.requests import frame
 from dbproxy.bench.site import Site
-from dbproxy.bench.workloads import WORKLOADS, frame, wrong_replies
+from dbproxy.bench.workloads import WORKLOADS, wrong_replies
 from dbproxy.testing import ProxyProcess, Stack, seed
 from dbproxy.testing.process import free_port
 from dbproxy.testing.requests import message
 from dbproxy.wire.pb import buddy_pb2
+from devtools.bench import growth, growth_chart
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def test_an_installation_in_use_is_not_touched_without_consent(
     assert "--write-to-it" in capsys.readouterr().err
 
 
-def test_an_installation_in_use_is_left_as_it_was(dbproxy_stack: Stack, in_use: ProxyProcess, tmp_path: Path) -> None:
+def test_an_installation_in_use_is_unchanged_afterwards(dbproxy_stack: Stack, in_use: ProxyProcess, tmp_path: Path) -> None:
     before = dbproxy_stack.snapshot()
     path = tmp_path / "results.json"
     arguments = ["--quick", "--workloads", "list,mix", "--in-flight", "8", "--seconds", "0.2", "--users", "30", "--json", str(path)]
@@ -114,7 +116,7 @@ def test_a_proxy_that_does_not_run_is_a_clear_message(dbproxy_stack: Stack, tmp_
 def test_growth_has_a_point_for_each_size_and_command(dbproxy_stack: Stack, in_use: ProxyProcess) -> None:
     with Site(in_use.config_path, stack=dbproxy_stack) as private:
         said: list[str] = []
-        points = growth.run(private, ["unread"], quick=True, requests=5, say=said.append)
+        points = growth.run(private, ["unread"], quick=True, requests=5, show=said.append)
     lines = growth.lines_of(points)
     assert {command for _, command in lines} == {"send", "list, newest", "unread", "recent", "token"}
     assert all([point.size for point in line] == [5, 50] for line in lines.values())
@@ -130,10 +132,10 @@ def point(size: int, rows: float, answer: float = 100, p50: float = 1.0) -> grow
 
 
 def test_growth_is_called_so_only_beyond_that_of_the_answer() -> None:
-    assert growth.opinion([point(20, 20), point(2000, 25)]) == ""
-    assert growth.opinion([point(20, 20), point(2000, 2000)]) == "GROWS: rows read"
-    assert growth.opinion([point(20, 20), point(2000, 2000, answer=10_000)]) == "with the answer"
-    assert growth.opinion([point(20, 20), point(2000, 20, p50=9.0)]) == "GROWS: time"
+    assert growth.assess([point(20, 20), point(2000, 25)]) == ""
+    assert growth.assess([point(20, 20), point(2000, 2000)]) == "GROWS: rows read"
+    assert growth.assess([point(20, 20), point(2000, 2000, answer=10_000)]) == "with the reply"
+    assert growth.assess([point(20, 20), point(2000, 20, p50=9.0)]) == "GROWS: time"
 
 
 def test_every_workload_gets_right_answers(site: Site) -> None:
@@ -147,7 +149,7 @@ def test_every_workload_gets_right_answers(site: Site) -> None:
         assert wrong_replies(outcome.samples) == [], workload.name
 
 
-def test_a_load_of_refusals_is_noticed(site: Site) -> None:
+def test_refused_requests_are_reported_as_wrong_replies(site: Site) -> None:
     refused = [frame(message(1, 1)), frame(buddy_pb2.IMUsersInfoReq(user_id=1, user_id_list=(999_999,)))]
     job = Job(site.host, site.port, 1, 2, 0.0, 10.0, count=100)
     outcome = Generator(job, [bytearray(one) for one in refused]).run(lambda _: None)
@@ -175,7 +177,7 @@ def measured(*, generator: float = 0.1, proxy: float = 0.1, machine: float = 1.0
 
 
 @pytest.mark.parametrize(
-    ("found", "in_flight", "who"),
+    ("found", "in_flight", "name"),
     [
         (measured(generator=0.97, proxy=0.95), 64, "generator"),
         (measured(proxy=0.95), 64, "proxy"),
@@ -185,13 +187,13 @@ def measured(*, generator: float = 0.1, proxy: float = 0.1, machine: float = 1.0
         (measured(), 64, "waiting"),
     ],
 )
-def test_the_verdict_names_who_is_at_the_limit(found: Measured, in_flight: int, who: str) -> None:
-    assert verdict.judge(found, in_flight, 1, 0.0004).who == who
+def test_what_is_at_its_limit_is_named(found: Measured, in_flight: int, name: str) -> None:
+    assert limits.find_limit(found, in_flight, 1, 0.0004).name == name
 
 
 def test_two_proxy_processes_have_two_cores() -> None:
-    assert verdict.judge(measured(proxy=0.95), 64, 2, None).who == "waiting"
-    assert verdict.judge(measured(proxy=1.9), 64, 2, None).who == "proxy"
+    assert limits.find_limit(measured(proxy=0.95), 64, 2, None).name == "waiting"
+    assert limits.find_limit(measured(proxy=1.9), 64, 2, None).name == "proxy"
 
 
 def test_processes_are_found_by_the_port_they_listen_on(dbproxy_stack: Stack, in_use: ProxyProcess) -> None:
@@ -230,7 +232,7 @@ def test_charts_are_drawn(tmp_path: Path) -> None:
     chart.check(path)
     chart.draw(path, [cell], report.MariaDBAlone(3000.0, 15000.0, ""), "title")
     assert path.read_bytes().startswith(b"\x89PNG")
-    chart.draw_growth(tmp_path / "growth.svg", [point(20, 20), point(2000, 25)], "title")
+    growth_chart.draw(tmp_path / "growth.svg", [point(20, 20), point(2000, 25)], "title")
     assert "<svg" in (tmp_path / "growth.svg").read_text(encoding="utf-8")
     with pytest.raises(chart.NoChartError, match="ending"):
         chart.check(tmp_path / "chart.doc")

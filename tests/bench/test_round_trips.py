@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from dbproxy.bench import commands, dataset
-from dbproxy.bench.axes import Axis, GroupSize, History, Unread, Users
-from dbproxy.bench.cost import Cost, Meter, cost_of, counted_proxy
-from dbproxy.bench.site import Stores
+from dbproxy.backends import Backends
+from dbproxy.bench import dataset
+from dbproxy.bench.requests import REQUESTS
 from dbproxy.testing import Client, InProcessProxy, Stack
 from dbproxy.testing.requests import message
 from dbproxy.wire.pb import buddy_pb2, server_pb2
+from devtools.bench.axes import Axis, GroupSize, History, Unread, Users
+from devtools.bench.cost import Cost, Meter, cost_of, counted_proxy
 
 INDEXES = Path(__file__).parents[2] / "conf" / "indexes.sql"
 
@@ -26,24 +27,24 @@ class Counted:
     """A proxy whose round trips are counted, and a connection to it."""
 
     proxy: InProcessProxy
-    stores: Stores
+    backends: Backends
     meter: Meter
     client: Client
 
     def made(self, kind: type[Axis]) -> Axis:
         """Data of its own for each test that grows something."""
-        axis = kind(self.stores)
-        axis.prepare(dataset.make(self.stores, SHAPE))
+        axis = kind(self.backends)
+        axis.prepare(dataset.make(self.backends, SHAPE))
         return axis
 
     def cost(self, axis: Axis, name: str) -> Cost:
-        return cost_of(self.client, self.meter, commands.requests(axis.focus)[name], 8)
+        return cost_of(self.client, self.meter, REQUESTS[name](axis.subject), 8)
 
 
 @pytest.fixture
 def counted(dbproxy_stack: Stack) -> Iterator[Counted]:
-    with counted_proxy(dbproxy_stack) as (proxy, stores, meter), proxy.client() as client:
-        yield Counted(proxy, stores, meter, client)
+    with counted_proxy(dbproxy_stack) as (proxy, backends, meter), proxy.client() as client:
+        yield Counted(proxy, backends, meter, client)
 
 
 def work(cost: Cost) -> tuple[float, float, float]:
@@ -130,7 +131,7 @@ def test_many_users_are_not_read(counted: Counted) -> None:
 
 
 def test_many_users_are_asked_for_with_one_statement(counted: Counted) -> None:
-    user_ids = dataset.make(counted.stores, SHAPE).users
+    user_ids = dataset.make(counted.backends, SHAPE).users
     for request in (
         buddy_pb2.IMUsersInfoReq(user_id=user_ids[0], user_id_list=user_ids),
         server_pb2.IMGetDeviceTokenReq(user_id=user_ids),
@@ -141,7 +142,7 @@ def test_many_users_are_asked_for_with_one_statement(counted: Counted) -> None:
 
 
 def test_requests_that_wait_together_are_answered_together(counted: Counted) -> None:
-    user_ids = dataset.make(counted.stores, SHAPE).users
+    user_ids = dataset.make(counted.backends, SHAPE).users
     requests = [buddy_pb2.IMUsersInfoReq(user_id=user_id, user_id_list=(user_id,)) for user_id in user_ids]
     counted.client.requests(requests)
     before = counted.meter.read()
@@ -153,7 +154,7 @@ def test_requests_that_wait_together_are_answered_together(counted: Counted) -> 
 
 
 def test_messages_that_wait_together_are_stored_together(counted: Counted) -> None:
-    data = dataset.make(counted.stores, SHAPE)
+    data = dataset.make(counted.backends, SHAPE)
     messages = [message(one, other, "x") for one, other in data.pairs[:60]]
     counted.client.requests(messages)
     before = counted.meter.read()
@@ -170,8 +171,8 @@ def test_the_optional_indexes_carry_their_queries(dbproxy_stack: Stack) -> None:
     statements = [line.rstrip(";") for line in indexes if line.startswith("ALTER TABLE")]
     undo = [line.partition("Away again: ")[2].rstrip(";") for line in indexes if "Away again: " in line]
     assert len(statements) == len(undo) == 3
-    with counted_proxy(dbproxy_stack) as (proxy, stores, meter), proxy.client() as client:
-        counted = Counted(proxy, stores, meter, client)
+    with counted_proxy(dbproxy_stack) as (proxy, backends, meter), proxy.client() as client:
+        counted = Counted(proxy, backends, meter, client)
         axis = counted.made(Users)
         axis.grow(2500)
         without = counted.cost(axis, "changed users").rows_read

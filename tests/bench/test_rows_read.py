@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import pytest
 from google.protobuf.message import Message
 
-from dbproxy.bench import commands, dataset
-from dbproxy.bench.cost import QUIET, Meter, cost_of, counted_proxy
-from dbproxy.bench.site import Stores
+from dbproxy.backends import Backends
+from dbproxy.bench import dataset
+from dbproxy.bench.requests import REQUESTS, Subject
 from dbproxy.models import names
 from dbproxy.stores.redis import CacheCommand
 from dbproxy.testing import Client, InProcessProxy, Stack
 from dbproxy.testing.requests import message
 from dbproxy.wire.pb import base_define_pb2 as base
+from devtools.bench.cost import QUIET, Meter, cost_of, counted_proxy
 
 CONVERSATIONS = 20
 SHORT, LONG = 30, 1000
@@ -31,7 +32,7 @@ NAMES = (
 class Histories:
     """One user with many conversations and groups of the same length, in which everything of the others is unread."""
 
-    stores: Stores
+    backends: Backends
     meter: Meter
     client: Client
     relations: dict[tuple[int, int], int]
@@ -41,7 +42,7 @@ class Histories:
 
     def grow(self, length: int) -> None:
         """Make every history as long as this; what was sent meanwhile goes."""
-        with self.stores.databases.master.connection() as connection:
+        with self.backends.master.connection() as connection:
             for relate_id in self.relations.values():
                 connection.execute(f"delete from {names.message_table(relate_id)} where relateId={relate_id} and msgId>{self.length}")
             for group_id in self.groups:
@@ -58,28 +59,27 @@ class Histories:
         for group_id in self.groups:
             counters += [("SET", names.group_msg_id_key(group_id), length)]
             counters += [("HSET", names.group_count_key(group_id), names.COUNT_FIELD, length)]
-        self.stores.caches.unread.execute(counters)
+        self.backends.caches.unread.execute(counters)
         self.length = length
 
     def rows_read(self) -> dict[str, float]:
         """Request → rows read for one of it."""
         (user_id, peer_id), relate_id = next(iter(self.relations.items()))
-        focus = commands.Focus(user_id, dataset.user_name(1), peer_id, relate_id, self.groups[0], middle=10)
-        requests = {name: request for name, request in commands.requests(focus).items() if name in NAMES}
-        return {name: cost_of(self.client, self.meter, request, 4).rows_read for name, request in requests.items()}
+        subject = Subject(user_id, dataset.user_name(1), peer_id, relate_id, self.groups[0], user_id)
+        return {name: cost_of(self.client, self.meter, REQUESTS[name](subject), 4).rows_read for name in NAMES}
 
 
 @pytest.fixture
 def histories(dbproxy_stack: Stack) -> Iterator[Histories]:
-    with counted_proxy(dbproxy_stack) as (proxy, stores, meter), proxy.client() as client:
-        with stores.databases.master.connection() as connection:
+    with counted_proxy(dbproxy_stack) as (proxy, backends, meter), proxy.client() as client:
+        with backends.master.connection() as connection:
             users = dataset.make_users(connection, 1, 1 + CONVERSATIONS)
             relations = dataset.make_relations(connection, [(users[0], peer_id) for peer_id in users[1:]])
             groups = [dataset.make_group(connection, number, users) for number in range(CONVERSATIONS)]
         for group_id in groups:
-            dataset.make_member_keys(stores, group_id, users)
-        dataset.make_phones(stores, users)
-        yield Histories(stores, meter, client, relations, groups, users)
+            dataset.make_member_keys(backends, group_id, users)
+        dataset.make_device_tokens(backends, users)
+        yield Histories(backends, meter, client, relations, groups, users)
 
 
 def test_requests_read_as_many_rows_of_a_long_history_as_of_a_short_one(histories: Histories) -> None:
@@ -91,14 +91,14 @@ def test_requests_read_as_many_rows_of_a_long_history_as_of_a_short_one(historie
 
 
 @pytest.mark.parametrize("removed", [False, True], ids=["nothing removed", "newest messages removed"])
-def test_storing_after_a_stranger_reads_no_history(dbproxy_stack: Stack, histories: Histories, removed: bool) -> None:
-    """When somebody else has stored in a conversation, its largest msg_id is asked for; among all statuses if messages were removed."""
+def test_storing_after_another_proxy_reads_no_history(dbproxy_stack: Stack, histories: Histories, removed: bool) -> None:
+    """When another proxy has stored in a conversation, its largest msg_id is asked for; among all statuses if messages were removed."""
     batch: list[Message] = [message(one, other, "x") for one, other in histories.relations]
     batch += [message(histories.users[0], group_id, "y", msg_type=base.MSG_TYPE_GROUP_TEXT) for group_id in histories.groups]
 
     def rows_read() -> float:
         histories.client.requests(batch)
-        with InProcessProxy(dbproxy_stack, {"SyncInterval": QUIET}) as stranger, stranger.client() as client:
+        with InProcessProxy(dbproxy_stack, {"SyncInterval": QUIET}) as other, other.client() as client:
             client.requests(batch)
         if removed:
             for relate_id in histories.relations.values():

@@ -22,6 +22,7 @@ from google.protobuf.message import DecodeError, Message
 from dbproxy.testing import Client, ConnectionClosedError, Pdu, Stack, seed
 from dbproxy.testing.client import pack
 from dbproxy.testing.observe import Fields, Snapshot, changes, text
+from dbproxy.testing.waiting import eventually
 from dbproxy.wire.commands import COMMANDS
 
 Json: TypeAlias = Any
@@ -178,13 +179,9 @@ class Replay:
 
     def wait_tick(self, timeout: float = 12) -> None:
         """Wait until the background group sync has run; AssertionError when it does not within ``timeout`` seconds."""
-        deadline = time.monotonic() + timeout
         with self._stack.redis("unread") as client:
-            client.delete("last_update_group")
-            while not client.exists("last_update_group"):
-                assert time.monotonic() < deadline, "the background group sync does not run"
-                time.sleep(0.01)
-        time.sleep(0.1)  # the key is written at the end of a run, but who knows
+            client.delete("last_update_group")  # it is written at the end of a run
+            assert eventually(lambda: client.exists("last_update_group"), 1, timeout), "the background group sync does not run"
 
     def _send(self, client: Client, step: Fields) -> tuple[bool, list[Fields]]:
         """Send a step's PDU and return whether the proxy closed the connection, and its replies."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from replay import Replay, differences
 
 from dbproxy.testing import FileServer, ProxyProcess, Stack
+from dbproxy.testing.waiting import eventually
 
 RECORDED_SITE = "127.0.0.1:18700"
 """The file server's address in the recordings; ours listens on a free port instead."""
@@ -35,10 +35,9 @@ def quiet_replay(dbproxy_stack: Stack, site: FileServer) -> Iterator[Replay]:
     dbproxy_stack.reset()
     with ProxyProcess(dbproxy_stack, {"MsfsSite": site.site, "SyncInterval": 3600, "StopGrace": 1}) as proxy:
         with dbproxy_stack.redis("unread") as client:
-            deadline = time.monotonic() + 10
-            while not client.exists("last_update_group"):
-                assert time.monotonic() < deadline, "the background group sync does not run at the start"
-                time.sleep(0.01)
+            assert eventually(lambda: client.exists("last_update_group"), 1, timeout=10), (
+                "the background group sync does not run at the start"
+            )
         yield Replay(dbproxy_stack, proxy.client)
 
 

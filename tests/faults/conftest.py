@@ -1,4 +1,4 @@
-"""Shared by the fault tests: stores that are empty before each test, and emptied and mended after it."""
+"""Shared by the fault tests: stores that are repaired and emptied after each test."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from dbproxy.testing import Stack
 
 
 @pytest.fixture
-def stack(dbproxy_stack: Stack) -> Iterator[Stack]:
-    """Empty stores; afterwards servers that were killed or frozen are started and thawed, and everything is emptied."""
-    dbproxy_stack.reset()
-    yield dbproxy_stack
-    dbproxy_stack.reset()
+def stack(stack: Stack) -> Iterator[Stack]:
+    """Afterwards start servers that were killed, continue servers that were stopped, and empty the stores."""
+    yield stack
+    stack.reset()

@@ -14,10 +14,10 @@ import pytest
 
 from dbproxy.testing import Client, ConnectionClosedError, ProxyProcess, Stack, seed
 from dbproxy.testing.requests import GROUP, message
-from dbproxy.testing.traffic import Traffic, audit
 from dbproxy.testing.waiting import eventually
 from dbproxy.wire.pb import base_define_pb2 as base
 from dbproxy.wire.pb import message_pb2
+from devtools.traffic import Traffic
 
 pytestmark = pytest.mark.watchdog(90)
 
@@ -30,12 +30,11 @@ def two_proxies(dbproxy_stack: Stack) -> Iterator[list[ProxyProcess]]:
     dbproxy_stack.reset()
 
 
-@pytest.fixture
-def stack(dbproxy_stack: Stack, two_proxies: list[ProxyProcess]) -> Stack:
-    dbproxy_stack.reset()
+@pytest.fixture(autouse=True)
+def started(stack: Stack, two_proxies: list[ProxyProcess]) -> None:
+    """Start the proxies that the test before has stopped."""
     for proxy in two_proxies:
         proxy.start()
-    return dbproxy_stack
 
 
 def at_once(tasks: list[Callable[[], object]]) -> list[object]:
@@ -91,12 +90,12 @@ def test_sixty_four_group_messages_in_flight_are_all_answered(stack: Stack, two_
         assert redis.hget("9_im_group_msg", "count") == "128"
 
 
-def test_a_proxy_killed_while_members_change_leaves_redis_and_mysql_of_one_mind(stack: Stack, two_proxies: list[ProxyProcess]) -> None:
+def test_redis_and_mysql_agree_on_members_after_a_proxy_was_killed(stack: Stack, two_proxies: list[ProxyProcess]) -> None:
     seed.group(stack, 9, [1])
-    doomed, survivor = two_proxies
+    killed, other = two_proxies
 
     def change() -> None:
-        with contextlib.suppress(ConnectionClosedError), doomed.client(timeout=20) as client:
+        with contextlib.suppress(ConnectionClosedError), killed.client(timeout=20) as client:
             for number in range(10_000):
                 (client.remove_members if number % 2 else client.add_members)(1, 9, [2, 3, 4])
 
@@ -104,17 +103,17 @@ def test_a_proxy_killed_while_members_change_leaves_redis_and_mysql_of_one_mind(
         thread = threading.Thread(target=change)
         thread.start()
         time.sleep(random.uniform(0.1, 0.3))
-        doomed.kill()
+        killed.kill()
         thread.join(20)
-        doomed.start()
-        with survivor.client() as client:
+        killed.start()
+        with other.client() as client:
             known = client.group_info({9: 0}).group_info_list[0].group_member_list
         rows = stack.rows("select userId from IMGroupMember where groupId=9 and status=0 order by userId")
         assert list(known) == [row["userId"] for row in rows]
         assert stack.rows("select userCnt from IMGroup") == [{"userCnt": len(known)}]
 
 
-def test_group_counters_that_redis_loses_again_and_again_show_nobody_too_much(stack: Stack, two_proxies: list[ProxyProcess]) -> None:
+def test_unread_numbers_are_not_too_high_when_redis_loses_group_counters(stack: Stack, two_proxies: list[ProxyProcess]) -> None:
     """Everybody has read everything; then the counters are lost, while three people write and a fourth says that they have read."""
     seed.group(stack, 9, [1, 2, 3, 4, 5])
     with ExitStack() as exits, stack.redis("unread") as redis:
@@ -148,7 +147,7 @@ def test_group_counters_that_redis_loses_again_and_again_show_nobody_too_much(st
             assert int(redis.hget("9_im_group_msg", "count") or 0) >= written - 2
 
 
-def test_a_reader_of_people_never_sees_less_than_nothing(stack: Stack, two_proxies: list[ProxyProcess]) -> None:
+def test_unread_numbers_of_conversations_are_never_negative(stack: Stack, two_proxies: list[ProxyProcess]) -> None:
     """One-to-one counters are lost in the middle of traffic: at worst too low."""
     with (
         Traffic(lambda number: two_proxies[number].client(), [(1, 2, False), (3, 2, False)]) as traffic,
@@ -160,5 +159,5 @@ def test_a_reader_of_people_never_sees_less_than_nothing(stack: Stack, two_proxi
             redis.flushdb()
             entries = {entry.session_id: entry.unread_cnt for entry in client.unread(2).unreadinfo_list}
             for writer in traffic.writers:
-                assert 0 <= entries.get(writer.sender, 0) <= len(writer.answers) + 1
-    assert audit(stack, traffic) == []
+                assert 0 <= entries.get(writer.sender, 0) <= writer.history.answered + 1
+    assert traffic.verify(stack) == []

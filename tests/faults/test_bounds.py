@@ -86,7 +86,7 @@ class Reader:
                     self.lengths.append(length)
 
 
-class Witness:
+class SteadyClient:
     """Another peer that asks for something small, one request after the other."""
 
     def __init__(self, proxy: ProxyProcess) -> None:
@@ -95,7 +95,7 @@ class Witness:
         self._proxy = proxy
         self._thread = threading.Thread(target=self._ask, daemon=True)
 
-    def __enter__(self) -> Witness:
+    def __enter__(self) -> SteadyClient:
         self._thread.start()
         assert eventually(lambda: self.answered > 0, True)
         return self
@@ -139,13 +139,13 @@ def long_history(dbproxy_stack: Stack) -> Iterator[Stack]:
 @pytest.mark.parametrize("connections", [1, 24])
 def test_24_histories_of_31_mb_at_once_are_all_answered_within_400_mb(long_history: Stack, connections: int) -> None:
     request = message_pb2.IMGetMsgListReq(user_id=1, session_type=SINGLE, session_id=2, msg_id_begin=0, msg_cnt=2000)
-    with ProxyProcess(long_history, KEYS) as proxy, ExitStack() as exits, Witness(proxy) as witness:
+    with ProxyProcess(long_history, KEYS) as proxy, ExitStack() as exits, SteadyClient(proxy) as steady:
         readers = [exits.enter_context(Reader(proxy, [request] * (24 // connections))) for _ in range(connections)]
         lengths = [length for reader in readers for length in reader.join()]
         assert peak_memory(proxy) < 400 * MB
         assert len(lengths) == 24
         assert min(lengths) > 31 * MB
-        assert witness.answered > 50
+        assert steady.answered > 50
         assert not CLOSED_BY_US.search(proxy.log())
 
 
@@ -167,11 +167,11 @@ def test_lists_of_a_million_ids_leave_memory_bounded_and_others_answered(dbproxy
     request = group_pb2.IMGroupInfoListReq(user_id=1)
     for group_id in range(1, 10**6 + 1):
         request.group_version_list.add(group_id=group_id, version=0)
-    with ProxyProcess(dbproxy_stack, {**KEYS, "RequestTimeout": 60}) as proxy, ExitStack() as exits, Witness(proxy) as witness:
+    with ProxyProcess(dbproxy_stack, {**KEYS, "RequestTimeout": 60}) as proxy, ExitStack() as exits, SteadyClient(proxy) as steady:
         readers = [exits.enter_context(Reader(proxy, [request])) for _ in range(12)]
         assert [len(reader.join()) for reader in readers] == [1] * 12
         assert peak_memory(proxy) < 450 * MB
-        assert witness.answered > 50
+        assert steady.answered > 50
         assert not CLOSED_BY_US.search(proxy.log())
 
 
@@ -194,12 +194,12 @@ def test_an_unread_list_of_a_million_senders_is_answered_within_450_mb(dbproxy_s
     with (
         ProxyProcess(dbproxy_stack, {**KEYS, "RequestTimeout": 60}) as proxy,
         proxy.client(timeout=100) as client,
-        Witness(proxy) as witness,
+        SteadyClient(proxy) as steady,
     ):
         assert client.send_message(2, 1).msg_id == 1
         assert [(entry.session_id, entry.unread_cnt) for entry in client.unread(1).unreadinfo_list] == [(2, 1)]
         assert peak_memory(proxy) < 450 * MB
-        assert witness.answered > 50
+        assert steady.answered > 50
 
 
 def test_a_thousand_unfinished_pdus_are_bounded_as_they_arrive(dbproxy_stack: Stack) -> None:
@@ -208,7 +208,11 @@ def test_a_thousand_unfinished_pdus_are_bounded_as_they_arrive(dbproxy_stack: St
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     begun = HEADER.pack(2 * MB, 1, 0, 3, 0x0301, 1, 0) + bytes(MB)
     try:
-        with ProxyProcess(dbproxy_stack, {**KEYS, "MaxWaitingBytes": 16 * MB}) as proxy, ExitStack() as exits, Witness(proxy) as witness:
+        with (
+            ProxyProcess(dbproxy_stack, {**KEYS, "MaxWaitingBytes": 16 * MB}) as proxy,
+            ExitStack() as exits,
+            SteadyClient(proxy) as steady,
+        ):
             before = peak_memory(proxy)
             peers = [exits.enter_context(socket.create_connection((proxy.host, proxy.port), timeout=20)) for _ in range(1000)]
 
@@ -226,8 +230,8 @@ def test_a_thousand_unfinished_pdus_are_bounded_as_they_arrive(dbproxy_stack: St
                 thread.join(60)
             assert eventually(lambda: "all connections together hold too much" in proxy.log(), True)
             assert peak_memory(proxy) - before < 2 * 64 * MB
-            answered = witness.answered
-            assert eventually(lambda: witness.answered > answered, True)
+            answered = steady.answered
+            assert eventually(lambda: steady.answered > answered, True)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -237,11 +241,11 @@ def test_a_peer_that_does_not_read_is_held_and_others_are_answered(dbproxy_stack
     seed.users(dbproxy_stack, *(f"user{number}" for number in range(2000)))
     request = buddy_pb2.IMAllUserReq(user_id=1, latest_update_time=0)
     keys = {**KEYS, "MaxSendBuffer": MB, "SendTimeout": 3}
-    with ProxyProcess(dbproxy_stack, keys) as proxy, Witness(proxy) as witness:
+    with ProxyProcess(dbproxy_stack, keys) as proxy, SteadyClient(proxy) as steady:
         before = peak_memory(proxy)
-        with socket.create_connection((proxy.host, proxy.port), timeout=20) as deaf:
-            deaf.sendall(pdus_of([request] * 2000))
-            answered = witness.answered
-            assert eventually(lambda: witness.answered > answered + 20, True)
+        with socket.create_connection((proxy.host, proxy.port), timeout=20) as not_reading:
+            not_reading.sendall(pdus_of([request] * 2000))
+            answered = steady.answered
+            assert eventually(lambda: steady.answered > answered + 20, True)
             assert eventually(lambda: "took none of" in proxy.log(), True, timeout=20)
         assert peak_memory(proxy) - before < 32 * MB

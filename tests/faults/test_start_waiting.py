@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,7 +119,7 @@ def test_without_a_timeout_it_does_not_wait(stack: Stack) -> None:
     ],
     ids=lambda keys: next(iter(keys)),
 )
-def test_what_waiting_does_not_mend_ends_the_start_at_once(stack: Stack, keys: dict[str, object]) -> None:
+def test_errors_that_waiting_cannot_fix_end_the_start_at_once(stack: Stack, keys: dict[str, object]) -> None:
     proxy = ProxyProcess(stack, {**keys, "StartTimeout": 3600})
     with pytest.raises(StartupError, match="ended at once with status 3"):
         proxy.start()
@@ -138,11 +137,8 @@ def test_sigterm_ends_the_waiting_and_other_signals_do_not(stack: Stack, frozen:
     with starting(proxy):
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             proxy.signal(number)
-        time.sleep(0.3)
         assert proxy.running
-        began = time.monotonic()
         proxy.terminate()
         assert eventually(lambda: proxy.running, False) is False
-        assert time.monotonic() - began < 2
     assert proxy.returncode == 0
     assert "stopped before it was ready" in proxy.log()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,14 +70,12 @@ def test_everything_is_answered_and_sigterm_ends_it_while_the_log_stalls(stack: 
                 other.send_raw(NONSENSE)
                 assert other.unread(1).total_cnt == 0
             assert client.send_message(1, 2).msg_id == count
-        began = time.monotonic()
         proxy.terminate()
         assert proxy.wait(10) == 0
-        assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("where", ["stderr", "LogFile"])
-def test_what_waited_is_written_when_somebody_reads_again(stack: Stack, pipe: StalledPipe, where: str) -> None:
+def test_queued_lines_are_written_when_the_log_is_read_again(stack: Stack, pipe: StalledPipe, where: str) -> None:
     with proxy_that_logs_to(pipe, stack, where) as proxy:
         assert eventually(lambda: "is ready" in pipe.read(), True)
         pipe.fill()

@@ -53,7 +53,7 @@ def test_no_body_makes_decoding_raise(command_id: int) -> None:
 
 @fuzz
 @given(st.lists(st.tuples(st.one_of(st.sampled_from(sorted(COMMANDS)), st.integers(0, 0xFFFF)), st.binary(max_size=30)), max_size=8))
-def test_no_pdus_make_the_dispatcher_raise_and_every_known_command_becomes_a_task(pdus: list[tuple[int, bytes]]) -> None:
+def test_the_dispatcher_never_raises_and_makes_tasks_of_known_commands(pdus: list[tuple[int, bytes]]) -> None:
     submitted: list[ProxyTask] = []
     dispatcher = Dispatcher(HandlerMap(HANDLERS.values()), submitted.extend)
     dispatcher.dispatch(7, "peer", [ImPdu(3, command_id, number, body) for number, (command_id, body) in enumerate(pdus)])

@@ -15,26 +15,21 @@ from dbproxy.audit.cli import main
 from dbproxy.audit.walk import slices
 from dbproxy.config import load_config
 from dbproxy.testing import InProcessProxy, Stack, seed
-from dbproxy.testing.traffic import Traffic
-from dbproxy.testing.traffic import audit as problems_of
+from devtools.traffic import Traffic
 
-pytestmark = pytest.mark.watchdog(60)
+pytestmark = [pytest.mark.watchdog(60), pytest.mark.data(users=["alice", "bob", "carol", "dave"], groups={9: [1, 2, 3]})]
 
 
-@pytest.fixture
-def stack(dbproxy_stack: Stack) -> Stack:
-    """A small installation in good health: relation 1 (users 1, 2) and group 9 (users 1, 2, 3) with messages, a phone."""
-    dbproxy_stack.reset()
-    seed.users(dbproxy_stack, "alice", "bob", "carol", "dave")
-    seed.relation(dbproxy_stack, 1, 2, relate_id=1)
-    seed.messages(dbproxy_stack, 1, 2, ["one", "two", "three"], relate_id=1)
-    seed.group(dbproxy_stack, 9, [1, 2, 3])
-    seed.group_messages(dbproxy_stack, 1, 9, ["un", "deux"])
+@pytest.fixture(autouse=True)
+def consistent_data(stack: Stack) -> None:
+    """Relation 1 (users 1, 2) and group 9 (users 1, 2, 3) with messages and sessions, and a device token."""
+    seed.relation(stack, 1, 2, relate_id=1)
+    seed.messages(stack, 1, 2, ["one", "two", "three"], relate_id=1)
+    seed.group_messages(stack, 1, 9, ["un", "deux"])
     for user_id, peer_id, kind in ((1, 2, 1), (2, 1, 1), (1, 9, 2)):
-        seed.session(dbproxy_stack, user_id, peer_id, session_type=kind)
-    seed.redis_key(dbproxy_stack, "device_1", "ios:abcdefgh1234")
-    seed.redis_key(dbproxy_stack, "device_abcdefgh1234", "1")
-    return dbproxy_stack
+        seed.session(stack, user_id, peer_id, session_type=kind)
+    seed.redis_key(stack, "device_1", "ios:abcdefgh1234")
+    seed.redis_key(stack, "device_abcdefgh1234", "1")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,9 +39,9 @@ def nothing_left_behind(dbproxy_stack: Stack) -> Iterator[None]:
     dbproxy_stack.reset()
 
 
-def look(stack: Stack, *, repair: bool = False, settle: float = 0.01) -> Report:
-    with open_stores(load_config(stack.write_config()), settle) as stores:
-        return audit(stores, repair=repair)
+def run_audit(stack: Stack, *, repair: bool = False, recheck_delay: float = 0.01) -> Report:
+    with open_stores(load_config(stack.write_config()), recheck_delay) as backends:
+        return audit(backends, repair=repair)
 
 
 def kinds(report: Report) -> dict[str, int]:
@@ -161,25 +156,25 @@ def delete(stack: Stack, key: str, pool: str = "unread", field: str = "") -> Non
 def test_a_clean_installation_stays_untouched(stack: Stack) -> None:
     before = stack.snapshot()
     for repair in (False, True):
-        report = look(stack, repair=repair)
+        report = run_audit(stack, repair=repair)
         assert (kinds(report), report.entries) == ({}, [])
     assert stack.snapshot() == before
 
 
 @pytest.mark.parametrize("name", SEEDS)
 def test_a_finding_is_found_repaired_and_gone(stack: Stack, name: str) -> None:
-    kind, severity, mendable, plant = SEEDS[name]
+    kind, severity, repairable, plant = SEEDS[name]
     plant(stack)
     before = stack.snapshot()
-    report = look(stack)
+    report = run_audit(stack)
     assert (kinds(report), report.left) == ({kind: 1}, 1)
     (entry,) = report.entries
-    assert (entry.finding.severity, entry.outcome, entry.finding.mend is not None) == (severity, Outcome.LEFT, mendable)
+    assert (entry.finding.severity, entry.outcome, entry.finding.repair is not None) == (severity, Outcome.LEFT, repairable)
     assert stack.snapshot() == before
-    report = look(stack, repair=True)
-    assert (kinds(report), report.repaired) == ({kind: 1}, int(mendable))
-    if mendable:
-        assert kinds(look(stack)) == {}
+    report = run_audit(stack, repair=True)
+    assert (kinds(report), report.repaired) == ({kind: 1}, int(repairable))
+    if repairable:
+        assert kinds(run_audit(stack)) == {}
     else:
         assert stack.snapshot() == before
 
@@ -196,7 +191,7 @@ def test_what_a_repair_leaves_is_what_the_proxy_uses(stack: Stack) -> None:
         assert client.messages(3, 4).msg_list == []
         assert len(client.recent_sessions(2).contact_session_list) == 2
         assert client.send_group_message(3, 9, "I have left").msg_id
-        report = look(stack, repair=True)
+        report = run_audit(stack, repair=True)
         assert (report.left, kinds(report)) == (0, {"duplicate-relation": 1, "duplicate-session": 1, "member-extra": 1, "group-copy": 1})
         assert [message.msg_data for message in client.messages(3, 4).msg_list] == [b"seen by nobody"]
         assert [(session.session_id, session.updated_time) for session in client.recent_sessions(2).contact_session_list] == [
@@ -211,7 +206,7 @@ def test_what_a_repair_leaves_is_what_the_proxy_uses(stack: Stack) -> None:
 def test_a_flushed_redis_comes_back(stack: Stack) -> None:
     with stack.redis() as redis:
         redis.flushall()
-    report = look(stack, repair=True)
+    report = run_audit(stack, repair=True)
     assert (kinds(report), report.left) == ({"counter-behind": 2, "members-lost": 1}, 0)
     assert all(count.severity is Severity.MINOR for count in report.counts.values())
     with stack.redis("unread") as unread, stack.redis("group_member") as members:
@@ -256,21 +251,21 @@ def test_works_under_traffic(stack: Stack) -> None:
             thread.start()
             traffic.wait_for(50)
             for _ in range(3):
-                assert kinds(look(stack, settle=0.2)) == {}
+                assert kinds(run_audit(stack, recheck_delay=0.2)) == {}
                 seed.session(stack, 1, 2)
                 seed.session(stack, 2, 9, session_type=2)
                 seed.relation(stack, 2, 1, in_redis=False)
                 stack.rows("update IMGroup set userCnt=userCnt+10")
                 seed.redis_key(stack, "group_member_9", {"999": "1"})
-                report = look(stack, repair=True, settle=0.2)
+                report = run_audit(stack, repair=True, recheck_delay=0.2)
                 assert report.left == 0
                 assert {"duplicate-session", "duplicate-relation"} <= set(kinds(report))
                 traffic.wait_for(50)
         stop.set()
         thread.join(20)
     assert failures == []
-    assert [problem for problem in problems_of(stack, traffic) if not problem.startswith("IMRelationShip")] == []
-    assert kinds(look(stack, settle=0.5)) == {}
+    assert [problem for problem in traffic.verify(stack) if not problem.startswith("IMRelationShip")] == []
+    assert kinds(run_audit(stack, recheck_delay=0.5)) == {}
 
 
 def test_command_tells_what_it_found_and_how_it_ended(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,6 @@ import random
 import signal
 import socket
 import struct
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 from dbproxy.testing import Client, ProxyProcess, Stack, seed
 from dbproxy.testing.client import pack
 from dbproxy.testing.requests import message
+from dbproxy.testing.waiting import eventually
 from dbproxy.wire.commands import COMMANDS, VALIDATE
 from dbproxy.wire.pb import buddy_pb2
 from dbproxy.wire.pdu import HEADER, pack_pdu
@@ -34,7 +34,7 @@ def proxy(dbproxy_stack: Stack) -> Iterator[ProxyProcess]:
 
 
 @pytest.fixture
-def witness(proxy: ProxyProcess) -> Iterator[Client]:
+def other(proxy: ProxyProcess) -> Iterator[Client]:
     """Another connection, which must not notice anything; and a log without tracebacks."""
     with proxy.client() as client:
         yield client
@@ -49,23 +49,21 @@ def resident(pid: int) -> int:
 
 
 @pytest.mark.parametrize("length", LENGTHS)
-def test_impossible_lengths_close_that_connection_only(proxy: ProxyProcess, witness: Client, length: int) -> None:
+def test_impossible_lengths_close_that_connection_only(proxy: ProxyProcess, other: Client, length: int) -> None:
     with proxy.client() as client:
         client.send_raw(HEADER.pack(length, 1, 0, 3, 0x0301, 1, 0) + b"x" * 50)
         assert client.closed_within(5)
 
 
-def test_requests_before_a_broken_length_are_carried_out(proxy: ProxyProcess, witness: Client) -> None:
+def test_requests_before_a_broken_length_are_carried_out(proxy: ProxyProcess, other: Client) -> None:
     request = message(1, 2, "the last good one")
     with proxy.client() as client:
         client.send_raw(pack_pdu(3, 0x0301, 1, request.SerializeToString()) + HEADER.pack(15, 1, 0, 3, 0x0301, 2, 0))
         assert client.closed_within(5)
-    deadline = time.monotonic() + 5
-    while b"the last good one" not in [info.msg_data for info in witness.messages(2, 1).msg_list]:
-        assert time.monotonic() < deadline
+    assert eventually(lambda: b"the last good one" in [info.msg_data for info in other.messages(2, 1).msg_list], True)
 
 
-def test_a_peer_that_sends_byte_by_byte_is_answered(proxy: ProxyProcess, witness: Client) -> None:
+def test_a_peer_that_sends_byte_by_byte_is_answered(proxy: ProxyProcess, other: Client) -> None:
     with proxy.client() as client:
         stream = pack_pdu(3, 0x0301, 1, message(1, 2).SerializeToString()) + pack_pdu(3, 0x0301, 2, message(1, 2).SerializeToString())
         for position in range(len(stream)):
@@ -73,7 +71,7 @@ def test_a_peer_that_sends_byte_by_byte_is_answered(proxy: ProxyProcess, witness
         assert [pdu.seq_num for pdu in client.receive_many(2)] == [1, 2]
 
 
-def test_versions_flags_and_service_ids_of_requests_do_not_matter(proxy: ProxyProcess, witness: Client) -> None:
+def test_versions_flags_and_service_ids_of_requests_do_not_matter(proxy: ProxyProcess, other: Client) -> None:
     with proxy.client() as client:
         client.send_raw(pack(99, 0x0301, message(1, 2).SerializeToString(), seq_num=7, version=9, flag=3, reserved=5))
         reply = client.receive(5)
@@ -81,18 +79,18 @@ def test_versions_flags_and_service_ids_of_requests_do_not_matter(proxy: ProxyPr
     assert header == (1, 0, 3, 0x0301, 7, 0)
 
 
-def test_a_peer_that_asks_and_is_gone_harms_nobody(proxy: ProxyProcess, witness: Client) -> None:
+def test_a_peer_that_resets_after_its_requests_does_no_harm(proxy: ProxyProcess, other: Client) -> None:
     proxy.signal(signal.SIGPIPE)
     for _ in range(20):
         client = proxy.client()
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
         client.send_raw(pack_pdu(2, 0x0204, 1, USERS.SerializeToString()) * 50)
         client.close()
-    assert witness.user_info([1]).user_info_list
+    assert other.user_info([1]).user_info_list
 
 
 @pytest.mark.parametrize("command_id", sorted(COMMANDS))
-def test_garbage_bodies_get_silence_and_the_connection_stays(proxy: ProxyProcess, witness: Client, command_id: int) -> None:
+def test_garbage_bodies_get_silence_and_the_connection_stays(proxy: ProxyProcess, other: Client, command_id: int) -> None:
     command = COMMANDS[command_id]
     chance = random.Random(command_id)
     bodies = [b"", b"\xff" * 3, b"\x08", b"\x0a\xff\xff\xff\xff\x0f", chance.randbytes(200)]
@@ -116,7 +114,7 @@ def _parses(command_id: int, body: bytes) -> bool:
     return False
 
 
-def test_unknown_commands_are_ignored(proxy: ProxyProcess, witness: Client) -> None:
+def test_unknown_commands_are_ignored(proxy: ProxyProcess, other: Client) -> None:
     with proxy.client() as client:
         for command_id in (0, 0x0302, 0x0702, 0x7FFF, 0xFFFF):
             client.send_raw(pack_pdu(3, command_id, 1, b"anything"))
@@ -124,7 +122,7 @@ def test_unknown_commands_are_ignored(proxy: ProxyProcess, witness: Client) -> N
 
 
 @pytest.mark.parametrize("seed_number", range(6))
-def test_mutated_pdus_and_random_bytes_harm_nobody(proxy: ProxyProcess, witness: Client, seed_number: int) -> None:
+def test_mutated_pdus_and_random_bytes_do_no_harm(proxy: ProxyProcess, other: Client, seed_number: int) -> None:
     chance = random.Random(seed_number)
     good = [pack_pdu(3, 0x0301, 1, message(1, 2, b"hello").SerializeToString())]
     good += [pack_pdu(c.service_id, c.command_id, 2, chance.randbytes(chance.randint(0, 40))) for c in COMMANDS.values()]
@@ -136,17 +134,17 @@ def test_mutated_pdus_and_random_bytes_harm_nobody(proxy: ProxyProcess, witness:
                 for _ in range(chance.randint(0, 3)):
                     data[chance.randrange(len(data))] = chance.randrange(256)
                 client.send_raw(bytes(data[: chance.choice((len(data), chance.randint(1, len(data))))]))
-    assert witness.user_info([1, 2]).user_info_list
+    assert other.user_info([1, 2]).user_info_list
     assert resident(proxy.pid) - before < 64 << 20
 
 
-def test_half_a_pdu_for_each_of_many_connections_costs_little(proxy: ProxyProcess, witness: Client) -> None:
+def test_half_a_pdu_for_each_of_many_connections_costs_little(proxy: ProxyProcess, other: Client) -> None:
     before = resident(proxy.pid)
     clients = [proxy.client() for _ in range(300)]
     try:
         for client in clients:
             client.send_raw(HEADER.pack(10_000_000, 1, 0, 3, 0x0301, 1, 0) + b"x" * 1000)
-        assert witness.login("bob").result_code == 0
+        assert other.login("bob").result_code == 0
         assert resident(proxy.pid) - before < 32 << 20
     finally:
         for client in clients:

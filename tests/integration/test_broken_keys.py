@@ -6,13 +6,16 @@ from collections.abc import Callable
 
 import pytest
 
-from dbproxy.testing import Client, Stack, seed
+from dbproxy.testing import Client, Stack
 from dbproxy.testing.requests import GROUP, SINGLE, message
 from dbproxy.testing.stack import pool_of
 from dbproxy.testing.waiting import eventually
 from dbproxy.wire.pb import base_define_pb2, message_pb2
 
-pytestmark = pytest.mark.usefixtures("no_defects")
+pytestmark = [
+    pytest.mark.usefixtures("no_defects"),
+    pytest.mark.data(users=["alice", "bob", "carol"], groups={9: [1, 2, 3], 10: [1, 2, 3]}),
+]
 
 GROUP_TEXT = base_define_pb2.MSG_TYPE_GROUP_TEXT
 
@@ -34,17 +37,13 @@ def entries(client: Client, user_id: int) -> list[tuple[int, int, int]]:
     return [(entry.session_type, entry.session_id, entry.unread_cnt) for entry in client.unread(user_id).unreadinfo_list]
 
 
-@pytest.fixture
-def stack(dbproxy_stack: Stack, dbproxy_client: Client) -> Stack:
-    """Three people; two messages from alice (1) to bob (2), and two to group 9 of all three and to group 10."""
-    seed.users(dbproxy_stack, "alice", "bob", "carol")
-    for group_id in (9, 10):
-        seed.group(dbproxy_stack, group_id, [1, 2, 3])
+@pytest.fixture(autouse=True)
+def stored_messages(stack: Stack, dbproxy_client: Client) -> None:
+    """Two messages from alice (1) to bob (2), and two to each group."""
     for number in range(2):
         dbproxy_client.send_message(1, 2, f"m{number}")
         dbproxy_client.send_group_message(1, 9, f"g{number}")
         dbproxy_client.send_group_message(1, 10, f"h{number}")
-    return dbproxy_stack
 
 
 def send_together(client: Client) -> list[int]:
@@ -67,7 +66,7 @@ NO_COUNTERS = [
 
 @pytest.mark.parametrize("key", ["msg_id_1", "group_msg_id_9"])
 @pytest.mark.parametrize("value", NO_COUNTERS)
-def test_a_message_counter_that_is_none_is_made_anew_from_the_stored_messages(
+def test_a_broken_message_counter_is_restored_from_the_stored_messages(
     stack: Stack, dbproxy_client: Client, key: str, value: str | list[str] | dict[str, str]
 ) -> None:
     put(stack, key, value)
@@ -78,7 +77,7 @@ def test_a_message_counter_that_is_none_is_made_anew_from_the_stored_messages(
 
 
 @pytest.mark.parametrize("value", ["text", ["a", "list"], {"1": "many"}, {"1": "9223372036854775807"}])
-def test_a_broken_unread_counter_stops_nobody_and_counts_again(
+def test_a_broken_unread_counter_is_replaced_and_counts_again(
     stack: Stack, dbproxy_client: Client, value: str | list[str] | dict[str, str]
 ) -> None:
     put(stack, "unread_2", value)
@@ -181,7 +180,7 @@ def test_a_new_group_inherits_nothing_from_one_that_had_its_id(stack: Stack, dbp
         assert [entry[2] for entry in entries(dbproxy_client, user_id) if entry[1] == 11] == count
 
 
-def test_broken_device_keys_stop_nobody_and_are_replaced(stack: Stack, dbproxy_client: Client) -> None:
+def test_broken_device_keys_are_replaced(stack: Stack, dbproxy_client: Client) -> None:
     dbproxy_client.set_device_token(2, "bobs")
     dbproxy_client.set_device_token(3, "carols")
     put(stack, "device_1", ["a", "list"])

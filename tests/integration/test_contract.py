@@ -12,11 +12,7 @@ from dbproxy.wire.pb import base_define_pb2, buddy_pb2, file_pb2, group_pb2, log
 NOT_UTF8 = b"\xff\xfe"
 
 
-@pytest.fixture
-def stack(dbproxy_stack: Stack, dbproxy_client: Client) -> Stack:
-    """Empty stores under a running proxy, with alice (1), bob (2), carol (3)."""
-    seed.users(dbproxy_stack, "alice", "bob", "carol")
-    return dbproxy_stack
+pytestmark = pytest.mark.data(users=["alice", "bob", "carol"])
 
 
 def test_user_ids_may_be_repeated_unknown_or_zero(stack: Stack, dbproxy_client: Client) -> None:
@@ -87,7 +83,7 @@ def test_message_to_a_user_who_does_not_exist_is_stored(stack: Stack, dbproxy_cl
 
 
 @pytest.mark.parametrize(("sender", "receiver"), [(0, 2), (1, 0), (0, 0), (3, 3)])
-def test_message_from_or_to_nobody_or_oneself_leaves_nothing(stack: Stack, dbproxy_client: Client, sender: int, receiver: int) -> None:
+def test_messages_from_or_to_user_0_or_oneself_leave_nothing(stack: Stack, dbproxy_client: Client, sender: int, receiver: int) -> None:
     before = stack.snapshot()
     assert dbproxy_client.send_message(sender, receiver).msg_id == 0
     assert stack.snapshot() == before
@@ -119,7 +115,7 @@ def test_one_bad_message_in_a_run_does_not_take_the_others_down(stack: Stack, db
     assert [msg_id for msg_id in ids if msg_id] == list(range(1, 19))
 
 
-def test_history_of_nobody_and_of_nothing_is_empty(stack: Stack, dbproxy_client: Client) -> None:
+def test_the_history_of_unknown_users_and_sessions_is_empty(stack: Stack, dbproxy_client: Client) -> None:
     dbproxy_client.send_message(1, 2)
     assert not dbproxy_client.messages(1, 0).msg_list
     assert not dbproxy_client.messages(1, 1).msg_list
@@ -188,14 +184,14 @@ def test_removed_relation_becomes_visible_again_with_the_next_message(stack: Sta
     assert stack.rows("select id,status from IMRelationShip") == [{"id": relate_id, "status": 0}]
 
 
-def test_removing_nobody_is_a_change_all_the_same(stack: Stack, dbproxy_client: Client) -> None:
+def test_removing_no_member_is_a_change(stack: Stack, dbproxy_client: Client) -> None:
     seed.group(stack, 9, [1, 2])
     reply = dbproxy_client.remove_members(1, 9, [])
     assert (reply.result_code, list(reply.cur_user_id_list), list(reply.chg_user_id_list)) == (0, [], [])
     assert stack.rows("select version,userCnt from IMGroup") == [{"version": 2, "userCnt": 2}]
 
 
-def test_adding_nobody_is_refused(stack: Stack, dbproxy_client: Client) -> None:
+def test_adding_no_member_is_refused(stack: Stack, dbproxy_client: Client) -> None:
     seed.group(stack, 9, [1, 2])
     assert dbproxy_client.add_members(1, 9, []).result_code == 1
 

@@ -14,18 +14,10 @@ from dbproxy.wire.commands import COMMANDS, Command
 from dbproxy.wire.pb import base_define_pb2, buddy_pb2, group_pb2, message_pb2, server_pb2
 
 Unanswered = Callable[[Client, Message], None]
-pytestmark = pytest.mark.usefixtures("no_defects")
+pytestmark = [pytest.mark.usefixtures("no_defects"), pytest.mark.data(users=["alice", "bob", "carol"], groups={9: [1, 2]})]
 
 NOBODY = 4_294_967_295
 GHOST_GROUP = 4_294_967_295
-
-
-@pytest.fixture
-def stack(dbproxy_stack: Stack, dbproxy_client: Client) -> Stack:
-    """Empty stores under a running proxy, with alice (1), bob (2), carol (3) and group 9 of alice and bob."""
-    seed.users(dbproxy_stack, "alice", "bob", "carol")
-    seed.group(dbproxy_stack, 9, [1, 2])
-    return dbproxy_stack
 
 
 def test_empty_lists_get_empty_replies(stack: Stack, dbproxy_client: Client) -> None:
@@ -93,7 +85,7 @@ def test_a_push_shield_that_the_column_cannot_hold_is_refused(stack: Stack, dbpr
     assert dbproxy_client.push_shield(1).shield_status == 0
 
 
-def test_a_group_that_does_not_exist_is_answered_with_silence_where_the_original_is_silent(
+def test_requests_about_an_unknown_group_are_unanswered_as_in_the_original(
     stack: Stack, dbproxy_client: Client, unanswered: Unanswered
 ) -> None:
     before = stack.snapshot()
@@ -108,7 +100,7 @@ def test_a_group_that_does_not_exist_is_answered_with_silence_where_the_original
 
 
 @pytest.mark.parametrize("sender", [0, 3])
-def test_a_stranger_s_group_message_gets_no_reply_and_leaves_nothing(
+def test_a_group_message_of_a_non_member_gets_no_reply_and_is_not_stored(
     stack: Stack, dbproxy_client: Client, unanswered: Unanswered, sender: int
 ) -> None:
     before = stack.snapshot()

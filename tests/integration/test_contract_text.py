@@ -12,20 +12,13 @@ from dbproxy.testing.requests import message
 from dbproxy.wire.pb import base_define_pb2, buddy_pb2, file_pb2, group_pb2, login_pb2, server_pb2
 
 Unanswered = Callable[[Client, Message], None]
-pytestmark = pytest.mark.usefixtures("no_defects")
+pytestmark = [pytest.mark.usefixtures("no_defects"), pytest.mark.data(users=["alice", "bob", "carol"])]
 
 NOT_UTF8 = [b"\xff\xfe", b"\xc3", b"\xc0\x80", b"ok\x80ok"]
 """Lonely bytes, half a character, an overlong zero, a continuation without a beginning."""
 
 SURROGATE = b"\xed\xa0\x80"
 """Not UTF-8 either, but MariaDB takes it."""
-
-
-@pytest.fixture
-def stack(dbproxy_stack: Stack, dbproxy_client: Client) -> Stack:
-    """Empty stores under a running proxy, with alice (1), bob (2), carol (3)."""
-    seed.users(dbproxy_stack, "alice", "bob", "carol")
-    return dbproxy_stack
 
 
 def with_bytes(request: Message, field: str, text: bytes) -> Message:
@@ -36,7 +29,7 @@ def with_bytes(request: Message, field: str, text: bytes) -> Message:
 
 
 @pytest.mark.parametrize("text", NOT_UTF8)
-def test_a_login_with_bytes_that_are_no_text_is_wrong_and_the_name_comes_back(stack: Stack, dbproxy_client: Client, text: bytes) -> None:
+def test_a_login_with_invalid_utf8_fails_and_returns_the_name(stack: Stack, dbproxy_client: Client, text: bytes) -> None:
     requests = [
         with_bytes(server_pb2.IMValidateReq(password="x"), "user_name", text),
         with_bytes(server_pb2.IMValidateReq(user_name="alice"), "password", text),
@@ -48,7 +41,7 @@ def test_a_login_with_bytes_that_are_no_text_is_wrong_and_the_name_comes_back(st
 
 
 @pytest.mark.parametrize("text", NOT_UTF8)
-def test_a_group_with_such_a_name_or_avatar_is_refused_and_the_name_comes_back(stack: Stack, dbproxy_client: Client, text: bytes) -> None:
+def test_a_group_with_invalid_utf8_is_refused_and_returns_the_name(stack: Stack, dbproxy_client: Client, text: bytes) -> None:
     before = stack.snapshot()
     normal = base_define_pb2.GROUP_TYPE_NORMAL
     named = group_pb2.IMGroupCreateReq(user_id=1, group_type=normal, group_avatar="", member_id_list=[2, 1])
@@ -131,7 +124,7 @@ def test_a_message_of_strange_characters_comes_back_byte_by_byte(stack: Stack, d
     assert {info.latest_msg_data for info in recent} == {text.encode()}
 
 
-def test_a_name_with_a_trailing_blank_finds_the_user_as_mysql_compares_names(stack: Stack, dbproxy_client: Client) -> None:
+def test_a_name_with_a_trailing_blank_finds_the_user_as_in_mysql(stack: Stack, dbproxy_client: Client) -> None:
     reply = dbproxy_client.login("alice ")
     assert (reply.result_code, reply.user_name, reply.user_info.user_id) == (0, "alice ", 1)
     assert dbproxy_client.login(" alice").result_code == 1
@@ -161,7 +154,7 @@ def test_a_sign_info_is_measured_in_bytes(stack: Stack, dbproxy_client: Client, 
         assert redis.exists("total_user_update") == (0 if result else 1)
 
 
-def test_what_only_mariadb_takes_for_utf8_silences_nobody_s_list(stack: Stack, dbproxy_client: Client) -> None:
+def test_what_only_mariadb_takes_for_utf8_breaks_no_list(stack: Stack, dbproxy_client: Client) -> None:
     if stack.mariadb.is_mysql:
         pytest.skip("MySQL refuses surrogates; see the next test")
     request = with_bytes(buddy_pb2.IMChangeSignInfoReq(user_id=1), "sign_info", SURROGATE)
@@ -205,7 +198,7 @@ def test_what_mysql_does_not_take_for_utf8_is_refused_and_leaves_nothing(stack: 
     assert stack.rows("select * from IMGroup") == stack.rows("select * from IMGroupMember") == []
 
 
-def test_users_with_zero_bytes_in_their_names_are_told_about_like_all_others(stack: Stack, dbproxy_client: Client) -> None:
+def test_users_with_zero_bytes_in_their_names_are_listed(stack: Stack, dbproxy_client: Client) -> None:
     stack.rows("update IMUser set nick='al\\0ice', sign_info='\\0\\0' where name='alice'")
     infos = dbproxy_client.request(buddy_pb2.IMUsersInfoReq(user_id=1, user_id_list=[1, 2])).user_info_list  # type: ignore[attr-defined]
     assert [(info.user_nick_name, info.sign_info, info.user_domain) for info in infos] == [

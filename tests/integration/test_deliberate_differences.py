@@ -12,12 +12,7 @@ from dbproxy.testing.waiting import eventually
 from dbproxy.wire.pb import base_define_pb2
 from dbproxy.wire.pdu import HEADER, pack_pdu
 
-
-@pytest.fixture
-def stack(dbproxy_stack: Stack, dbproxy_client: Client) -> Stack:
-    """Empty stores under a running proxy, with alice (1), bob (2), carol (3)."""
-    seed.users(dbproxy_stack, "alice", "bob", "carol")
-    return dbproxy_stack
+pytestmark = pytest.mark.data(users=["alice", "bob", "carol"])
 
 
 def test_1_a_message_is_acknowledged_only_when_it_is_stored(stack: Stack, dbproxy_client: Client) -> None:
@@ -50,12 +45,12 @@ def test_2_request_text_is_never_sql(stack: Stack, dbproxy_client: Client, text:
 
 
 def test_3_no_byte_stream_harms_the_process_or_another_connection(stack: Stack, dbproxy_proxy: InProcessProxy) -> None:
-    with dbproxy_proxy.client() as witness:
+    with dbproxy_proxy.client() as other:
         for stream in (bytes(16), b"\xff" * 64, HEADER.pack(15, 1, 0, 3, 0x0301, 1, 0), pack_pdu(3, 0x0301, 1, b"\xff" * 100)):
             with dbproxy_proxy.client() as client:
                 client.send_raw(stream + HEADER.pack(0, 0, 0, 0, 0, 0, 0))
                 assert client.closed_within(5)
-            assert witness.login("alice").result_code == 0
+            assert other.login("alice").result_code == 0
 
 
 @pytest.mark.parametrize("proxies", [1, 2])

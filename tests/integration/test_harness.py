@@ -30,13 +30,6 @@ from dbproxy.testing.waiting import eventually
 from dbproxy.wire.commands import HEARTBEAT_PDU, STOP_RECEIVE_PDU, UNREAD_COUNT
 from dbproxy.wire.pb import message_pb2
 
-
-@pytest.fixture
-def stack(dbproxy_stack: Stack) -> Stack:
-    dbproxy_stack.reset()
-    return dbproxy_stack
-
-
 # stack and seed
 
 

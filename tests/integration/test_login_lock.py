@@ -25,6 +25,9 @@ PASSWORD = "e10adc3949ba59abbe56e057f20f883e"
 OK, WRONG, FAILED, LOCKED = 0, 1, 2, 6
 
 
+pytestmark = pytest.mark.data(users=["alice", "bob"])
+
+
 def login(name: str, password: str = "wrong") -> server_pb2.IMValidateReq:
     return server_pb2.IMValidateReq(user_name=name, password=password)
 
@@ -32,13 +35,6 @@ def login(name: str, password: str = "wrong") -> server_pb2.IMValidateReq:
 def results(client: Client, *requests: server_pb2.IMValidateReq) -> list[int]:
     """The result codes of logins that are sent at once."""
     return [reply.result_code for reply in client.requests(requests)]  # type: ignore[attr-defined]
-
-
-@pytest.fixture
-def stack(dbproxy_stack: Stack, dbproxy_client: Client) -> Stack:
-    """Empty stores under a running proxy, with alice (1) and bob (2)."""
-    seed.users(dbproxy_stack, "alice", "bob")
-    return dbproxy_stack
 
 
 def test_a_locked_account_stays_locked_under_any_spelling_of_its_name(stack: Stack, dbproxy_client: Client) -> None:
@@ -78,7 +74,7 @@ def test_two_users_whose_names_differ_by_a_blank_are_locked_apart(stack: Stack, 
     assert dbproxy_client.login("pad ").user_info.user_id == 4
 
 
-def test_names_of_nobody_are_locked_as_they_are_spelled(stack: Stack, dbproxy_client: Client) -> None:
+def test_unknown_names_are_locked_by_their_spelling(stack: Stack, dbproxy_client: Client) -> None:
     seed.user(stack, 3, "gone", status=3)
     for name in ("nobody", "gone"):
         assert results(dbproxy_client, *[login(name)] * 12) == [WRONG] * 11 + [LOCKED]
@@ -211,7 +207,7 @@ class InThread(threading.Thread):
 
 
 @pytest.mark.parametrize("name", ["alice", "nobody"])
-def test_a_lock_by_another_thread_in_the_middle_of_a_batch_mixes_up_nothing(logins: Logins, name: str) -> None:
+def test_a_lock_by_another_thread_during_a_batch_is_consistent(logins: Logins, name: str) -> None:
     taken, locked = threading.Event(), threading.Event()
     first = InThread(logins, HeldRequests([login(name), login(name), login("bob", PASSWORD), login("bob")], taken, locked))
     assert taken.wait(10)
@@ -234,7 +230,7 @@ def test_attempts_of_two_threads_are_all_counted_and_none_too_many(logins: Login
     assert sorted(codes) == [WRONG] * 11 + [LOCKED] * 3
 
 
-def test_a_right_password_does_not_open_what_another_thread_locks_meanwhile(logins: Logins) -> None:
+def test_a_right_password_does_not_unlock_what_another_thread_locks(logins: Logins) -> None:
     barrier = threading.Barrier(2)
     logins.users.barrier = barrier
     right = InThread(logins, [login("alice", PASSWORD)])

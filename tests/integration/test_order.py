@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from dbproxy.testing import FileServer, InProcessProxy, Stack, seed
 from dbproxy.testing.requests import message
 from dbproxy.testing.waiting import eventually
@@ -37,19 +35,18 @@ def test_64_group_messages_in_flight_from_four_connections_are_all_stored(dbprox
         assert redis.hget("9_im_group_msg", "count") == "64"
 
 
-def test_a_sound_keeps_its_place_and_holds_up_no_other_conversation(dbproxy_stack: Stack) -> None:
+def test_a_sound_keeps_its_order_and_blocks_no_other_conversation(dbproxy_stack: Stack) -> None:
     dbproxy_stack.reset()
     with FileServer() as files, InProcessProxy(dbproxy_stack, {"MsfsSite": files.site, "StopGrace": 1}) as proxy:
-        files.faults.delay = 1.0
+        files.faults.delay = 2.0
         with proxy.client() as client:
             sound = message(1, 2, b"\x00\x00\x00\x07" + b"s" * 100, msg_type=base_define_pb2.MSG_TYPE_SINGLE_AUDIO)
             client.send(message(1, 2, "before"), seq_num=1)
             client.send(sound, seq_num=2)
             client.send(message(1, 2, "after"), seq_num=3)
-            started = time.monotonic()
             with proxy.client() as other:
                 assert other.send_message(1, 3).msg_id == 1
-            assert time.monotonic() - started < 0.9
+            assert files.files == {}  # the sound is still being uploaded
             replies = {pdu.seq_num: pdu.message for pdu in client.receive_many(3)}
             files.faults.delay = 0
             history = client.messages(2, 1).msg_list
@@ -57,7 +54,7 @@ def test_a_sound_keeps_its_place_and_holds_up_no_other_conversation(dbproxy_stac
     assert [info.msg_data for info in history] == [b"after", b"\x00\x00\x00\x07" + b"s" * 100, b"before"]
 
 
-def test_a_conversation_whose_row_is_locked_holds_up_no_other(dbproxy_proxy: InProcessProxy, dbproxy_stack: Stack) -> None:
+def test_a_conversation_whose_row_is_locked_blocks_no_other(dbproxy_proxy: InProcessProxy, dbproxy_stack: Stack) -> None:
     with dbproxy_proxy.client() as client:
         for peer in range(2, 12):
             assert client.send_message(1, peer).msg_id == 1
@@ -70,10 +67,8 @@ def test_a_conversation_whose_row_is_locked_holds_up_no_other(dbproxy_proxy: InP
             # not innodb_trx: who looks at that more often than every 0.1 s gets to see the same picture for ever
             waits = "select count(*) as n from information_schema.processlist where info like '%for update' and id<>connection_id()"
             assert eventually(lambda: dbproxy_stack.rows(waits) == [{"n": 1}], True)
-            started = time.monotonic()
             for peer in range(3, 12):
                 assert client.send_message(1, peer).msg_id == 2
-            assert time.monotonic() - started < 3
         finally:
             connection.rollback()
             connection.close()

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,7 @@ from dbproxy.errors import StartupError
 from dbproxy.testing import PrivateMariaDB, PrivateRedis, Stack
 from dbproxy.testing.private_server import find_program
 from dbproxy.testing.process import can_connect
-
-
-@pytest.fixture
-def stack(dbproxy_stack: Stack) -> Stack:
-    dbproxy_stack.reset()
-    return dbproxy_stack
+from dbproxy.testing.waiting import eventually
 
 
 def test_redis_forgets_unless_it_is_persistent(tmp_path: Path) -> None:
@@ -49,8 +43,8 @@ def test_a_frozen_server_says_nothing_and_goes_on_when_thawed() -> None:
         client.set("a", 1)
         server.freeze()
         assert can_connect(*server.address)  # the kernel still accepts
-        with server.connect(timeout=0.2) as impatient, pytest.raises(redis.exceptions.RedisError):
-            impatient.ping()
+        with server.connect(timeout=0.2) as client_with_timeout, pytest.raises(redis.exceptions.RedisError):
+            client_with_timeout.ping()
         server.thaw()
         assert client.get("a") == "1"
 
@@ -148,10 +142,7 @@ def test_servers_die_and_directories_go_when_the_run_is_killed(tmp_path: Path) -
         assert run.stdout is not None
         lines = [run.stdout.readline().decode().split() for _ in range(2)]
         run.kill()
-    deadline = time.monotonic() + 10
-    while any(Path(directory).exists() for _, directory in lines) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    for pid, directory in lines:
-        assert not Path(directory).exists()
+    assert eventually(lambda: any(Path(directory).exists() for _, directory in lines), False, timeout=10) is False
+    for pid, _ in lines:
         command_line = Path(f"/proc/{pid}/cmdline")
         assert not command_line.exists() or b"redis" not in command_line.read_bytes()

@@ -14,7 +14,7 @@ from field_kinds import is_repeated
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from dbproxy.testing import Client, FileServer, ProxyProcess, Stack, StartupError, seed
+from dbproxy.testing import Client, FileServer, ProxyProcess, Stack, StartupError
 from dbproxy.testing.client import pack
 from dbproxy.testing.waiting import eventually
 from dbproxy.wire.commands import COMMANDS, Command
@@ -39,24 +39,21 @@ SECRETS = {
 
 TEXT_TYPES = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
 
-pytestmark = pytest.mark.watchdog(60)
+pytestmark = [pytest.mark.watchdog(60), pytest.mark.data(users=["alice", "bob"], groups={1: [1, 2]})]
 
 
-@pytest.fixture
-def stack(dbproxy_stack: Stack) -> Iterator[Stack]:
-    """With accounts that have secrets, and a user, a group and members to whom the requests belong."""
-    dbproxy_stack.reset()
-    seed.users(dbproxy_stack, "alice", "bob")
-    seed.group(dbproxy_stack, 1, [1, 2])
-    dbproxy_stack.rows(f"create user keeper@127.0.0.1 identified by '{WORD}-mysql'")
-    dbproxy_stack.rows("grant all on *.* to keeper@127.0.0.1")
-    with dbproxy_stack.redis() as redis:
+@pytest.fixture(autouse=True)
+def accounts(stack: Stack) -> Iterator[None]:
+    """Accounts of MySQL and Redis with passwords that are secret."""
+    stack.rows(f"create user keeper@127.0.0.1 identified by '{WORD}-mysql'")
+    stack.rows("grant all on *.* to keeper@127.0.0.1")
+    with stack.redis() as redis:
         redis.execute_command("ACL", "SETUSER", "keeper", "on", f">{WORD}-redis", "~*", "+@all")
-    yield dbproxy_stack
-    dbproxy_stack.reset()  # this starts what a test has killed
-    with dbproxy_stack.redis() as redis:
+    yield
+    stack.reset()  # this starts what a test has killed
+    with stack.redis() as redis:
         redis.execute_command("ACL", "DELUSER", "keeper")
-    dbproxy_stack.rows("drop user keeper@127.0.0.1")
+    stack.rows("drop user keeper@127.0.0.1")
 
 
 @pytest.fixture
@@ -155,7 +152,7 @@ def narrow_columns(stack: Stack) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("narrow_columns")
-def test_statements_that_mysql_refuses_do_not_bring_their_texts_into_the_log(stack: Stack, proxy: ProxyProcess) -> None:
+def test_texts_of_statements_that_mysql_refuses_are_not_logged(stack: Stack, proxy: ProxyProcess) -> None:
     with proxy.client() as client:
         say_everything(client)
         assert eventually(lambda: proxy.log().count(" (what the server says is left out)") > 3, True)
@@ -167,7 +164,7 @@ def test_statements_that_mysql_refuses_do_not_bring_their_texts_into_the_log(sta
     assert leaks(proxy) == []
 
 
-def test_rows_that_are_there_already_do_not_bring_their_texts_into_the_log(stack: Stack, proxy: ProxyProcess) -> None:
+def test_texts_of_duplicate_rows_are_not_logged(stack: Stack, proxy: ProxyProcess) -> None:
     stack.rows("alter table IMTransmitFile add unique index once (taskId)")
     try:
         with proxy.client() as client:
@@ -179,7 +176,7 @@ def test_rows_that_are_there_already_do_not_bring_their_texts_into_the_log(stack
     assert leaks(proxy) == []
 
 
-def test_lost_connections_do_not_bring_anything_into_the_log(stack: Stack, proxy: ProxyProcess) -> None:
+def test_lost_connections_bring_no_text_into_the_log(stack: Stack, proxy: ProxyProcess) -> None:
     with proxy.client() as client:
         assert client.login("alice").result_code == 0
         stack.redis_server.kill()

@@ -80,7 +80,7 @@ def test_sounds_of_a_list_that_would_take_too_long_are_left_out(dbproxy_stack: S
     assert all(content.isdigit() for content in data if content not in fetched)
 
 
-def test_a_conversation_whose_messages_are_all_deleted_is_left_out_of_unread_lists(dbproxy_stack: Stack, dbproxy_client: Client) -> None:
+def test_a_conversation_without_visible_messages_is_not_listed_as_unread(dbproxy_stack: Stack, dbproxy_client: Client) -> None:
     seed.group(dbproxy_stack, 9, [1, 2])
     dbproxy_client.send_message(1, 2, "gone")
     dbproxy_client.send_message(3, 2, "there")
@@ -130,7 +130,7 @@ def test_a_group_counter_that_is_no_number_is_not_copied_when_read(dbproxy_stack
     assert dbproxy_client.unread(2).total_cnt == 0
 
 
-def test_an_empty_value_in_a_member_hash_is_a_member_and_a_text_field_is_none(dbproxy_stack: Stack, dbproxy_client: Client) -> None:
+def test_a_member_hash_with_an_empty_value_or_a_text_field(dbproxy_stack: Stack, dbproxy_client: Client) -> None:
     seed.group(dbproxy_stack, 9, [1], in_redis=False)
     seed.redis_key(dbproxy_stack, "group_member_9", {"1": "", "2": "", "bob": "1", "3x": "1"})
     assert list(dbproxy_client.group_info({9: 0}).group_info_list[0].group_member_list) == [1, 2]

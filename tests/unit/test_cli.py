@@ -126,7 +126,7 @@ def test_a_clean_run_returns_the_service_s_code_and_leaves_the_pid(workplace: Pa
     assert [path.name for path in workplace.iterdir()] == ["server.pid"]
 
 
-def test_a_failed_start_exits_with_3_and_leaves_the_pid_of_another_proxy_alone(
+def test_a_failed_start_exits_with_3_and_keeps_the_other_proxys_pid_file(
     workplace: Path, config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:
     (workplace / "server.pid").write_text("1", encoding="ascii")

@@ -53,7 +53,7 @@ def test_the_stock_file_loads_with_the_original_s_values() -> None:
     assert config.unknown_keys == ()
 
 
-def test_the_stock_file_documents_every_optional_key_with_the_default_of_the_code() -> None:
+def test_the_stock_file_documents_every_optional_key_with_its_default() -> None:
     documented = dict(re.findall(r"(?m)^#(\w+)=(.*)$", STOCK.read_text(encoding="utf-8")))
     assert documented == {key.name: key.default for key in OPTIONAL_KEYS}
 
@@ -123,7 +123,7 @@ def test_an_unknown_key_that_is_not_utf8_can_be_printed(tmp_path: Path) -> None:
     "".join(key_warnings(load_config(path))).encode("utf-8")
 
 
-def test_all_mistakes_are_reported_at_once_with_file_line_and_what_is_accepted() -> None:
+def test_all_mistakes_are_reported_with_file_line_and_accepted_values() -> None:
     found = problems("ListenPort=abc\nThreadNum=0\n" + stock(MsfsSite=None, unread_port="0", LogLevel="loud"))
     assert len(found) == 5
     assert "test.conf:1: ListenPort=abc: expected a whole number from 0 to 65535" in found

@@ -34,14 +34,14 @@ class Clock:
         return self.now
 
 
-class Desk:
+class LoggerHarness:
     """A logger of its own behind a limiter of 3 lines in 10 s."""
 
     def __init__(self) -> None:
         self.clock = Clock()
         self.lines = Lines()
         self.limiter = RepeatLimiter(self.lines, limit=3, window=10.0, clock=self.clock)
-        self.logger = logging.Logger("desk")
+        self.logger = logging.Logger("harness")
         self.logger.addHandler(self.limiter)
 
     def take(self) -> list[str]:
@@ -50,10 +50,10 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
-    desk = Desk()
-    yield desk
-    desk.limiter.close()
+def harness() -> Iterator[LoggerHarness]:
+    harness = LoggerHarness()
+    yield harness
+    harness.limiter.close()
 
 
 @pytest.fixture
@@ -67,64 +67,64 @@ def own_logging() -> Iterator[None]:
     ours.setLevel(levels[1])
 
 
-def test_lines_of_one_kind_above_the_limit_are_counted_and_summarised(desk: Desk) -> None:
+def test_lines_of_one_kind_above_the_limit_are_counted_and_summarised(harness: LoggerHarness) -> None:
     for number in range(10):
-        desk.logger.warning("peer %d misbehaves", number)
-    assert desk.take() == [f"WARNING peer {number} misbehaves" for number in range(3)]
-    desk.clock.now += 10.0
-    desk.logger.info("something else")
-    assert desk.take() == ["WARNING peer 3 misbehaves ... repeated 7 more times in 10 s", "INFO something else"]
+        harness.logger.warning("peer %d misbehaves", number)
+    assert harness.take() == [f"WARNING peer {number} misbehaves" for number in range(3)]
+    harness.clock.now += 10.0
+    harness.logger.info("something else")
+    assert harness.take() == ["WARNING peer 3 misbehaves ... repeated 7 more times in 10 s", "INFO something else"]
 
 
-def test_after_the_window_the_same_line_is_written_again(desk: Desk) -> None:
+def test_after_the_window_the_same_line_is_written_again(harness: LoggerHarness) -> None:
     for _ in range(4):
-        desk.logger.warning("again")
-    desk.clock.now += 10.0
-    desk.logger.warning("again")
-    assert desk.take()[3:] == ["WARNING again ... repeated 1 more time in 10 s", "WARNING again"]
+        harness.logger.warning("again")
+    harness.clock.now += 10.0
+    harness.logger.warning("again")
+    assert harness.take()[3:] == ["WARNING again ... repeated 1 more time in 10 s", "WARNING again"]
 
 
-def test_a_window_without_repetitions_ends_silently(desk: Desk) -> None:
-    desk.logger.warning("once")
-    desk.clock.now += 100.0
-    desk.logger.warning("twice")
-    assert desk.take() == ["WARNING once", "WARNING twice"]
+def test_a_window_without_repetitions_ends_silently(harness: LoggerHarness) -> None:
+    harness.logger.warning("once")
+    harness.clock.now += 100.0
+    harness.logger.warning("twice")
+    assert harness.take() == ["WARNING once", "WARNING twice"]
 
 
-def test_logger_level_and_format_tell_lines_apart(desk: Desk) -> None:
+def test_logger_level_and_format_tell_lines_apart(harness: LoggerHarness) -> None:
     other = logging.Logger("other")
-    other.addHandler(desk.limiter)
+    other.addHandler(harness.limiter)
     for _ in range(3):
-        desk.logger.warning("a %d", 1)
-        desk.logger.warning("b %d", 1)
-        desk.logger.error("a %d", 1)
+        harness.logger.warning("a %d", 1)
+        harness.logger.warning("b %d", 1)
+        harness.logger.error("a %d", 1)
         other.warning("a %d", 1)
-    assert len(desk.take()) == 12
+    assert len(harness.take()) == 12
 
 
 def test_what_is_held_back_comes_out_when_the_handler_is_closed() -> None:
-    desk = Desk()
+    harness = LoggerHarness()
     for _ in range(5):
-        desk.logger.error("backend is dead")
-    desk.limiter.close()
-    assert desk.take()[3:] == ["ERROR backend is dead ... repeated 2 more times in 1 s"]
+        harness.logger.error("backend is dead")
+    harness.limiter.close()
+    assert harness.take()[3:] == ["ERROR backend is dead ... repeated 2 more times in 1 s"]
 
 
-def test_a_flood_of_different_lines_is_limited_and_takes_bounded_memory(desk: Desk) -> None:
+def test_a_flood_of_different_lines_is_limited_and_takes_bounded_memory(harness: LoggerHarness) -> None:
     for number in range(3000):
-        desk.logger.warning(f"made up {number}")
-    assert len(desk.take()) == 1000 + 3
-    desk.clock.now += 10.0
-    desk.logger.info("next")
-    assert desk.take()[0].endswith("repeated 1997 more times in 10 s")
+        harness.logger.warning(f"made up {number}")
+    assert len(harness.take()) == 1000 + 3
+    harness.clock.now += 10.0
+    harness.logger.info("next")
+    assert harness.take()[0].endswith("repeated 1997 more times in 10 s")
 
 
-def test_wrong_arguments_and_odd_messages_do_not_break_the_limiter(desk: Desk) -> None:
-    desk.lines.emit = lambda record: None  # type: ignore[method-assign]
+def test_wrong_arguments_and_odd_messages_do_not_break_the_limiter(harness: LoggerHarness) -> None:
+    harness.lines.emit = lambda record: None  # type: ignore[method-assign]
     for _ in range(5):
-        desk.logger.warning("%d %d", "x")
-        desk.logger.warning(ValueError("an object"))
-    desk.limiter.flush()
+        harness.logger.warning("%d %d", "x")
+        harness.logger.warning(ValueError("an object"))
+    harness.limiter.flush()
 
 
 def test_a_line_has_time_level_thread_and_message() -> None:
@@ -157,7 +157,7 @@ def test_a_traceback_stays_in_the_line_of_its_message() -> None:
 @pytest.mark.parametrize(
     "error", [ValueError("topsecret"), KeyError("topsecret"), UnicodeEncodeError("latin-1", "topsecret", 0, 1, "x"), TypeError("topsecret")]
 )
-def test_what_a_foreign_error_says_is_not_in_a_traceback_as_it_may_quote_anything(error: Exception) -> None:
+def test_a_traceback_leaves_out_the_message_of_a_foreign_error(error: Exception) -> None:
     text = line_about(error)
     assert "topsecret" not in text
     assert text.endswith(f"{type(error).__name__} (what it says is left out)")

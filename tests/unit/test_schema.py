@@ -12,10 +12,10 @@ import pytest
 from dbproxy.stores.mysql.schema import (
     COLUMNS_QUERY,
     REQUIRED_TABLES,
-    TRANSMIT_FILE_DDL,
     ContentLimits,
     Row,
     content_limits,
+    create_statement,
     missing,
     missing_indexes,
 )
@@ -74,8 +74,13 @@ def test_schema_sql_is_the_described_schema() -> None:
     assert written() == described()
 
 
-def test_the_statement_for_transmit_file_is_the_one_in_schema_sql() -> None:
-    assert TRANSMIT_FILE_DDL + ";" in SQL
+def test_the_statement_of_one_table_is_found_in_schema_sql() -> None:
+    statement = create_statement(SQL, "IMTransmitFile")
+    assert statement.startswith("CREATE TABLE IF NOT EXISTS `IMTransmitFile` (\n  `id`")
+    assert statement.count("CREATE TABLE") == 1
+    assert statement + ";" in SQL
+    with pytest.raises(LookupError):
+        create_statement(SQL, "IMTransmit")
 
 
 def test_everything_that_is_required_is_described_and_only_the_web_admin_is_left_out() -> None:

@@ -5,6 +5,7 @@ Everything here is pure: the caller runs ``COLUMNS_QUERY`` and hands the rows in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -36,21 +37,13 @@ _INDEX_COLUMNS = {
     "IMGroupMessage": {GROUP_MESSAGE_BY_TIME: "groupId,status,created", GROUP_MESSAGE_BY_ID: "groupId,msgId,status,created"},
 }
 
-TRANSMIT_FILE_DDL = """\
-CREATE TABLE IF NOT EXISTS `IMTransmitFile` (
-  `id` int(11) NOT NULL AUTO_INCREMENT,
-  `fromId` int(11) unsigned NOT NULL,
-  `toId` int(11) unsigned NOT NULL,
-  `fileName` varchar(255) NOT NULL DEFAULT '',
-  `size` int(11) unsigned NOT NULL DEFAULT '0',
-  `taskId` varchar(64) NOT NULL DEFAULT '',
-  `status` tinyint(3) unsigned NOT NULL DEFAULT '0',
-  `created` int(11) unsigned NOT NULL DEFAULT '0',
-  `updated` int(11) unsigned NOT NULL DEFAULT '0',
-  PRIMARY KEY (`id`),
-  KEY `idx_toId_status` (`toId`, `status`)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"""
-"""Creates the table of offline files, which the dump of the original installation forgets."""
+
+def create_statement(sql: str, table: str) -> str:
+    """Return the CREATE TABLE of one table in the text of conf/schema.sql; LookupError when there is none."""
+    found = re.search(rf"^CREATE TABLE IF NOT EXISTS `{table}` .*?(?=;$)", sql, re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise LookupError(f"no table {table}")
+    return found[0]
 
 
 def _required() -> dict[str, tuple[str, ...]]:

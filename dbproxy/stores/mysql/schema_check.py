@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from importlib import resources
 
 from dbproxy.errors import BackendNotReadyError, StartupError, StoreError, StoreUnavailableError
 from dbproxy.stores.mysql import schema
@@ -13,6 +14,7 @@ from dbproxy.stores.mysql.result import Row
 logger = logging.getLogger(__name__)
 
 _MADE_IF_MISSING = "IMTransmitFile"
+"""The table of offline files, which the dump of the original installation forgets."""
 
 
 def check_schema(databases: DBManager) -> schema.ContentLimits:
@@ -44,10 +46,11 @@ def _check(pool: DBPool) -> list[schema.Row]:
 
 def _make_transmit_file(pool: DBPool) -> None:
     try:
+        sql = resources.files("dbproxy").joinpath("schema.sql").read_text(encoding="utf-8")
         with pool.connection() as connection:
-            connection.execute(schema.TRANSMIT_FILE_DDL)
+            connection.execute(schema.create_statement(sql, _MADE_IF_MISSING))
         logger.info("%s: made the table IMTransmitFile, which was missing", pool)
-    except StoreError as error:
+    except (StoreError, OSError, LookupError) as error:
         logger.error("%s: IMTransmitFile is missing and could not be made, offline files will fail: %s", pool, error)
 
 

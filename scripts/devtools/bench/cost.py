@@ -1,6 +1,6 @@
-"""What a request costs the stores, counted and not timed: statements, rows, commands, bytes, round trips. No noise, on any machine.
+"""What a request costs the backends, counted and not timed: statements, rows, commands, bytes, round trips. The same on every machine.
 
-The counters are the servers' own and cover everybody who uses them, so this needs stores that nobody else uses.
+The counters are those of the servers and include all their clients, so this needs backends that nobody else uses.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
-from dbproxy.bench.counting_link import CountingLink
-from dbproxy.bench.site import Stores
+from dbproxy.backends import Backends
 from dbproxy.config import load_config
 from dbproxy.models.names import LAST_UPDATE_GROUP_KEY
 from dbproxy.testing.client import BY_REQUEST, Client
+from dbproxy.testing.faulty_link import FaultyLink
 from dbproxy.testing.proxy import InProcessProxy
 from dbproxy.testing.stack import POOLS, Stack
 
 NOT_COUNTED = frozenset(("info", "select", "ping", "auth", "hello", "client", "client|setinfo", "client|setname"))
-"""Redis commands of the observer and of new connections."""
+"""Redis commands of the measurement itself and of new connections."""
 
 QUIET = 3600
-"""Seconds between background work of a proxy that is being counted."""
+"""Interval in seconds of the background work of a proxy that is measured: never during the measurement."""
 
-MOMENT = 0.03
-"""Seconds after which a command that is not answered is done for certain."""
+UNANSWERED_WAIT = 0.03
+"""Seconds to wait after a command that is not answered, until it has been executed."""
 
 
 @dataclass(frozen=True)
 class Counters:
-    """The state of all counters at one moment, or the difference of two."""
+    """The values of all counters, or the difference of two readings."""
 
     statements: Mapping[str, int]
     """MySQL: verb → how many (Com_*)."""
@@ -49,7 +49,7 @@ class Counters:
     cache_trips: int
 
     def minus(self, other: Counters) -> Counters:
-        """The difference."""
+        """Return the difference to an earlier reading."""
         return Counters(
             _minus(self.statements, other.statements),
             self.rows_read - other.rows_read,
@@ -63,7 +63,7 @@ class Counters:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one request costs on average."""
+    """The average cost of one request."""
 
     statements: float
     database_trips: float
@@ -77,14 +77,13 @@ class Cost:
 
 
 class Meter:
-    """Reads the counters of a private site. ``links`` lead to MySQL and to Redis, if round trips are to be counted.
+    """Reads the counters of private backends. ``links`` are the proxy's links to MySQL and to Redis, if round trips are to be counted.
 
-    Not thread safe; it has connections of its own, past the links, and takes its own part out of what it reads.
+    Not thread safe. It does not use the links, and subtracts the cost of its own readings.
     """
 
-    def __init__(self, stores: Stores, links: tuple[CountingLink, CountingLink] | None = None) -> None:
-        self._databases = stores.databases
-        self._caches = stores.caches
+    def __init__(self, backends: Backends, links: tuple[FaultyLink, FaultyLink] | None = None) -> None:
+        self._backends = backends
         self._links = links
         self._own_cache_bytes = 0
         self.read()
@@ -93,20 +92,20 @@ class Meter:
 
     def read(self) -> Counters:
         """Read all counters."""
-        with self._databases.master.connection() as connection:
+        with self._backends.master.connection() as connection:
             rows = connection.select(
                 "show global status where variable_name like 'Com\\_%' or variable_name like 'Handler\\_read%' "
                 "or variable_name='Bytes_sent'"
             )
         status = {name.decode(): int(value) for name, value in rows if value.isdigit()}
-        stats = self._caches.unread.execute([("INFO", "commandstats"), ("INFO", "stats")])
+        stats = self._backends.caches.unread.execute([("INFO", "commandstats"), ("INFO", "stats")])
         commands = Counter[str]()
         for line in stats[0].decode().splitlines():
             name, _, values = line.removeprefix("cmdstat_").partition(":calls=")
             if values and name not in NOT_COUNTED:
                 commands[name] = int(values.partition(",")[0])
         sent = next(int(line.partition(":")[2]) for line in stats[1].decode().splitlines() if line.startswith("total_net_output_bytes:"))
-        others_bytes = sent - self._own_cache_bytes  # the server counts a reply when it has been sent
+        others_bytes = sent - self._own_cache_bytes  # the server counts a reply after it was sent
         self._own_cache_bytes += sum(len(b"$%d\r\n\r\n" % len(reply)) + len(reply) for reply in stats)
         return Counters(
             {name.removeprefix("Com_"): value for name, value in status.items() if name.startswith("Com_") and name != "Com_show_status"},
@@ -119,7 +118,7 @@ class Meter:
         )
 
     def cost(self, before: Counters, after: Counters, requests: int) -> Cost:
-        """What one of so many requests has cost between two readings."""
+        """Return the average cost of ``requests`` requests between two readings."""
         used = after.minus(before).minus(self._own)
         verbs = {name.upper(): count / requests for name, count in used.statements.items()}
         verbs |= {name: count / requests for name, count in used.commands.items()}
@@ -136,7 +135,7 @@ class Meter:
 
 
 def cost_table(costs: Mapping[str, Cost]) -> str:
-    """The costs of commands by name, for the terminal and, as it is, for Markdown."""
+    """Return the costs of commands by name as a table in Markdown."""
     head = ("command", "statements", "trips", "rows", "Redis commands", "trips", "what")
     rows = [head, tuple("-" * 3 for _ in head)]
     for name, cost in costs.items():
@@ -152,33 +151,33 @@ def _minus(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def counted_proxy(stack: Stack) -> Iterator[tuple[InProcessProxy, Stores, Meter]]:
-    """Run a proxy on empty stores whose every round trip is counted; the stores and the meter are connected past the links."""
+def counted_proxy(stack: Stack) -> Iterator[tuple[InProcessProxy, Backends, Meter]]:
+    """Run a proxy on empty backends and count its round trips; the backends that are returned and the meter do not use the links."""
     stack.reset()
-    links = CountingLink(stack.mariadb.address), CountingLink(stack.redis_server.address)
+    links = FaultyLink(stack.mariadb.address), FaultyLink(stack.redis_server.address)
     with contextlib.ExitStack() as exits:
         database, cache = (exits.enter_context(link) for link in links)
         overrides: dict[str, object] = {f"{name}_port": database.port for name in ("teamtalk_master", "teamtalk_slave")}
         overrides |= {f"{name}_port": cache.port for name in POOLS}
         overrides |= {"SyncInterval": QUIET, "HeartbeatInterval": QUIET, "StopGrace": 1}
-        stores = exits.enter_context(Stores(load_config(stack.write_config())))
+        backends = exits.enter_context(Backends(load_config(stack.write_config())))
         proxy = exits.enter_context(InProcessProxy(stack, overrides))
-        await_first_sync(stores)
-        yield proxy, stores, Meter(stores, links)
+        await_first_sync(backends)
+        yield proxy, backends, Meter(backends, links)
 
 
-def await_first_sync(stores: Stores) -> None:
+def await_first_sync(backends: Backends) -> None:
     """Wait until the proxy's background sync, which runs once at the start, is done; TimeoutError when it does not happen."""
     deadline = time.monotonic() + 10
-    while not stores.caches.unread.execute([("EXISTS", LAST_UPDATE_GROUP_KEY)])[0]:
+    while not backends.caches.unread.execute([("EXISTS", LAST_UPDATE_GROUP_KEY)])[0]:
         if time.monotonic() > deadline:
             raise TimeoutError("the background sync did not run")
         time.sleep(0.01)
 
 
 def cost_of(client: Client, meter: Meter, request: Message, count: int = 10) -> Cost:
-    """Send a request ``count`` times, one after the other, and return what each has cost. Once before that, so that connections are open
-    and what never changes is remembered. A command that is not answered is given a moment each time.
+    """Send a request ``count`` times, one after the other, and return its average cost. It is sent once before that, so that connections
+    are open and caches are filled. After a command that is not answered it waits each time.
     """
     answered = BY_REQUEST[type(request)].reply is not None
 
@@ -187,7 +186,7 @@ def cost_of(client: Client, meter: Meter, request: Message, count: int = 10) -> 
         if answered:
             client.receive()
         else:
-            time.sleep(MOMENT)
+            time.sleep(UNANSWERED_WAIT)
 
     once()
     before = meter.read()

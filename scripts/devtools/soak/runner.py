@@ -1,4 +1,4 @@
-"""The day: two proxies on one stack, traffic, pests and faults, and in the evening the verdict."""
+"""The soak test: two proxies on one stack under load, with faults and abusive clients, and the checks afterwards."""
 
 from __future__ import annotations
 
@@ -15,28 +15,32 @@ from dbproxy.testing.client import Client
 from dbproxy.testing.faulty_link import FaultyLink
 from dbproxy.testing.file_server import FileServer
 from dbproxy.testing.proxy import ProxyProcess
-from dbproxy.testing.soak import evening
-from dbproxy.testing.soak.faults import Faults, Window
-from dbproxy.testing.soak.leaks import Holdings, holdings, trend
-from dbproxy.testing.soak.ledger import Ledger, Trouble, shortened
-from dbproxy.testing.soak.pests import Pest
-from dbproxy.testing.soak.writers import GROUPS, USERS, MessageServer, members_of
 from dbproxy.testing.stack import POOLS, Stack
+from dbproxy.testing.waiting import eventually
+from devtools.process_resources import Resources, memory_trend, resources
+from devtools.soak import checks
+from devtools.soak.abusive_clients import AbusiveClient
+from devtools.soak.faults import Faults, Window
+from devtools.soak.message_servers import GROUPS, USERS, FailedRequest, MessageServer, members_of
+from devtools.verification import shortened, verify_messages
 
 RECOVERY_LIMIT = 5.0
-"""Seconds after the return of a backend within which everything must work again."""
+"""Seconds after the end of a fault within which everything must work again."""
 
 CONNECTIONS_LIMIT = 7 * 16 + 4
-"""What the pools of a proxy may have: two for MySQL, five for Redis, the file server."""
+"""Connections that the pools of a proxy may have: two for MySQL, five for Redis, the file server."""
 
-AFTERMATH = 6.0
-"""Seconds after a fault in which a request may still be refused or dropped on its account: what was waiting then has to end first."""
+FAULT_TAIL = 6.0
+"""Seconds after a fault in which a request may still fail because of it: what was waiting then has to end first."""
 
-NOTEWORTHY = 1.0
-"""Seconds that one probe may take without being mentioned."""
+SLOW_PROBE = 1.0
+"""A probe that takes more seconds is reported."""
 
-CALM = 3.0
-"""Seconds of traffic without faults at the end."""
+FAULTLESS_END = 3.0
+"""Seconds of load without faults at the end."""
+
+GROWTH_LIMIT = 8.0
+"""Megabytes by which the memory may grow from the middle of the run, when all caches and pools are full, to its end."""
 
 KEYS: dict[str, object] = {
     "ThreadNum": 16,
@@ -55,105 +59,106 @@ KEYS: dict[str, object] = {
     "MaxSendBuffer": 262_144,
     "MaxSendBufferTotal": 4_194_304,
 }
-"""What differs from the stock configuration: shorter waits, so that a short day has room for many faults."""
+"""Keys that differ from the stock configuration: shorter timeouts, so that many faults fit into a short run."""
 
 
 ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}
-"""glibc gives each thread a heap of its own, and each keeps what it needed at its worst moment: that hides what really leaks."""
+"""glibc gives each thread an arena, and each keeps its peak size: that would hide real leaks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How the day is to be."""
+    """The parameters of a run."""
 
     seconds: float = 600
     seed: str = "1"
     writers: int = 6
-    pests: int = 2
+    abusive_clients: int = 2
     pause: float = 0.01
     """Mean seconds between two actions of a writer."""
-    least_gap: float = 1.0
-    most_gap: float = 5.0
+    min_gap: float = 1.0
+    max_gap: float = 5.0
     """Seconds between two faults."""
 
 
 @dataclass(slots=True)
 class Result:
-    """How the day was."""
+    """The result of a run."""
 
     problems: list[str] = field(default_factory=list)
-    """Broken promises; empty is what one hopes for."""
+    """What was wrong; empty is a success."""
     notes: list[str] = field(default_factory=list)
-    """Figures for the reader."""
+    """Figures for information."""
     counts: Counter[str] = field(default_factory=Counter)
-    """What was done how often; ``messages`` are those that were acknowledged."""
+    """Action → how often it was done; ``messages`` are those that were acknowledged."""
     faults: int = 0
 
 
 class Soak:
-    """One day on ``stack``, which must run and be empty; ``say`` gets a line of progress now and then. One thread."""
+    """One run on ``stack``, which must be started and empty; ``report`` is called with lines about the progress. One thread."""
 
-    def __init__(self, stack: Stack, plan: Plan, say: Callable[[str], None]) -> None:
+    def __init__(self, stack: Stack, plan: Plan, report: Callable[[str], None]) -> None:
         self.result = Result()
         self._stack = stack
         self._plan = plan
-        self._say = say
+        self._report = report
         self._began = time.monotonic()
         self._samples: list[tuple[float, float]] = []
         self._steady: ProxyProcess
         self._restarted: ProxyProcess
         self._backend_ports: set[int] = set()
-        self._probe_ledger = Ledger(0)
         self._probes = 0
 
     def run(self) -> Result:
-        """Live through it."""
+        """Run the test and return its result."""
         with ExitStack() as exits:
             files = exits.enter_context(FileServer())
             mysql = exits.enter_context(FaultyLink(self._stack.mariadb.address))
             redis = exits.enter_context(FaultyLink(self._stack.redis_server.address))
             self._backend_ports = {self._stack.mariadb.port, self._stack.redis_server.port, mysql.port, redis.port, files.port}
-            self._people()
+            self._create_data()
             keys = {**KEYS, "MsfsSite": files.site}
             cuttable = {f"{pool}_port": redis.port for pool in POOLS}
             cuttable |= {"teamtalk_master_port": mysql.port, "teamtalk_slave_port": mysql.port}
             directory = self._stack.directory
             self._steady = exits.enter_context(ProxyProcess(self._stack, keys, env=ONE_ARENA, directory=directory / "steady"))
             self._restarted = exits.enter_context(ProxyProcess(self._stack, {**keys, **cuttable}, directory=directory / "restarted"))
-            before = self._holdings(self._steady)
+            before = self._resources(self._steady)
             faults = Faults(self._stack, self._restarted, files, mysql, redis, random.Random(f"{self._plan.seed}/faults"))
-            writers = self._live(faults)
-            self._judge(faults, writers, before)
+            writers = self._apply_load(faults)
+            self._check(faults, writers, before)
         return self.result
 
-    def _people(self) -> None:
+    def _create_data(self) -> None:
         seed.department(self._stack, 1)
         for user_id in USERS:
             seed.user(self._stack, user_id)
         for group_id in GROUPS:
             seed.group(self._stack, group_id, members_of(group_id))
 
-    # daytime
+    # load and faults
 
-    def _live(self, faults: Faults) -> list[MessageServer]:
+    def _apply_load(self, faults: Faults) -> list[MessageServer]:
         plan = self._plan
         writers = [MessageServer(number, plan.seed, self._connect, plan.pause) for number in range(1, plan.writers + 1)]
-        pests = [Pest(number, plan.seed, lambda chance: chance.choice(self._proxies()).port) for number in range(1, plan.pests + 1)]
-        workers: list[MessageServer | Pest] = [*writers, *pests]
+        abusive = [
+            AbusiveClient(number, plan.seed, lambda rng: rng.choice(self._proxies()).port) for number in range(1, plan.abusive_clients + 1)
+        ]
+        workers: list[MessageServer | AbusiveClient] = [*writers, *abusive]
         for worker in workers:
             worker.start()
         self._began = time.monotonic()
-        chance = random.Random(f"{plan.seed}/gaps")
+        rng = random.Random(f"{plan.seed}/gaps")
         end = self._began + plan.seconds
         try:
             while True:
-                self._pass(min(chance.uniform(plan.least_gap, plan.most_gap), max(end - time.monotonic(), 0)))
+                self._wait(min(rng.uniform(plan.min_gap, plan.max_gap), max(end - time.monotonic(), 0)))
                 if time.monotonic() >= end:
                     break
-                self._suffer(faults, writers)
-            for pest in pests:
-                pest.stop()
-            self._pass(AFTERMATH + CALM)
+                self._inject_fault(faults, writers)
+            for client in abusive:
+                client.stop()
+            self._wait(FAULT_TAIL + FAULTLESS_END)
         finally:
             for worker in workers:
                 worker.stop()
@@ -164,23 +169,20 @@ class Soak:
             self.result.problems += shortened(worker.problems)
         return writers
 
-    def _suffer(self, faults: Faults, writers: list[MessageServer]) -> None:
-        what = faults.one()
+    def _inject_fault(self, faults: Faults, writers: list[MessageServer]) -> None:
+        what = faults.inject_next()
         self.result.faults += 1
         back = self._recover(what)
         done = sum(writer.counts["messages"] for writer in writers)
-        refused = sum(writer.ledger.refused for writer in writers)
+        refused = sum(writer.history.refused for writer in writers)
         memory = f", {self._samples[-1][1]:.0f} MB" if self._samples else ""
-        self._say(f"{self._clock()} {what}; back after {back:.1f} s; {done} messages, {refused} refused{memory}")
+        self._report(f"{self._clock()} {what}; back after {back:.1f} s; {done} messages, {refused} refused{memory}")
 
     def _recover(self, what: str) -> float:
-        """Wait until every proxy stores and reads again; the seconds that took."""
+        """Wait until every proxy stores and reads again; return the seconds that took."""
         began = time.monotonic()
         for proxy in self._proxies():
-            while not self._works(proxy):
-                if time.monotonic() - began > 4 * RECOVERY_LIMIT:
-                    break
-                time.sleep(0.02)
+            eventually(lambda: self._works(proxy), True, began + 4 * RECOVERY_LIMIT - time.monotonic())  # noqa: B023 - called at once
         took = time.monotonic() - began
         if took > RECOVERY_LIMIT:
             self.result.problems.append(f"{self._clock()} after {what} it took {took:.1f} s until everything worked again")
@@ -188,7 +190,7 @@ class Soak:
 
     def _works(self, proxy: ProxyProcess) -> bool:
         self._probes += 1
-        one, other = 1000, 1001 + self._probes % 50  # now and then a pair that has never met
+        one, other = 1000, 1001 + self._probes % 50  # sometimes a pair without a relation
         try:
             with proxy.client(timeout=RECOVERY_LIMIT) as client:
                 steps: tuple[tuple[str, Callable[[], int]], ...] = (
@@ -206,22 +208,22 @@ class Soak:
             return do()
         finally:
             took = time.monotonic() - began
-            if took > NOTEWORTHY:
-                self._say(f"{self._clock()}   a probe's {what} took {took:.1f} s")
+            if took > SLOW_PROBE:
+                self._report(f"{self._clock()}   a probe's {what} took {took:.1f} s")
 
-    def _pass(self, seconds: float) -> None:
-        """Let time go by, and look at the memory meanwhile."""
+    def _wait(self, seconds: float) -> None:
+        """Wait, and sample the memory meanwhile."""
         end = time.monotonic() + seconds
         while True:
             with contextlib.suppress(OSError):
-                self._samples.append((time.monotonic() - self._began, self._holdings(self._steady).memory))
+                self._samples.append((time.monotonic() - self._began, self._resources(self._steady).memory))
             left = end - time.monotonic()
             if left <= 0:
                 return
             time.sleep(min(left, 0.5))
 
-    def _connect(self, chance: random.Random) -> tuple[str, Client]:
-        proxy = chance.choice(self._proxies())
+    def _connect(self, rng: random.Random) -> tuple[str, Client]:
+        proxy = rng.choice(self._proxies())
         return proxy.directory.name, proxy.client()
 
     def _proxies(self) -> list[ProxyProcess]:
@@ -231,60 +233,62 @@ class Soak:
         seconds = int(time.monotonic() - self._began)
         return f"{seconds // 60:02}:{seconds % 60:02}"
 
-    def _holdings(self, proxy: ProxyProcess) -> Holdings:
-        return holdings(proxy.pid, self._backend_ports)
+    def _resources(self, proxy: ProxyProcess) -> Resources:
+        return resources(proxy.pid, self._backend_ports)
 
-    # evening
+    # checks
 
-    def _judge(self, faults: Faults, writers: list[MessageServer], before: Holdings) -> None:
+    def _check(self, faults: Faults, writers: list[MessageServer], before: Resources) -> None:
         problems, notes = self.result.problems, self.result.notes
         problems += faults.problems
         problems += shortened(list(self._unexplained(faults.windows, writers)))
-        problems += evening.check_messages(self._stack, [writer.ledger for writer in writers])
-        problems += evening.check_counters(self._stack, self._proxies())
-        problems += evening.check_stores(self._steady, notes)
+        problems += verify_messages(self._stack, [writer.history for writer in writers])
+        problems += checks.check_counters(self._stack, self._proxies())
+        problems += checks.check_consistency(self._steady, notes)
         problems += self._check_leaks(before)
-        problems += evening.check_logs(self._proxies(), notes)
-        refused = sum(writer.ledger.refused for writer in writers)
-        unanswered = sum(writer.ledger.unanswered for writer in writers)
+        problems += checks.check_logs(self._proxies(), notes)
+        refused = sum(writer.history.refused for writer in writers)
+        unanswered = sum(writer.history.unanswered for writer in writers)
         slowest = max((writer.slowest for writer in writers), default=0)
-        notes.append(f"{self.result.counts['messages']} messages acknowledged, {refused} refused, {unanswered} cut off")
-        notes.append(f"slowest answer to a message {slowest:.1f} s; {self.result.counts['dropped']} lookups dropped; {faults_text(faults)}")
+        notes.append(f"{self.result.counts['messages']} messages acknowledged, {refused} refused, {unanswered} unanswered")
+        notes.append(
+            f"slowest reply to a message {slowest:.1f} s; {self.result.counts['dropped']} lookups unanswered; {faults_text(faults)}"
+        )
 
     def _unexplained(self, windows: list[Window], writers: list[MessageServer]) -> Iterator[str]:
-        """Refusals, dropped requests and lost connections for which no fault can be blamed."""
+        """Yield failed requests and lost connections that no fault explains."""
 
-        def explained(trouble: Trouble) -> bool:
-            return any(trouble.sent <= window.ended + AFTERMATH and window.began <= trouble.noticed for window in windows)
+        def explained(request: FailedRequest) -> bool:
+            return any(request.sent <= window.ended + FAULT_TAIL and window.began <= request.noticed for window in windows)
 
         for writer in writers:
             yield from (
-                f"without any fault, {trouble.sent - self._began:.1f} s after the start: {trouble.what}"
-                for trouble in (*writer.troubles, *writer.slow)
-                if not explained(trouble)
+                f"without any fault, {request.sent - self._began:.1f} s after the start: {request.what}"
+                for request in (*writer.failed, *writer.slow)
+                if not explained(request)
             )
             for proxy, when in writer.lost:
                 if proxy == self._steady.directory.name:
                     yield f"the proxy that was never restarted closed a connection, {when - self._began:.1f} s after the start"
 
-    def _check_leaks(self, before: Holdings) -> list[str]:
+    def _check_leaks(self, before: Resources) -> list[str]:
         problems = []
-        after = evening.settled(lambda: self._holdings(self._steady), lambda now: now.others <= before.others)
+        after = checks.settled(lambda: self._resources(self._steady), lambda now: now.others <= before.others)
         if after.threads > before.threads:
             problems.append(f"threads: {before.threads} at the beginning, {after.threads} at the end")
         if after.others > before.others:
             problems.append(f"descriptors besides connections to backends: {before.others} at the beginning, {after.others} at the end")
         if after.to_backends + after.dead > CONNECTIONS_LIMIT:
             problems.append(f"{after.to_backends} connections to backends and {after.dead} dead sockets are more than the pools may have")
-        held = sum(self._holdings(proxy).to_backends for proxy in self._proxies())
-        on_server = evening.settled(lambda: evening.mysql_connections(self._stack), lambda now: now <= held)
+        held = sum(self._resources(proxy).to_backends for proxy in self._proxies())
+        on_server = checks.settled(lambda: checks.mysql_connections(self._stack), lambda now: now <= held)
         if on_server > held:
             problems.append(f"MySQL has {on_server} connections, the proxies hold {held} to backends")
-        found = trend(self._samples)
-        if found is not None and found.growth > evening.GROWTH_LIMIT:
-            problems.append(f"memory grew from {found.middle:.1f} to {found.end:.1f} MB")
+        trend = memory_trend(self._samples)
+        if trend is not None and trend.growth > GROWTH_LIMIT:
+            problems.append(f"memory grew from {trend.middle:.1f} to {trend.end:.1f} MB")
         memory = f"{before.memory:.0f} MB at the beginning, {after.memory:.0f} MB at the end"
-        grown = f" ({found.growth:+.1f} MB from the middle of the day to its end)" if found else ""
+        grown = f" ({trend.growth:+.1f} MB from the middle of the run to its end)" if trend else ""
         self.result.notes.append(
             f"memory {memory}{grown}; {after.threads} threads, {after.descriptors} descriptors, {after.dead} of them dead"
         )
@@ -292,6 +296,6 @@ class Soak:
 
 
 def faults_text(faults: Faults) -> str:
-    """How many faults there were, of which kinds."""
+    """Return how many faults of which kinds there were."""
     kinds = Counter(window.what for window in faults.windows)
     return f"{len(faults.windows)} faults ({', '.join(f'{kind} {count}' for kind, count in sorted(kinds.items()))})"

@@ -1,4 +1,4 @@
-"""What happens to the backends and to one of the proxies during the day. All of it belongs to the thread that runs the day."""
+"""The faults of the soak test: in the backends, the network, and one of the proxies. One thread."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from dbproxy.testing.stack import Stack
 LONGEST_FREEZE = 3.0
 """Seconds."""
 
-LEAVING_LIMIT = 10.0
-"""Seconds in which a proxy must have gone after SIGTERM; its StopGrace is shorter."""
+STOP_LIMIT = 10.0
+"""Seconds in which a proxy must end after SIGTERM; its StopGrace is shorter."""
 
 SERVER_USER = "teamtalk"
 
 
 @dataclass(slots=True)
 class Window:
-    """When something was out of order, in seconds of the monotonic clock."""
+    """The time of a fault, in seconds of the monotonic clock."""
 
     what: str
     began: float = field(default_factory=time.monotonic)
@@ -36,7 +36,7 @@ class Window:
 
 
 class Faults:
-    """All faults, and the chance that chooses among them."""
+    """All faults, and the random generator that chooses among them."""
 
     def __init__(
         self,
@@ -45,9 +45,9 @@ class Faults:
         files: FileServer,
         mysql_link: FaultyLink,
         redis_link: FaultyLink,
-        chance: random.Random,
+        rng: random.Random,
     ) -> None:
-        """``restarted`` is the proxy that is killed and restarted now and then, and that reaches the backends over the links."""
+        """``restarted`` is the proxy that is killed and restarted, and that reaches the backends over the links."""
         self.windows: list[Window] = []
         self.problems: list[str] = []
         self._stack = stack
@@ -55,7 +55,7 @@ class Faults:
         self._files = files
         self._mysql_link = mysql_link
         self._redis_link = redis_link
-        self._chance = chance
+        self._rng = rng
         self._all: tuple[Callable[[], None], ...] = (
             self._kill_mysql,
             self._restart_mysql,
@@ -73,13 +73,13 @@ class Faults:
             self._kill_proxy,
             self._break_file_server,
         )
-        self._waiting: list[Callable[[], None]] = []
+        self._remaining: list[Callable[[], None]] = []
 
-    def one(self) -> str:
-        """Let the next fault happen and be over; what it was. Each comes once before any comes again."""
-        if not self._waiting:
-            self._waiting = self._chance.sample(self._all, len(self._all))
-        fault = self._waiting.pop()
+    def inject_next(self) -> str:
+        """Inject the next fault and wait until it is over; return its description. Each fault comes once before any is repeated."""
+        if not self._remaining:
+            self._remaining = self._rng.sample(self._all, len(self._all))
+        fault = self._remaining.pop()
         window = Window(fault.__name__.strip("_").replace("_", " "))
         self.windows.append(window)
         fault()
@@ -104,10 +104,10 @@ class Faults:
             self._stack.mariadb.thaw()
 
     def _kill_mysql_connections(self) -> None:
-        for _ in range(self._chance.randint(1, 10)):
+        for _ in range(self._rng.randint(1, 10)):
             own = self._connections()
-            for number in self._chance.sample(own, self._chance.randint(0, len(own))):
-                with contextlib.suppress(pymysql.err.OperationalError):  # it may be gone by now
+            for number in self._rng.sample(own, self._rng.randint(0, len(own))):
+                with contextlib.suppress(pymysql.err.OperationalError):  # it may have ended
                     self._stack.rows(f"kill {number}")
             self._sleep(0, 0.1)
 
@@ -119,22 +119,22 @@ class Faults:
         return sorted(int(str(row["id"])) for row in rows)
 
     def _cut_mysql(self) -> None:
-        for _ in range(self._chance.randint(1, 8)):
+        for _ in range(self._rng.randint(1, 8)):
             self._mysql_link.cut_all()
             self._sleep(0, 0.15)
 
     def _cut_commits(self) -> None:
-        for _ in range(self._chance.randint(3, 12)):
-            marker = self._chance.choice((b";commit", b"insert into IM", b"begin", b"for update"))
-            self._mysql_link.cut_at(marker, pass_on=self._chance.random() < 0.5)
+        for _ in range(self._rng.randint(3, 12)):
+            marker = self._rng.choice((b";commit", b"insert into IM", b"begin", b"for update"))
+            self._mysql_link.cut_at(marker, pass_on=self._rng.random() < 0.5)
             self._sleep(0, 0.15)
 
     def _lock_rows(self) -> None:
-        """Somebody else's transaction sits on rows of conversations, in an order of its own."""
+        """Lock rows of conversations in another transaction and in another order than a proxy."""
         with contextlib.closing(self._stack.mysql()) as connection, connection.cursor() as cursor:
-            for _ in range(self._chance.randint(1, 4)):
+            for _ in range(self._rng.randint(1, 4)):
                 connection.begin()
-                with contextlib.suppress(pymysql.err.OperationalError):  # the victim of a deadlock may be us
+                with contextlib.suppress(pymysql.err.OperationalError):  # this transaction may be the victim of a deadlock
                     cursor.execute("update IMRecentSession set updated=updated+1 where id%3=1 order by id desc limit 20")
                     cursor.execute("update IMRelationShip set updated=updated+1 order by id desc limit 10")
                     cursor.execute("update IMGroup set updated=updated+1 where id=101")
@@ -160,12 +160,12 @@ class Faults:
             self._stack.redis_server.thaw()
 
     def _cut_redis(self) -> None:
-        for _ in range(self._chance.randint(1, 8)):
+        for _ in range(self._rng.randint(1, 8)):
             self._redis_link.cut_all()
             self._sleep(0, 0.15)
 
     def _old_counters(self) -> None:
-        """Redis comes back from a snapshot that is a moment old."""
+        """Set the counters of msg_ids back to values of a moment ago, as a restore from a snapshot does."""
         with self._redis() as client:
             old = {key: value for key in client.scan_iter("*msg_id_*") if (value := client.get(key)) is not None}
             self._sleep(0.5, 1.5)
@@ -182,7 +182,7 @@ class Faults:
     def _stop_proxy(self) -> None:
         self._restarted.terminate()
         try:
-            status = self._restarted.wait(LEAVING_LIMIT)
+            status = self._restarted.wait(STOP_LIMIT)
             if status:
                 self.problems.append(f"SIGTERM ended the proxy with status {status}")
         except TimeoutError as error:
@@ -196,11 +196,11 @@ class Faults:
         self._restarted.start()
 
     def _break_file_server(self) -> None:
-        self._files.faults = self._chance.choice(
+        self._files.faults = self._rng.choice(
             (FileFaults(drop=True), FileFaults(status=500), FileFaults(garbage=True), FileFaults(error_code=1), FileFaults(delay=0.5))
         )
         self._sleep(1, 3)
         self._files.faults = FileFaults()
 
     def _sleep(self, least: float, most: float) -> None:
-        time.sleep(self._chance.uniform(least, most))
+        time.sleep(self._rng.uniform(least, most))

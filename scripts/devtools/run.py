@@ -1,4 +1,4 @@
-"""``scripts/run``: a whole database side of TeamTalk on this machine, to try things out with: ``python -m dbproxy.testing.run``."""
+"""``scripts/run``: a proxy with private backends and three sample users, for trying things out."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ PORT = 10600
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Start stores, file server and proxy, say what is where, follow the proxy's log until Ctrl-C; return the exit status."""
-    parser = argparse.ArgumentParser(prog="scripts/run", description="Run a proxy with private stores.")
+    """Start backends, file server and proxy, print their addresses, print the proxy's log until Ctrl-C; return the exit status."""
+    parser = argparse.ArgumentParser(prog="scripts/run", description="Run a proxy with private backends.")
     parser.add_argument("--directory", type=Path, default=Path(".stack"), help="where all data is kept (default: %(default)s)")
     parser.add_argument("--port", type=int, default=PORT, help="the proxy's port on 127.0.0.1 (default: %(default)s)")
     parser.add_argument("--mysqld", metavar="PATH", help="another MariaDB or MySQL server program than the installed one")
@@ -36,19 +36,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         choose_servers(options.mysqld, options.redis_server)
         _check_port(options.port)
-        _say(f"starting MariaDB and Redis in {options.directory.resolve()} ...")
+        _print(f"starting MariaDB and Redis in {options.directory.resolve()} ...")
         files = FileServer(directory=options.directory.resolve() / "files")
         with Stack(options.directory, persistent=True) as stack, files:
             _add_users(stack)
             proxy = ProxyProcess(stack, {"ListenPort": options.port, "MsfsSite": files.site}, directory=stack.directory / "proxy")
             with proxy:
-                _introduce(stack, files, proxy)
+                _print_addresses(stack, files, proxy)
                 return _follow(proxy)
     except KeyboardInterrupt:
-        _say("\neverything is stopped; the data stays where it is.")
+        _print("\nEverything is stopped; the data is kept.")
         return 0
     except (DbproxyError, OSError, TimeoutError) as error:
-        print(f"scripts/run: {error}", file=sys.stderr)  # noqa: T201 - a command
+        print(f"scripts/run: {error}", file=sys.stderr)
         return 1
 
 
@@ -59,7 +59,7 @@ def _check_port(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise StartupError(
-                f"port {port} of 127.0.0.1 cannot be used: {error.strerror}. Perhaps another scripts/run is at work; "
+                f"port {port} of 127.0.0.1 cannot be used: {error.strerror}. Perhaps another scripts/run is running; "
                 f"stop it, or choose another port: scripts/run --port {port + 1} --directory .stack/second"
             ) from None
 
@@ -71,17 +71,17 @@ def _add_users(stack: Stack) -> None:
     seed.users(stack, *USERS)
 
 
-def _introduce(stack: Stack, files: FileServer, proxy: ProxyProcess) -> None:
+def _print_addresses(stack: Stack, files: FileServer, proxy: ProxyProcess) -> None:
     database, redis_port = stack.mariadb, stack.redis_server.port
     pools = ", ".join(f"{number} {name}" for name, number in POOLS.items())
-    _say(
+    _print(
         f"""
 The proxy answers on {proxy.host}:{proxy.port}.
 
   users        {", ".join(USERS)}; password 123456
   MariaDB      mariadb --skip-ssl -h 127.0.0.1 -P {database.port} -u {database.user} -p{database.password} {database.database}
   Redis        redis-cli -p {redis_port} -n 1    (databases: {pools})
-  sounds       http://{files.site}/ (a stand-in for the file server)
+  sounds       http://{files.site}/ (replaces the file server)
   settings     {proxy.config_path}
   log          {proxy.log_path}
 
@@ -91,7 +91,7 @@ Next: leave this running and type  scripts/demo  in another terminal. Ctrl-C sto
 
 
 def _follow(proxy: ProxyProcess) -> int:
-    """Print what the proxy logs until it ends; return 1, because it ends by itself only when something is wrong."""
+    """Print the proxy's log until the proxy ends; return 1, because it ends by itself only after an error."""
     with proxy.log_path.open(encoding="utf-8", errors="replace") as log:
         log.seek(0, 2)
         while True:
@@ -101,7 +101,7 @@ def _follow(proxy: ProxyProcess) -> int:
                 sys.stdout.write(text)
                 sys.stdout.flush()
             if not alive:
-                _say(f"the proxy has ended with status {proxy.returncode}")
+                _print(f"the proxy has ended with status {proxy.returncode}")
                 return 1
             time.sleep(0.2)
 
@@ -111,8 +111,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - a command
+def _print(text: str) -> None:
+    print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,26 @@
-"""The evening, when traffic and faults are over: the questions whether everything is there and everything agrees."""
+"""The checks at the end of a soak test: counters, consistency of the data, logs."""
 
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from dbproxy.audit import Report, Severity, audit, open_stores
 from dbproxy.config import load_config
+from dbproxy.testing.client import Client
 from dbproxy.testing.proxy import ProxyProcess
 from dbproxy.testing.requests import GROUP
-from dbproxy.testing.soak import ledger
-from dbproxy.testing.soak.leaks import GROWTH_LIMIT as GROWTH_LIMIT
-from dbproxy.testing.soak.ledger import Ledger, shortened
-from dbproxy.testing.soak.writers import GROUPS, USERS, members_of
 from dbproxy.testing.stack import Stack
+from dbproxy.testing.waiting import poll
+from devtools.soak.message_servers import GROUPS, USERS, members_of
+from devtools.verification import shortened, stored_messages
 
 T = TypeVar("T")
 
 SETTLE_LIMIT = 10.0
-"""Seconds that leftovers (connections of peers that have gone, abandoned sessions) may take to go."""
+"""Seconds after which connections of closed clients and of killed sessions must be gone."""
 
 FRESH_MESSAGES = 3
 
@@ -29,27 +28,19 @@ _LEVEL = re.compile(r"^\S+ \S+ (WARNING|ERROR|CRITICAL) ", re.MULTILINE)
 _TRACEBACK = "Traceback (most recent call last)"
 
 
-def settled(look: Callable[[], T], good: Callable[[T], bool]) -> T:
-    """Look until it is good or ``SETTLE_LIMIT`` is over; what was seen last."""
-    deadline = time.monotonic() + SETTLE_LIMIT
-    while not good(seen := look()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return seen
-
-
-def check_messages(stack: Stack, ledgers: list[Ledger]) -> list[str]:
-    """Every acknowledged message is there, once, with its id and content, in the order of its connection."""
-    return ledger.check(stack, ledgers)
+def settled(check: Callable[[], T], accept: Callable[[T], bool]) -> T:
+    """Poll until ``accept`` is true for the result of ``check`` or ``SETTLE_LIMIT`` is over; return the last result."""
+    return poll(check, accept, SETTLE_LIMIT)
 
 
 def check_counters(stack: Stack, proxies: Sequence[ProxyProcess]) -> list[str]:
-    """Unread counters are not above what is stored; once read, they count exactly what comes."""
-    return shortened([*_too_high(stack), *_count_exactly(proxies)])
+    """Check that unread counters are not above what is stored, and that after a read acknowledgement they count new messages exactly."""
+    return shortened([*_check_upper_bounds(stack), *_check_counting(proxies)])
 
 
-def _too_high(stack: Stack) -> list[str]:
+def _check_upper_bounds(stack: Stack) -> list[str]:
     written: Counter[tuple[int, int]] = Counter()
-    for row in ledger.stored_messages(stack):
+    for row in stored_messages(stack):
         if not row.conversation.to_group:
             one, other = row.conversation.one, row.conversation.other
             written[other if row.sender == one else one, row.sender] += 1
@@ -63,7 +54,7 @@ def _too_high(stack: Stack) -> list[str]:
     return problems
 
 
-def _count_exactly(proxies: Sequence[ProxyProcess]) -> list[str]:
+def _check_counting(proxies: Sequence[ProxyProcess]) -> list[str]:
     problems = []
     for number, proxy in enumerate(proxies):
         with proxy.client() as client:
@@ -71,10 +62,10 @@ def _count_exactly(proxies: Sequence[ProxyProcess]) -> list[str]:
             group_id = GROUPS[number]
             writer, reader = members_of(group_id)[:2]
             client.read_ack(receiver, sender)
-            client.send_group_message(writer, group_id, "wakes up the counter")
+            client.send_group_message(writer, group_id, "restores a lost counter")
             client.read_ack(reader, group_id, GROUP)
-            settled(lambda: {entry.session_id for entry in client.unread(reader).unreadinfo_list}, lambda ids: group_id not in ids)  # noqa: B023
-            settled(lambda: {entry.session_id for entry in client.unread(receiver).unreadinfo_list}, lambda ids: sender not in ids)  # noqa: B023
+            _await_read(client, reader, group_id)
+            _await_read(client, receiver, sender)
             for _ in range(FRESH_MESSAGES):
                 client.send_message(sender, receiver, "fresh")
                 client.send_group_message(writer, group_id, "fresh")
@@ -86,10 +77,15 @@ def _count_exactly(proxies: Sequence[ProxyProcess]) -> list[str]:
     return problems
 
 
-def check_stores(proxy: ProxyProcess, notes: list[str]) -> list[str]:
-    """The audit: nothing but what the proxies put right when they come by, and that can be repaired."""
-    with open_stores(load_config(proxy.config_path)) as stores:
-        first, second, third = audit(stores), audit(stores, repair=True), audit(stores)
+def _await_read(client: Client, user_id: int, session_id: int) -> None:
+    """Wait until nothing of a session is unread."""
+    settled(lambda: {entry.session_id for entry in client.unread(user_id).unreadinfo_list}, lambda ids: session_id not in ids)
+
+
+def check_consistency(proxy: ProxyProcess, notes: list[str]) -> list[str]:
+    """Run the audit: it may only find minor inconsistencies, and after a repair none."""
+    with open_stores(load_config(proxy.config_path)) as backends:
+        first, second, third = audit(backends), audit(backends, repair=True), audit(backends)
     notes.append(f"audit: {_kinds(first) or 'clean'}")
     problems = [
         f"audit: {entry.finding.kind}: {entry.finding.where}: {entry.finding.what}"
@@ -106,7 +102,7 @@ def _kinds(report: Report) -> str:
 
 
 def mysql_connections(stack: Stack) -> int:
-    """Connections of the proxies that the server knows of."""
+    """Return how many connections of the proxies the server has."""
     rows = stack.rows(
         "select count(*) as n from information_schema.processlist where user=%s and id<>connection_id()", (stack.mariadb.user,)
     )
@@ -114,12 +110,12 @@ def mysql_connections(stack: Stack) -> int:
 
 
 def check_logs(proxies: Sequence[ProxyProcess], notes: list[str]) -> list[str]:
-    """No proxy was surprised by anything."""
+    """Check that no proxy has logged a traceback."""
     problems = []
     for proxy in proxies:
         log = proxy.log()
         levels = Counter(_LEVEL.findall(log))
         notes.append(f"log of {proxy.directory.name}: {len(log.splitlines())} lines, {dict(levels)}")
-        surprised = [line for line in log.splitlines() if _TRACEBACK in line]
-        problems += [f"{proxy.directory.name}: {line[:300]} ... {line[-300:]}" for line in surprised]
+        tracebacks = [line for line in log.splitlines() if _TRACEBACK in line]
+        problems += [f"{proxy.directory.name}: {line[:300]} ... {line[-300:]}" for line in tracebacks]
     return shortened(problems)

@@ -9,18 +9,14 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from dbproxy.log import REPEAT_LIMIT
-from dbproxy.testing import Client, ConnectionClosedError, PrivateRedis, ProxyProcess, Stack, StartupError, seed
+from dbproxy.testing import Client, ConnectionClosedError, PrivateRedis, ProxyProcess, Stack, StartupError
 from dbproxy.testing.waiting import eventually
 from dbproxy.wire.pb import login_pb2
 
 REFUSED = re.compile(r"connection refused: not among AllowedPeers \[peer=127\.0\.0\.2:\d+\](?: \.\.\. repeated (\d+) more times?)?")
 
 
-@pytest.fixture
-def stack(dbproxy_stack: Stack) -> Stack:
-    dbproxy_stack.reset()
-    seed.users(dbproxy_stack, "alice", "bob")
-    return dbproxy_stack
+pytestmark = pytest.mark.data(users=["alice", "bob"])
 
 
 def may_enter(proxy: ProxyProcess, source: str) -> bool:
@@ -120,7 +116,7 @@ def test_a_wrong_password_ends_the_start_with_instance_and_keys(stack: Stack, wr
     assert "wrong-word" not in proxy.log()
 
 
-def test_a_server_with_a_password_lets_in_who_knows_it_and_nobody_else(stack: Stack) -> None:
+def test_a_server_with_a_password_accepts_only_clients_that_know_it(stack: Stack) -> None:
     with PrivateRedis(password="pässword-秘") as server:
         instance = {"group_set_port": server.port, "group_set_password": "pässword-秘"}
         with ProxyProcess(stack, instance) as proxy, proxy.client() as client:

@@ -1,6 +1,6 @@
-"""``scripts/demo`` (``python -m dbproxy.testing.demo``): a conversation, with every PDU and every row and key that it changes.
+"""``scripts/demo``: a conversation, with every PDU and every row and key that it changes.
 
-For reading along: it talks to the proxy that ``scripts/run`` runs, and looks into its stores with the proxy's own configuration file.
+It sends requests to the proxy that ``scripts/run`` has started, and reads its backends, which it finds in the proxy's configuration file.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import sys
 import textwrap
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -24,14 +23,15 @@ from dbproxy.errors import DbproxyError
 from dbproxy.testing.client import BY_REQUEST, Client
 from dbproxy.testing.observe import Fields, Snapshot, changes, snapshot
 from dbproxy.testing.requests import GROUP
+from dbproxy.testing.waiting import poll
 from dbproxy.wire.pb import base_define_pb2 as base
 from dbproxy.wire.pb import buddy_pb2
 
 M = TypeVar("M", bound=Message)
 
 
-class Watched(Client):
-    """A client that prints each PDU it sends and gets."""
+class PrintingClient(Client):
+    """A client that prints each PDU that it sends and receives."""
 
     _quiet = False
 
@@ -51,7 +51,7 @@ class Watched(Client):
         return reply
 
     def quietly(self, message: Message, kind: type[M]) -> M:
-        """Ask without printing anything."""
+        """Send a request and return its reply without printing anything."""
         self._quiet = True
         try:
             return super().ask(message, kind)
@@ -59,17 +59,17 @@ class Watched(Client):
             self._quiet = False
 
 
-class Stores:
-    """The stores of a proxy as its configuration names them; remembers what it has seen to show only what is new."""
+class StoreChanges:
+    """Prints the rows and keys that have changed in the backends that a configuration names."""
 
     def __init__(self, config: Config, exits: contextlib.ExitStack) -> None:
-        place = config.db_instances["teamtalk_master"]
+        instance = config.db_instances["teamtalk_master"]
         connection = pymysql.connect(
-            host=place.host,
-            port=place.port,
-            user=place.username,
-            password=place.password,
-            database=place.dbname,
+            host=instance.host,
+            port=instance.port,
+            user=instance.username,
+            password=instance.password,
+            database=instance.dbname,
             charset="utf8mb4",
             autocommit=True,
             cursorclass=pymysql.cursors.DictCursor,
@@ -81,42 +81,37 @@ class Stores:
             exits.enter_context(redis.Redis(host=host, port=port, db=db, username=pool.username or None, password=pool.password or None))
             for (host, port, db), pool in caches.items()
         ]
-        self._seen = self._look()
+        self._last = self._snapshot()
 
     def print_changes(self, wait: float = 0) -> None:
         """Print rows and keys that changed since the last call; wait up to so many seconds for a first change."""
-        deadline = time.monotonic() + wait
-        while True:
-            now = self._look()
-            changed = changes(self._seen, now)
-            if changed["mysql"] or changed["redis"] or time.monotonic() > deadline:
-                break
-            time.sleep(0.05)
-        self._seen = now
+        before = self._last
+        self._last = poll(self._snapshot, lambda now: any(changes(before, now).values()), wait)
+        changed = changes(before, self._last)
         for table, change in changed["mysql"].items():
             for row in change["rows"]:
                 _line("MySQL", f"{table}: " + _fields(row))
             if change["deleted"]:
-                _line("MySQL", f"{table}: rows {change['deleted']} are gone")
+                _line("MySQL", f"{table}: rows {change['deleted']} deleted")
         for key, value in changed["redis"].items():
             if key == "@deleted":
-                _line("Redis", ", ".join(value) + " (gone)")
+                _line("Redis", ", ".join(value) + " (deleted)")
             else:
                 _line("Redis", f"{key} = " + ("{" + _fields(value) + "}" if isinstance(value, dict) else value))
         if not changed["mysql"] and not changed["redis"]:
             _line("stores", "nothing changed")
 
-    def _look(self) -> Snapshot:
+    def _snapshot(self) -> Snapshot:
         return snapshot(self._connection, self._clients)
 
 
-def play(client: Watched, stores: Stores) -> None:
-    """Play the whole conversation."""
+def run(client: PrintingClient, stores: StoreChanges) -> None:
+    """Send the requests of the conversation and print their effects."""
     _title("alice logs in", "msg_server passes her name and md5(password) on; the proxy compares with md5(md5(password) + salt) in IMUser.")
     alice = client.login("alice").user_info.user_id
     stores.print_changes()
     if not alice:
-        raise DbproxyError("alice cannot log in: are these the stores of scripts/run?")
+        raise DbproxyError("alice cannot log in: are these the backends of scripts/run?")
     names = {
         user.user_real_name: user.user_id
         for user in client.quietly(buddy_pb2.IMAllUserReq(user_id=alice, latest_update_time=0), buddy_pb2.IMAllUserRsp).user_list
@@ -135,7 +130,7 @@ def play(client: Watched, stores: Stores) -> None:
     client.unread(bob)
     stores.print_changes()
 
-    _title("bob has read it", "The acknowledgement is not answered; the counter's field just disappears.")
+    _title("bob has read it", "The acknowledgement is not answered; the field of the counter is deleted.")
     client.read_ack(bob, alice, msg_id=sent.msg_id)
     stores.print_changes(wait=2)
 
@@ -143,38 +138,38 @@ def play(client: Watched, stores: Stores) -> None:
     client.unread(bob)
     stores.print_changes()
 
-    _title("alice makes a group", "Members are rows (to be kept) and a Redis hash (to be asked for every message).")
+    _title("alice creates a group", "Members are rows in MySQL and a Redis hash, which is read for every message.")
     made = client.create_group(alice, [alice, bob, carol], name="lunch", avatar="", group_type=base.GROUP_TYPE_NORMAL)
     stores.print_changes()
 
     _title(
         "bob writes to the group",
-        "One counter for the group goes up, whatever its size; bob's own copy follows, because he has read what he wrote. "
-        "What a member has not read is the difference of the two.",
+        "One counter for the group is incremented, whatever its size, and bob's own copy of it too, because he has read his message. "
+        "The number of unread messages of a member is the difference of the two.",
     )
     client.send_group_message(bob, made.group_id, "Noodles at noon?")
     stores.print_changes()
 
-    _title("carol asks what she has not read", "She has no copy of the counter yet: everything since she joined is new to her.")
+    _title("carol asks what she has not read", "She has no copy of the counter yet: everything since she joined is unread.")
     client.unread(carol)
     stores.print_changes()
 
-    _title("carol has read it", "Her copy of the counter catches up.")
+    _title("carol has read it", "Her copy of the counter gets the value of the group's counter.")
     client.read_ack(carol, made.group_id, GROUP)
     stores.print_changes(wait=2)
     client.unread(carol)
 
     _title(
         "a few seconds later",
-        "A background thread (SyncCenter) puts the group on its members' recent lists, once per 5 s, not once per message.",
+        "A background thread (SyncCenter) adds the group to the recent sessions of its members, every 5 s and not for every message.",
     )
     stores.print_changes(wait=7)
     client.recent_sessions(carol)
-    print("\nThat was it. ARCHITECTURE.md says how it works; dbproxy.testing.Client is what this program used.")  # noqa: T201 - a command
+    print("\nThe end. ARCHITECTURE.md explains how it works; this program uses dbproxy.testing.Client.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Play the demonstration against the proxy of a configuration file; return the exit status."""
+    """Run the demonstration with the proxy of a configuration file; return the exit status."""
     parser = argparse.ArgumentParser(prog="scripts/demo", description="Show a running proxy at work.")
     default = Path(".stack/proxy/dbproxyserver.conf")
     parser.add_argument("--config", type=Path, default=default, help="configuration of the running proxy (default: %(default)s)")
@@ -184,8 +179,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = load_config(options.config)
         with contextlib.ExitStack() as exits:
-            client = exits.enter_context(Watched(config.listen_ips[0], config.listen_port))
-            play(client, Stores(config, exits))
+            client = exits.enter_context(PrintingClient(config.listen_ips[0], config.listen_port))
+            run(client, StoreChanges(config, exits))
     except ConnectionRefusedError:
         return _fail(f"nothing answers on port {config.listen_port}: type scripts/run in another terminal first")
     except (DbproxyError, OSError, pymysql.MySQLError, redis.RedisError) as error:
@@ -194,8 +189,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _title(title: str, explanation: str) -> None:
-    print(f"\n\033[1m{title}\033[0m" if sys.stdout.isatty() else f"\n== {title}")  # noqa: T201 - a command
-    print(textwrap.indent(textwrap.fill(explanation, 110), "   "))  # noqa: T201
+    print(f"\n\033[1m{title}\033[0m" if sys.stdout.isatty() else f"\n== {title}")
+    print(textwrap.indent(textwrap.fill(explanation, 110), "   "))
 
 
 def _print_pdu(arrow: str, service_id: int, command_id: int, seq_num: int | None, message: Message) -> None:
@@ -207,7 +202,7 @@ def _print_pdu(arrow: str, service_id: int, command_id: int, seq_num: int | None
 def _line(label: str, text: str) -> None:
     lines = textwrap.wrap(text, 120, break_long_words=False) or [""]
     for k, line in enumerate(lines):
-        print(f"   {label if not k else '':7}{line}")  # noqa: T201 - a command
+        print(f"   {label if not k else '':7}{line}")
 
 
 def _fields(row: Fields) -> str:
@@ -215,7 +210,7 @@ def _fields(row: Fields) -> str:
 
 
 def _fail(reason: str) -> int:
-    print(f"scripts/demo: {reason}", file=sys.stderr)  # noqa: T201 - a command
+    print(f"scripts/demo: {reason}", file=sys.stderr)
     return 1
 
 

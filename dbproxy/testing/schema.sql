@@ -1,1 +1,0 @@
-../../conf/schema.sql
