@@ -390,7 +390,7 @@ def test_a_peer_that_goes_while_replies_wait_closes_without_an_error(lines: Line
 
 
 def test_a_peer_that_trickles_is_slow_after_some_seconds_and_one_that_reads_is_not(lines: Lines) -> None:
-    line = lines()
+    line = lines(send_timeout=1000)
     line.conn.send((b"x" * 2_000_000,))
     now = time.monotonic()
     for second in range(RATE_TICKS + 1):
@@ -398,6 +398,7 @@ def test_a_peer_that_trickles_is_slow_after_some_seconds_and_one_that_reads_is_n
         line.conn.on_tick(now + second)
     assert line.conn.is_slower_than(1000)
     for second in range(RATE_TICKS):
-        line.read_all(100_000)
+        assert len(line.read_all(100_000)) >= 100_000
         line.conn.on_tick(now + RATE_TICKS + second)
+    assert not line.conn.flushed
     assert not line.conn.is_slower_than(1000)
