@@ -1,6 +1,6 @@
 """The log: one line per record, to stderr or a file that logrotate may move, and a limit for lines that repeat.
 
-Built on the standard library's ``logging``; the rooms of this package only use ``logging.getLogger(__name__)``.
+Built on the standard library's ``logging``; the modules of this package only use ``logging.getLogger(__name__)``.
 Only ``dbproxy.cli`` calls ``configure`` and ``close``: a program that embeds the proxy keeps its own logging.
 
 A record passes the ``RepeatLimiter``, is formatted in the thread that logs, and waits in the queue of ``log_queue`` to be written.

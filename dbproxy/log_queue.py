@@ -68,7 +68,7 @@ class LineQueueHandler(logging.handlers.QueueHandler):
         return _Line(record.levelno, text, sys.getsizeof(text) + _LINE_OVERHEAD)
 
     def enqueue(self, record: _Line) -> None:  # type: ignore[override]  # it gets what ``prepare`` returns
-        """Put a line into the queue if there is room. What was dropped before is told first."""
+        """Put a line into the queue unless it is full. A line about what was dropped before comes first."""
         with self._guard:
             if self._waiting + record.size > self._limit:
                 self._dropped += 1

@@ -23,7 +23,7 @@ from dbproxy.wire.pb import buddy_pb2
 from dbproxy.wire.pdu import HEADER, pack_pdu
 from devtools.process_resources import resources
 
-CROWD = 1000
+MANY = 1000
 
 MEMORY_OF_ONE = 32 * 1024
 """Bytes that an idle connection may cost."""
@@ -55,13 +55,13 @@ def test_a_thousand_idle_connections_get_heartbeats_and_cost_little(stack: Stack
     with ProxyProcess(stack, {"HeartbeatInterval": 1}) as proxy, proxy.client() as other, ExitStack() as exits:
         assert other.login("user1").result_code == 0
         before, memory = descriptors(stack, proxy), memory_bytes([proxy.pid])
-        crowd = [exits.enter_context(socket.create_connection((proxy.host, proxy.port), timeout=10)) for _ in range(CROWD)]
-        assert eventually(lambda: descriptors(stack, proxy), before + CROWD) == before + CROWD
-        for peer in crowd:
+        peers = [exits.enter_context(socket.create_connection((proxy.host, proxy.port), timeout=10)) for _ in range(MANY)]
+        assert eventually(lambda: descriptors(stack, proxy), before + MANY) == before + MANY
+        for peer in peers:
             assert peer.recv(len(HEARTBEAT_PDU), socket.MSG_WAITALL) == HEARTBEAT_PDU
             assert other.push_shield(1).user_id == 1
-        assert memory_bytes([proxy.pid]) - memory < CROWD * MEMORY_OF_ONE
-        for peer in crowd:
+        assert memory_bytes([proxy.pid]) - memory < MANY * MEMORY_OF_ONE
+        for peer in peers:
             peer.close()
         assert eventually(lambda: descriptors(stack, proxy), before) == before
 

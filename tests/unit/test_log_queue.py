@@ -30,7 +30,7 @@ class PipedLog:
         self._stream = os.fdopen(writer, "w", encoding="utf-8")
         self.handler = LineQueueHandler(logging.StreamHandler(self._stream), limit=LIMIT)
         self.handler.setFormatter(LineFormatter())
-        self.logger = logging.Logger("desk")
+        self.logger = logging.Logger("test")
         self.logger.addHandler(self.handler)
         self._text = ""
 

@@ -191,8 +191,8 @@ class DBPool(LimitedPool):
         with self.connection() as connection:
             return work(connection)
 
-    def resolve_outcome(self, find_out: Callable[[DBConn], Result], timeout: float) -> Result:
-        """Run ``find_out``, which says what became of a lost commit, with a connection; repeated until the server answers, or ``timeout``
+    def resolve_outcome(self, find: Callable[[DBConn], Result], timeout: float) -> Result:
+        """Run ``find``, which says what became of a lost commit, with a connection; repeated until the server answers, or ``timeout``
         seconds have passed.
 
         Raises:
@@ -203,7 +203,7 @@ class DBPool(LimitedPool):
         while True:
             try:
                 with self.connection() as connection:
-                    return find_out(connection)
+                    return find(connection)
             except StoreError as error:
                 if time.monotonic() > deadline:
                     raise OutcomeUnknownError(f"what became of a commit could not be found out in {timeout:g} s: {error}") from error
