@@ -46,7 +46,8 @@ from dbproxy.work.dispatcher import Dispatcher
 from dbproxy.work.handler_map import HandlerMap
 from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.queue_report import QueueReport
-from dbproxy.work.request_queues import QueueLimits, RequestQueues
+from dbproxy.work.queue_settings import QueueLimits
+from dbproxy.work.request_queues import RequestQueues
 from dbproxy.work.response_deque import ResponseDeque
 from dbproxy.work.thread_pool import ThreadPool
 from dbproxy.work.worker_calls import WorkerCalls

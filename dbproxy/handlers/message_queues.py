@@ -8,7 +8,7 @@ from dbproxy.models.history import GROUP_TYPES, SOUNDS
 from dbproxy.models.relation import RelationModel, pair_of
 from dbproxy.wire.pb import message_pb2
 from dbproxy.work.handler_map import Routing
-from dbproxy.work.request_queues import QueueSettings
+from dbproxy.work.queue_settings import QueueSettings
 
 AUDIO = "audio"
 """Queue of everything that waits for the file server."""

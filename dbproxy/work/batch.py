@@ -5,28 +5,13 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import deque
-from collections.abc import Hashable
-from typing import TYPE_CHECKING
 
 from dbproxy.work.proxy_task import ProxyTask
-
-if TYPE_CHECKING:
-    from dbproxy.work.request_queues import RequestQueue
+from dbproxy.work.request_queue import OrderedTasks, RequestQueue
 
 WAITING_AFTER = 0.05
 """Seconds that a batch must have spent inside store calls before its further store calls free its slot. A batch that is answered within
 milliseconds must not: more batches at a time are smaller ones, and cost more per request."""
-
-
-class OrderedTasks:
-    """The waiting tasks of one ordering key; it stands in a queue like a single task, and in none while one of its tasks is in a batch."""
-
-    __slots__ = ("key", "tasks")
-
-    def __init__(self, key: Hashable) -> None:
-        self.key = key
-        self.tasks: deque[ProxyTask] = deque()
 
 
 class Batch:

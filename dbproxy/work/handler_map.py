@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from google.protobuf.message import Message
 
 from dbproxy.wire.commands import Command
-from dbproxy.work.request_queues import QueueSettings
+from dbproxy.work.queue_settings import QueueSettings
 
 Request = TypeVar("Request", bound=Message)
 

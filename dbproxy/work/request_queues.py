@@ -20,14 +20,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
 from itertools import islice
 
-from dbproxy.work.batch import Batch, OrderedTasks
+from dbproxy.work.batch import Batch
 from dbproxy.work.proxy_task import ProxyTask
-
-LONG_REPLIES_SHARE, LONG_REPLIES_MINIMUM = 3, 16
-"""A batch of a queue with long replies takes the third part of what waits in it, or 16 requests if that is more."""
+from dbproxy.work.queue_settings import QueueLimits, QueueSettings
+from dbproxy.work.request_queue import OrderedTasks, RequestQueue
 
 MAX_BATCH_BYTES = 256 * 1024
 """Bytes of request bodies in one batch, unless it is a single request."""
@@ -46,61 +44,6 @@ LARGE_BODY = 64 * 1024
 
 TASK_OVERHEAD = 512
 """Bytes that a waiting request costs beside its body."""
-
-
-@dataclass(frozen=True, slots=True)
-class QueueSettings:
-    """How one queue is served, where that differs from the others.
-
-    ``parallel`` bounds its batches that do not wait for a backend; 0: as many as may compute. In an ``external`` queue (requests to the
-    file server, one in a batch) the bound is that of the file server and counts all batches, and in exchange they do not count against
-    the bound of all queues together. ``sibling`` names a queue whose requests are answered by the same handler: while other queues are
-    ready too, a batch takes from both, because one long batch costs less; while nothing else is, each has batches of its own, side by
-    side. ``long_replies``: most of the work is making the replies, so a batch takes only part of what waits, and the database reads for
-    one while another makes replies.
-    """
-
-    parallel: int = 0
-    external: bool = False
-    sibling: str = ""
-    long_replies: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class QueueLimits:
-    """``max_batch`` requests in a batch, ``max_active`` batches that compute at a time, ``max_external`` of external queues."""
-
-    max_batch: int
-    max_active: int
-    max_external: int = 1
-
-
-class RequestQueue:
-    """One queue: what waits in it, and whether it stands in the ready list."""
-
-    __slots__ = ("_max_batch", "entries", "external", "is_ready", "long_replies", "parallel", "sibling")
-
-    def __init__(self, settings: QueueSettings, limits: QueueLimits) -> None:
-        self.entries: deque[ProxyTask | OrderedTasks] = deque()
-        self.is_ready = False
-        self.external = settings.external
-        self.sibling = settings.sibling
-        self.long_replies = settings.long_replies
-        self.parallel = settings.parallel or (limits.max_external if settings.external else limits.max_active)
-        self._max_batch = 1 if settings.external else limits.max_batch
-
-    @property
-    def batch_limit(self) -> int:
-        """How many of the requests that wait now a batch takes."""
-        if not self.long_replies:
-            return self._max_batch
-        return min(self._max_batch, max(LONG_REPLIES_MINIMUM, len(self.entries) // LONG_REPLIES_SHARE))
-
-    @property
-    def next_bytes(self) -> int:
-        """Body bytes of the first request in it."""
-        entry = self.entries[0]
-        return len((entry if isinstance(entry, ProxyTask) else entry.tasks[0]).body)
 
 
 _USUAL = QueueSettings()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pymysql
 import pytest
 
-from dbproxy.stores.mysql.result import PacketReader, QueryResult, split_statement
+from dbproxy.stores.mysql.result import PacketReader, QueryResult, statement_packets
 
 Field = bytes | None
 
@@ -99,7 +99,7 @@ def test_a_missing_packet_between_rows_is_an_error(piece: int) -> None:
 
 @pytest.mark.parametrize("size", [LONGEST_PACKET - 1, LONGEST_PACKET, LONGEST_PACKET + 1, 2 * LONGEST_PACKET - 1, 2 * LONGEST_PACKET])
 def test_a_long_statement_ends_with_a_packet_that_is_not_full(size: int) -> None:
-    packets = split_statement(b"s" * size)
+    packets = statement_packets(b"s" * size)
     lengths = []
     position = 0
     while position < len(packets):

@@ -15,7 +15,8 @@ from dbproxy.wire.pb.buddy_pb2 import IMUsersInfoReq
 from dbproxy.work.batch import WAITING_AFTER, Batch
 from dbproxy.work.handler_map import FollowUp, Handler
 from dbproxy.work.proxy_task import ProxyTask
-from dbproxy.work.request_queues import MAX_ACTIVE_BYTES, MAX_BATCH_BYTES, MAX_SUSPENDED, QueueLimits, QueueSettings, RequestQueues
+from dbproxy.work.queue_settings import QueueLimits, QueueSettings
+from dbproxy.work.request_queues import MAX_ACTIVE_BYTES, MAX_BATCH_BYTES, MAX_SUSPENDED, RequestQueues
 
 MESSAGE = Handler.batch(MSG_DATA, lambda requests: [None] * len(requests))
 LOOKUP = Handler.batch(USER_INFO, lambda requests: [None] * len(requests))

@@ -16,7 +16,8 @@ from dbproxy.wire.commands import COMMANDS, MSG_DATA, USER_INFO, Command
 from dbproxy.work.batch import Batch
 from dbproxy.work.handler_map import Handler
 from dbproxy.work.proxy_task import ProxyTask
-from dbproxy.work.request_queues import QueueLimits, RequestQueues
+from dbproxy.work.queue_settings import QueueLimits
+from dbproxy.work.request_queues import RequestQueues
 from dbproxy.work.response_deque import ResponseDeque
 from dbproxy.work.thread_pool import ThreadPool, WorkerThread
 from dbproxy.work.worker_calls import WorkerCalls

@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import socket
 import ssl
-import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pymysql
-from pymysql.constants import COMMAND, CR, ER, SERVER_STATUS
+from pymysql.constants import CR, ER, SERVER_STATUS
 
 from dbproxy.config import Config, DBInstance
 from dbproxy.errors import LockWaitError
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
-from dbproxy.stores.kernel_socket import set_kernel_timeouts, still_connected
-from dbproxy.stores.mysql.driver import DriverConnection
+from dbproxy.stores.kernel_socket import detect_dead_peer, set_kernel_timeouts, still_connected
+from dbproxy.stores.mysql.driver import DriverConnection, connect_socket
 from dbproxy.stores.mysql.errors import CannotConnectError, NotExecutedError
-from dbproxy.stores.mysql.result import MAX_PACKET, PacketReader, QueryResult, Row, split_statement
+from dbproxy.stores.mysql.result import MAX_PACKET, PacketReader, QueryResult, Row, statement_packets
 from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, find_session, idle_timeout
 from dbproxy.stores.resolver import Resolver
 
-ER_NET_PACKET_TOO_LARGE = 1153
 _RECEIVE_SIZE = 64 * 1024
-
-_KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
-"""Seconds: a server that vanished without closing (power, firewall) is detected on idle connections too, and not after two hours."""
 
 _IDLE_MARGIN = 2
 """Seconds before ``wait_timeout`` after which an idle connection is not used any more: the server must not close it while we send."""
 
 _NONE, _MORE, _PARTIAL = "none", "more", "partial"
 """What is unread: nothing, whole results, or the rest of a result whose reading was given up."""
-
-_QUERY_START = struct.Struct("<iB")
-"""The header of the first packet of a statement (length in three bytes, number 0) and its command."""
 
 
 class DBConn:
@@ -144,7 +135,7 @@ class DBConn:
         self._first_statement = None
         self._calls.begin()
         try:
-            sock = self._sock = self._driver.login(self._connected_socket())
+            sock = self._sock = self._driver.login(connect_socket(self._resolver, self._instance, self._connect_timeout))
         except pymysql.err.Error as error:
             raise CannotConnectError(*error.args) from error
         finally:
@@ -152,9 +143,7 @@ class DBConn:
         self._server_status = self._driver.server_status
         try:
             sock.settimeout(self._connect_timeout)  # a server that accepts and then sends nothing must not take longer
-            for option, seconds in _KEEPALIVE.items():
-                sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(self._statement_timeout * 1000))
+            detect_dead_peer(sock, self._statement_timeout)
             self._max_statement = int(self.select("select @@max_allowed_packet")[0][0])
             self.server_connection_id = find_session(self)
         except pymysql.err.Error as error:
@@ -164,17 +153,6 @@ class DBConn:
             sock.settimeout(self._statement_timeout)
         else:
             set_kernel_timeouts(sock, self._statement_timeout)
-
-    def _connected_socket(self) -> socket.socket:
-        """Connect as the driver would, with a time limit that includes the lookup of the host's name."""
-        host = self._instance.host
-        try:
-            sock = self._resolver.connect(host, self._instance.port, self._connect_timeout)
-        except OSError as error:
-            raise pymysql.err.OperationalError(CR.CR_CONN_HOST_ERROR, f"Can't connect to MySQL server on {host!r} ({error})") from error
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return sock
 
     def close(self) -> None:
         """Send COM_QUIT and close the connection, if it is open; the next ``ensure_connected`` connects again."""
@@ -286,7 +264,7 @@ class DBConn:
         """
         data = statement.encode("utf-8", "surrogateescape")
         if len(data) + 1024 > self._max_statement:
-            raise pymysql.err.DataError(ER_NET_PACKET_TOO_LARGE, f"{len(data)} bytes are more than max_allowed_packet")
+            raise pymysql.err.DataError(ER.NET_PACKET_TOO_LARGE, f"{len(data)} bytes are more than max_allowed_packet")
         if self._results is not _NONE:
             self._drop_results()
         was_idle, self._was_idle = self._was_idle, False
@@ -322,11 +300,9 @@ class DBConn:
         """
         if self._sock is None:
             raise pymysql.err.InterfaceError(0, "")
-        size = len(data) + 1
-        self._reader.sequence = (1 + size // MAX_PACKET) & 0xFF
-        packets = _QUERY_START.pack(size, COMMAND.COM_QUERY) + data if size < MAX_PACKET else split_statement(data)
+        self._reader.sequence = (1 + (len(data) + 1) // MAX_PACKET) & 0xFF
         try:
-            self._sock.sendall(packets)
+            self._sock.sendall(statement_packets(data))
         except OSError as error:
             self.discard()
             raise NotExecutedError(CR.CR_SERVER_GONE_ERROR, f"MySQL server has gone away ({error!r})") from error

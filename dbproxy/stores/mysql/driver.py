@@ -17,6 +17,7 @@ from dbutils.pooled_db import PooledDB
 from pymysql.constants import CLIENT, CR
 
 from dbproxy.config import DBInstance
+from dbproxy.stores.resolver import Resolver
 
 if TYPE_CHECKING:
     _Connection = pymysql.connections.Connection[Any]  # generic for the type checker only
@@ -79,6 +80,23 @@ class DriverConnection(_Connection):
         if self.ssl and not self.server_capabilities & CLIENT.SSL:
             raise pymysql.err.OperationalError(CR.CR_SSL_CONNECTION_ERROR, "TLS is required but the server does not offer it")
         super()._request_authentication()  # type: ignore[misc]
+
+
+def connect_socket(resolver: Resolver, instance: DBInstance, timeout: float) -> socket.socket:
+    """Connect as the driver would, within ``timeout`` seconds, the lookup of the host's name included.
+
+    Raises:
+        pymysql.err.OperationalError: the server cannot be reached.
+
+    """
+    try:
+        sock = resolver.connect(instance.host, instance.port, timeout)
+    except OSError as error:
+        text = f"Can't connect to MySQL server on {instance.host!r} ({error})"
+        raise pymysql.err.OperationalError(CR.CR_CONN_HOST_ERROR, text) from error
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return sock
 
 
 class _Creator:

@@ -32,6 +32,9 @@ _FIRST_NUMBER = re.compile(rb"\d+")
 MAX_PACKET = 0xFFFFFF
 """Bytes of the payload of a packet at most; what is longer takes several."""
 
+_QUERY_START = struct.Struct("<iB")
+"""The header of the first packet of a statement (length in three bytes, number 0) and its command."""
+
 _PACKET_START = struct.Struct("<I")
 _ROW_START = struct.Struct("<IB")
 """A packet's length (three bytes) and its number (the fourth), and what a row begins with."""
@@ -213,8 +216,10 @@ def _fields(data: bytes, position: int, end: int) -> tuple[bytes | None, ...]:
     return tuple(fields)
 
 
-def split_statement(statement: bytes) -> bytes:
-    """Return the packets of a statement that one packet does not hold; the last one is not full, and may be empty."""
+def statement_packets(statement: bytes) -> bytes:
+    """Return the packets that carry a statement. If one does not hold it, the last one is not full, and may be empty."""
+    if len(statement) + 1 < MAX_PACKET:
+        return _QUERY_START.pack(len(statement) + 1, COMMAND.COM_QUERY) + statement
     payload = bytes([COMMAND.COM_QUERY]) + statement
     packets = []
     for number, start in enumerate(range(0, len(payload) + 1, MAX_PACKET)):

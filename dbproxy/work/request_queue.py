@@ -1,0 +1,50 @@
+"""RequestQueue: requests that are answered alike, in the order of their arrival. ThreadPool's lock guards it, as it does RequestQueues."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+
+from dbproxy.work.proxy_task import ProxyTask
+from dbproxy.work.queue_settings import QueueLimits, QueueSettings
+
+LONG_REPLIES_SHARE, LONG_REPLIES_MINIMUM = 3, 16
+"""A batch of a queue with long replies takes the third part of what waits in it, or 16 requests if that is more."""
+
+
+class OrderedTasks:
+    """The waiting tasks of one ordering key; it stands in a queue like a single task, and in none while one of its tasks is in a batch."""
+
+    __slots__ = ("key", "tasks")
+
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
+        self.tasks: deque[ProxyTask] = deque()
+
+
+class RequestQueue:
+    """One queue: what waits in it, and whether it stands in the ready list."""
+
+    __slots__ = ("_max_batch", "entries", "external", "is_ready", "long_replies", "parallel", "sibling")
+
+    def __init__(self, settings: QueueSettings, limits: QueueLimits) -> None:
+        self.entries: deque[ProxyTask | OrderedTasks] = deque()
+        self.is_ready = False
+        self.external = settings.external
+        self.sibling = settings.sibling
+        self.long_replies = settings.long_replies
+        self.parallel = settings.parallel or (limits.max_external if settings.external else limits.max_active)
+        self._max_batch = 1 if settings.external else limits.max_batch
+
+    @property
+    def batch_limit(self) -> int:
+        """How many of the requests that wait now a batch takes."""
+        if not self.long_replies:
+            return self._max_batch
+        return min(self._max_batch, max(LONG_REPLIES_MINIMUM, len(self.entries) // LONG_REPLIES_SHARE))
+
+    @property
+    def next_bytes(self) -> int:
+        """Body bytes of the first request in it."""
+        entry = self.entries[0]
+        return len((entry if isinstance(entry, ProxyTask) else entry.tasks[0]).body)
