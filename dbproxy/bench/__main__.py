@@ -70,6 +70,8 @@ def _throughput(options: argparse.Namespace, progress: Progress) -> int:
         options.seconds or (0.7 if quick else 3.0),
         dataset.Shape(users=options.users, groups=max(1, options.users // 20)),
     )
+    if options.remove:
+        return _remove(options, progress)
     if options.config is not None and not options.consent:
         seconds = plan.cells * (plan.warm + plan.seconds)
         print(  # noqa: T201
@@ -77,8 +79,6 @@ def _throughput(options: argparse.Namespace, progress: Progress) -> int:
             file=sys.stderr,
         )
         return 2
-    if options.remove:
-        return _remove(options, progress)
     progress.show("starting")
     with Site(options.config) if options.config is not None else open_private_site(options, {}) as site:
         fsync = throughput.time_fsync(site.stack.directory) if site.stack is not None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
+import math
 import selectors
 import socket
 import struct
@@ -201,6 +202,7 @@ class ProxyConn:
 
     def finish_sending(self) -> None:
         """Tell the peer that nothing more comes. What it sends is still read; ``send`` must not be called any more."""
+        self._last_sent = math.inf  # no heartbeats either
         with contextlib.suppress(OSError):  # the peer is gone already
             self._socket.shutdown(socket.SHUT_WR)
 
@@ -222,7 +224,7 @@ class ProxyConn:
         self._on_closed(self)
 
     def _on_event(self, mask: int) -> None:
-        if mask & _WRITE:
+        if mask & _WRITE and not self.closed:
             self._flush()
         # Reading may have been paused since the selector looked: by another connection in this turn, or by our own backlog.
         if mask & _READ & self._events and not self.closed:

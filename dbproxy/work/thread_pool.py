@@ -137,10 +137,8 @@ class ThreadPool:
         """Wait for the next batch; None when the pool stops. The worker itself."""
         while True:
             with self._lock:
-                held_before = self._queues.held_bytes
-                batch, drained = self._take_or_sleep(worker)
-                held = self._queues.held_bytes > held_before
-            if drained or held:
+                batch, wake = self._take_or_sleep(worker)
+            if wake:
                 self._wake_reactor()
             if batch is not None or self._stopping:
                 return batch
@@ -188,7 +186,7 @@ class ThreadPool:
             now = time.monotonic()
             for uuid in list(self._queues.held):
                 # not while many wait already: thousands may be held
-                if self._queues.waiting < self._max_waiting // 2 and self._is_drained(uuid):
+                if self._queues.waiting < max(1, self._max_waiting // 2) and self._is_drained(uuid):
                     self._queues.release(uuid, now)
             self._note_overload()
 
@@ -227,17 +225,20 @@ class ThreadPool:
                 self._queues.try_resume(batch, time.monotonic())
 
     def _take_or_sleep(self, worker: WorkerThread) -> tuple[Batch | None, bool]:
-        """The next batch, or None after a sleep; and whether the pool is no longer overloaded since. With the lock."""
+        """The next batch, or None after a sleep; and whether the reactor must be woken: the pool is no longer overloaded, or requests are
+        held whose connections may have taken their replies in the meantime. With the lock.
+        """
         if self._stopping:
             return None, False
         now = time.monotonic()
+        held_before = self._queues.held_bytes
         batch = self._queues.take(now)
-        drained = self._note_drained()  # also without a batch: what waited may all be held now
+        wake = self._note_drained() or self._queues.held_bytes > held_before  # also without a batch: what waited may all be held now
         if batch is not None:
             self._wake_another(now)
-        elif not drained:
+        elif not wake:
             self._sleep(worker, now)
-        return batch, drained
+        return batch, wake
 
     def _wake_another(self, now: float) -> None:
         """Wake a worker if it would find a batch, or if nobody polls for what is ready. With the lock."""

@@ -6,11 +6,13 @@ import socket
 import struct
 from collections.abc import Iterator
 
+import pymysql
 import pytest
 from fake_backends import RecordingResolver
 
 from dbproxy.config import Config, load_config
 from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.mysql.errors import NotExecutedError
 from dbproxy.stores.redis import CachePool
 from dbproxy.testing import Stack
 
@@ -73,3 +75,13 @@ def test_a_statement_may_be_longer_than_a_packet(database: DBPool, length: int) 
         with database.connection() as connection:
             connection.execute(f"set global max_allowed_packet={int(former[0])}")
             connection.close()
+
+
+def test_a_later_statement_is_not_sent_again_after_an_error(database: DBPool, resolver: RecordingResolver) -> None:
+    with database.connection() as connection:  # it was idle, so the first statement could have been sent again
+        with pytest.raises(pymysql.err.ProgrammingError):
+            connection.select("select 1 from no_such_table")
+        resolver.sockets[-1].shutdown(socket.SHUT_RDWR)
+        with pytest.raises(NotExecutedError):
+            connection.execute("do 1")
+    assert database.select("select 1") == [(b"1",)]

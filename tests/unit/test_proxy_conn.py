@@ -245,6 +245,13 @@ def test_a_heartbeat_is_sent_after_silence_of_ours(lines: Lines) -> None:
     assert line.read() == HEARTBEAT_PDU
 
 
+def test_no_heartbeat_follows_the_end_of_sending(lines: Lines) -> None:
+    line = lines()
+    line.conn.finish_sending()
+    line.conn.on_tick(time.monotonic() + 20)
+    assert line.closed == []
+
+
 def test_a_reply_puts_the_heartbeat_off(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     line = lines()
     start = time.monotonic()
@@ -385,6 +392,20 @@ def test_a_peer_that_goes_while_replies_wait_closes_without_an_error(lines: Line
     line.conn.send((b"x" * 100_000,))
     line.peer.close()
     line.turn()
+    assert line.closed == [7]
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_a_connection_that_another_closes_in_the_same_turn_is_left_alone(lines: Lines, caplog: pytest.LogCaptureFixture) -> None:
+    line = lines()
+    line.conn.send((b"x" * 100_000,))
+    first, other = socket.socketpair()
+    with first, other:
+        line.reactor.register(first, selectors.EVENT_READ, lambda _: line.conn.close("it holds too much"))
+        other.send(b"ready before the connection is")
+        line.read()
+        line.turn()
+        line.reactor.unregister(first)
     assert line.closed == [7]
     assert not [record for record in caplog.records if record.exc_info]
 

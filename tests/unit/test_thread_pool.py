@@ -291,6 +291,20 @@ def test_held_requests_are_served_once_the_connection_is_drained() -> None:
     assert harness.pool.held_bytes == 0
 
 
+@pytest.mark.parametrize("max_waiting", [1, 1000])
+def test_the_reactor_is_woken_when_all_that_waited_is_held(max_waiting: int) -> None:
+    done: list[int] = []
+    harness = PoolHarness(lambda batch: done.extend(task.conn_uuid for task in batch.tasks), max_waiting=max_waiting)
+    harness.responses.keep(1, 2000)
+    submit(harness.pool, [plain_task(1)])
+    assert harness.drained.wait(5)  # the connection may have been drained before its request was held
+    harness.responses.keep(1, 0)
+    harness.pool.release_drained()
+    harness.pool.wake_worker()
+    assert eventually(lambda: done, [1]) == [1]
+    assert harness.pool.stop(5)
+
+
 def test_waiting_for_peers_to_read_does_not_count_against_a_lookup() -> None:
     deadlines: list[float] = []
 

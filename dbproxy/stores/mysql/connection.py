@@ -270,7 +270,7 @@ class DBConn:
         was_idle, self._was_idle = self._was_idle, False
         if was_idle:
             self._replace_if_dead()
-            self._first_statement = data
+        self._first_statement = data if was_idle else None
         try:
             self._write(data)
         except NotExecutedError:
