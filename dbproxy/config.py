@@ -103,7 +103,7 @@ class Config:
     stop_grace: float
     """The longest time between SIGTERM and exit."""
     request_timeout: float
-    """A request that waited longer than this in the queue is refused."""
+    """A request that waited longer than this in the queue is refused; a lookup that took longer in all is given up."""
     max_waiting_requests: int
     """Above it reading from sockets pauses; likewise ``max_waiting_bytes``."""
     max_waiting_bytes: int

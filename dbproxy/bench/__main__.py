@@ -29,7 +29,7 @@ This measures a proxy that may be in use. No existing data in its databases is c
     that clients load;
   - create a database dbproxy_bench_N there, if the account may, to measure the server without a proxy, and drop it;
   - put as much load as possible on the proxy, MySQL and Redis for about {{seconds:.0f}} seconds: everybody else will wait;
-  - remove all of that again at the end (also after Ctrl-C; after a crash: {{program}} --config {{config}} {CONSENT} --remove).
+  - remove all of that again at the end (also after Ctrl-C; after a crash: {{program}} --config {{config}} --remove).
     Gaps in the sequence of ids remain.
 
 Add {CONSENT} if that is what you want."""

@@ -1,4 +1,4 @@
-"""Recent sessions, and the summary of a conversation that sessions and unread lists share."""
+"""Recent sessions: listing and removing them."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def parse_request(task: ProxyTask) -> str | None:
 
 
 class Parser:
-    """Parses the bodies of one read or one run. One line in the log stands for all that cannot be used: a peer that sends nothing else
+    """Parses the bodies of one read or one batch. One line in the log stands for all that cannot be used: a peer that sends nothing else
     sends thousands with each read, and a line for each would cost more than answering them.
     """
 

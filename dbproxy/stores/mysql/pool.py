@@ -10,8 +10,8 @@ What is different from the defaults of the libraries, and why:
 - the libraries never execute anything a second time (``driver.DriverPool``);
 - a connection that the server has closed while it was idle (wait_timeout, KILL, a restart) is noticed before its first statement, for the
   price of one system call and no round trip;
-- the connection that was used last is taken first, so those that are not needed expire. One that has been idle for nearly as long as the
-  server allows is closed with COM_QUIT: the server would report it as aborted.
+- connections used lately are taken first (see ``DriverPool``), so those that are not needed expire. One that has been idle for nearly as
+  long as the server allows is closed with COM_QUIT: the server would report it as aborted.
 """
 
 from __future__ import annotations
