@@ -87,7 +87,7 @@ def missing(rows: Iterable[Row]) -> list[str]:
     present = _Columns(rows)
     sentences = []
     for table, columns in REQUIRED_TABLES.items():
-        found = present.of(table)
+        found = present.get(table)
         if found is None:
             sentences.append(f"table {table} is missing")
             continue
@@ -121,7 +121,7 @@ def content_limits(rows: Iterable[Row]) -> ContentLimits:
 def _smallest(present: _Columns, kind: str) -> int:
     lengths = []
     for shard in range(SHARDS):
-        length = (present.of(f"{kind}_{shard}") or {}).get("content")
+        length = (present.get(f"{kind}_{shard}") or {}).get("content")
         if length is None:
             raise ValueError(f"{kind}_{shard} has no column content with a length")
         lengths.append(length)
@@ -138,5 +138,5 @@ class _Columns:
             self._exact.setdefault(table, {})[column.lower()] = length
             self._folded.setdefault(table.lower(), {})[column.lower()] = length
 
-    def of(self, table: str) -> Mapping[str, int | None] | None:
+    def get(self, table: str) -> Mapping[str, int | None] | None:
         return self._exact.get(table) or self._folded.get(table.lower())
