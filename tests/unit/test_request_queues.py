@@ -207,6 +207,7 @@ def test_siblings_share_a_batch_while_others_wait_too() -> None:
     waiting.put([task(0, "even"), task(1, "odd"), task(2, "even"), task(100, "other")])
     batch = waiting.take(0)
     assert numbers(batch) == [0, 2, 1]
+    assert waiting.waiting == 1
     assert numbers(waiting.take(0)) == [100]
     waiting.put([task(3, "even"), task(4, "odd")])
     assert waiting.take(0) is None  # both queues are busy with that one batch
@@ -277,6 +278,20 @@ def test_a_paused_batch_takes_turns_with_those_that_are_ready() -> None:
     assert long.resumed.is_set()
     waiting.finish(long)
     assert numbers(waiting.take(0)) == [3]
+
+
+def test_a_batch_that_comes_out_of_a_store_call_is_resumed_before_those_that_wait() -> None:
+    waiting = queues(active=2, limit=1)
+    waiting.put([task(1, "a"), task(2, "b")])
+    long, returning = waiting.take(0), waiting.take(0)
+    assert long is not None
+    assert returning is not None
+    waiting.pause(long, first=False)
+    waiting.pause(returning, first=True)
+    waiting.take(0)
+    assert (long.paused, returning.paused) == (True, False)
+    waiting.take(0)
+    assert not long.paused
 
 
 def test_a_paused_batch_keeps_its_place_in_the_bound_of_its_queue() -> None:
