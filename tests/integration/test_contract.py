@@ -42,7 +42,7 @@ def test_login_name_that_is_not_utf8_comes_back_as_it_was(stack: Stack, dbproxy_
     assert reply.user_name == NOT_UTF8  # type: ignore[comparison-overlap]  # protobuf gives such a string as bytes
 
 
-def test_logins_in_one_run_are_told_apart(stack: Stack, dbproxy_client: Client) -> None:
+def test_logins_in_one_batch_are_told_apart(stack: Stack, dbproxy_client: Client) -> None:
     password = "e10adc3949ba59abbe56e057f20f883e"
     asked = [("alice", password), ("alice", "wrong"), ("nobody", password), ("bob", password), ("Alice", password)]
     replies = dbproxy_client.requests([server_pb2.IMValidateReq(user_name=name, password=given) for name, given in asked])
@@ -50,7 +50,7 @@ def test_logins_in_one_run_are_told_apart(stack: Stack, dbproxy_client: Client) 
     assert results == [(0, 1), (1, 0), (1, 0), (0, 2), (1, 0)]
 
 
-def test_eleven_failures_in_one_run_lock_the_name(stack: Stack, dbproxy_client: Client) -> None:
+def test_eleven_failures_in_one_batch_lock_the_name(stack: Stack, dbproxy_client: Client) -> None:
     wrong = [server_pb2.IMValidateReq(user_name="alice", password="wrong") for _ in range(11)]
     assert {reply.result_code for reply in dbproxy_client.requests(wrong)} == {1}  # type: ignore[attr-defined]
     assert dbproxy_client.login("alice").result_code == 6
@@ -70,7 +70,7 @@ def test_device_token_that_is_not_utf8_is_kept_as_it_is(stack: Stack, dbproxy_cl
     assert info.token == NOT_UTF8  # type: ignore[comparison-overlap]
 
 
-def test_device_tokens_of_one_run_each_have_their_own_users(stack: Stack, dbproxy_client: Client) -> None:
+def test_device_tokens_of_one_batch_each_have_their_own_users(stack: Stack, dbproxy_client: Client) -> None:
     for user_id in (1, 2, 10):
         dbproxy_client.set_device_token(user_id, f"t{user_id}", client_type=base_define_pb2.CLIENT_TYPE_ANDROID)
     asked = [[10, 2, 2, 1], [2], [], [99]]
@@ -101,7 +101,7 @@ def test_longest_message_is_stored_and_one_more_character_is_not(stack: Stack, d
     assert len(dbproxy_client.messages(1, 2).msg_list) == 1
 
 
-def test_one_bad_message_in_a_run_does_not_take_the_others_down(stack: Stack, dbproxy_client: Client) -> None:
+def test_one_bad_message_in_a_batch_does_not_take_the_others_down(stack: Stack, dbproxy_client: Client) -> None:
     texts: list[bytes] = [b"m%d" % n for n in range(20)]
     texts[5], texts[11] = b"\xff", b"x" * 5000
     requests = [

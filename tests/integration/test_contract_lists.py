@@ -30,7 +30,7 @@ def test_empty_lists_get_empty_replies(stack: Stack, dbproxy_client: Client) -> 
     assert not client.group_shield(9, []).shield_status_list
 
 
-def test_empty_lists_beside_full_ones_in_one_run_are_told_apart(stack: Stack, dbproxy_client: Client) -> None:
+def test_empty_lists_beside_full_ones_in_one_batch_are_told_apart(stack: Stack, dbproxy_client: Client) -> None:
     dbproxy_client.send_message(1, 2, "hello")
     dbproxy_client.send_group_message(1, 9, "hello all")
     lists = [[], [1], [], [1, 1], [0], [NOBODY], [2, 1]]

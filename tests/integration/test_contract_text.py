@@ -132,7 +132,7 @@ def test_a_name_with_a_trailing_blank_finds_the_user_as_in_mysql(stack: Stack, d
     assert dbproxy_client.login("").result_code == 1
 
 
-def test_names_that_mysql_takes_for_one_in_one_run_each_get_their_own_echo(stack: Stack, dbproxy_client: Client) -> None:
+def test_names_that_mysql_takes_for_one_in_one_batch_each_get_their_own_echo(stack: Stack, dbproxy_client: Client) -> None:
     password = "e10adc3949ba59abbe56e057f20f883e"
     names = ["alice ", "alice", "bob  ", "ALICE", "alice "]
     replies = dbproxy_client.requests([server_pb2.IMValidateReq(user_name=name, password=password) for name in names])
