@@ -19,9 +19,9 @@ from dbproxy.testing.requests import GROUP, message
 
 
 @contextlib.contextmanager
-def refused(stack: Stack, table: str, condition: str) -> Iterator[None]:
-    """The database refuses to insert rows for which a condition on ``new`` is true."""
-    stack.rows(f"create trigger refuse before insert on {table} for each row if {condition} then signal sqlstate '45000'; end if")
+def refused(stack: Stack, table: str, condition: str, event: str = "insert") -> Iterator[None]:
+    """The database refuses to insert (or update) rows for which a condition on ``new`` is true."""
+    stack.rows(f"create trigger refuse before {event} on {table} for each row if {condition} then signal sqlstate '45000'; end if")
     try:
         yield
     finally:
@@ -46,6 +46,16 @@ def test_a_group_whose_members_are_refused_is_not_created(dbproxy_stack: Stack, 
     with refused(dbproxy_stack, "IMGroupMember", "new.userId=2"):
         assert dbproxy_client.create_group(1, [1, 2]).result_code == 1
     assert dbproxy_stack.rows("select id from IMGroup") == []
+
+
+def test_members_are_not_added_to_a_group_that_cannot_be_updated(dbproxy_stack: Stack, dbproxy_client: Client) -> None:
+    seed.group(dbproxy_stack, 9, [1, 2], creator=1)
+    members = "select userId from IMGroupMember where groupId=9 and status=0 order by userId"
+    with refused(dbproxy_stack, "IMGroup", "new.id=9", event="update"):
+        assert dbproxy_client.add_members(1, 9, [3]).result_code == 1
+    assert dbproxy_stack.rows(members) == [{"userId": 1}, {"userId": 2}]
+    assert dbproxy_client.add_members(1, 9, [3]).result_code == 0
+    assert dbproxy_stack.rows(members) == [{"userId": 1}, {"userId": 2}, {"userId": 3}]
 
 
 def test_the_sync_touches_all_sessions_of_a_transaction_or_none(dbproxy_stack: Stack) -> None:
