@@ -11,11 +11,16 @@ import pytest
 from dbproxy.config import load_config
 from dbproxy.errors import StatementError
 from dbproxy.models.group_members import GroupMembers
+from dbproxy.models.message import MessageModel
+from dbproxy.models.new_message import NewMessage
+from dbproxy.models.relation import RelationModel
+from dbproxy.models.session import SessionModel
 from dbproxy.stores.mysql import DBManager
 from dbproxy.stores.redis import CacheManager
 from dbproxy.sync_center import SyncCenter
 from dbproxy.testing import Client, Stack, seed
 from dbproxy.testing.requests import GROUP, message
+from dbproxy.wire.pb import base_define_pb2 as base
 
 
 @contextlib.contextmanager
@@ -40,6 +45,37 @@ def test_a_refused_message_does_not_affect_others_of_its_batch(dbproxy_stack: St
     assert all(ids)
     stored = dbproxy_stack.rows("select msgId,content from IMMessage_1 order by id")
     assert stored == [{"msgId": msg_id, "content": f"good {number}"} for number, msg_id in enumerate(ids)]
+
+
+def test_no_part_of_a_refused_batch_is_tried_after_the_deadline(dbproxy_stack: Stack) -> None:
+    dbproxy_stack.reset()
+    seed.relation(dbproxy_stack, 1, 2, relate_id=1)
+    config = load_config(dbproxy_stack.write_config())
+    databases, caches = DBManager(config), CacheManager(config)
+    model = MessageModel(
+        databases.master,
+        databases.slave,
+        caches.unread,
+        RelationModel(),
+        SessionModel(databases.master, databases.slave),
+        content_limit=1000,
+        lock_timeout=5,
+        outcome_timeout=0.5,
+    )
+
+    def store(*contents: bytes) -> list[bool]:
+        messages = [NewMessage(1, 2, base.MSG_TYPE_SINGLE_TEXT, int(time.time()), content) for content in contents]
+        model.store(messages)
+        return [message.msg_id > 0 for message in messages]
+
+    try:
+        assert store(b"first", b"second") == [True, True]
+        with refused(dbproxy_stack, "IMMessage_1", "new.content='bad' and sleep(0.6)=0"):
+            assert store(b"bad", b"good") == [False, False]  # refused together, then the first one alone; that took too long
+            assert store(b"good") == [True]
+    finally:
+        databases.close()
+        caches.close()
 
 
 def test_a_group_whose_members_are_refused_is_not_created(dbproxy_stack: Stack, dbproxy_client: Client) -> None:
