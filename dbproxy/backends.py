@@ -1,4 +1,4 @@
-"""The MySQL and Redis pools that a configuration names, opened for the tools (audit, benchmark) and not for the daemon."""
+"""The MySQL and Redis pools that a configuration names, opened for the tools (audit, benchmark) and tests, not for the daemon."""
 
 from __future__ import annotations
 

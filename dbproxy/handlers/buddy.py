@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -45,27 +45,11 @@ class BuddyHandlers:
 
     def all_users(self, requests: Sequence[buddy_pb2.IMAllUserReq]) -> list[LazyAnswer]:
         """Return the users that changed since a time; equal times are looked up and serialised once."""
-        lists = SharedLists(self._changed_users)
-
-        def reply_to(request: buddy_pb2.IMAllUserReq) -> list[bytes]:
-            shared = lists.get(request.latest_update_time)
-            head = buddy_pb2.IMAllUserRsp(user_id=request.user_id, latest_update_time=shared.latest)
-            tail = buddy_pb2.IMAllUserRsp(attach_data=request.attach_data)
-            return [head.SerializePartialToString(), shared.entries, tail.SerializePartialToString()]
-
-        return [partial(reply_to, request) for request in requests]
+        return _list_replies(requests, buddy_pb2.IMAllUserRsp, self._changed_users)
 
     def departments(self, requests: Sequence[buddy_pb2.IMDepartmentReq]) -> list[LazyAnswer]:
         """Return the departments that changed since a time; equal times are looked up and serialised once."""
-        lists = SharedLists(self._changed_departments)
-
-        def reply_to(request: buddy_pb2.IMDepartmentReq) -> list[bytes]:
-            shared = lists.get(request.latest_update_time)
-            head = buddy_pb2.IMDepartmentRsp(user_id=request.user_id, latest_update_time=shared.latest)
-            tail = buddy_pb2.IMDepartmentRsp(attach_data=request.attach_data)
-            return [head.SerializePartialToString(), shared.entries, tail.SerializePartialToString()]
-
-        return [partial(reply_to, request) for request in requests]
+        return _list_replies(requests, buddy_pb2.IMDepartmentRsp, self._changed_departments)
 
     def _changed_users(self, since: int) -> SharedList:
         users, latest = self._users.changed_since(since)
@@ -93,6 +77,23 @@ class BuddyHandlers:
         reply = buddy_pb2.IMChangeSignInfoRsp(user_id=request.user_id, result_code=0)
         echo_text(reply, "sign_info", request.sign_info)
         return reply
+
+
+def _list_replies(
+    requests: Sequence[buddy_pb2.IMAllUserReq] | Sequence[buddy_pb2.IMDepartmentReq],
+    reply_type: type[buddy_pb2.IMAllUserRsp] | type[buddy_pb2.IMDepartmentRsp],
+    look_up: Callable[[int], SharedList],
+) -> list[LazyAnswer]:
+    """Answer requests for what changed since a time: the shared list between the fields that belong to one request."""
+    lists = SharedLists(look_up)
+
+    def reply_to(request: buddy_pb2.IMAllUserReq | buddy_pb2.IMDepartmentReq) -> list[bytes]:
+        shared = lists.get(request.latest_update_time)
+        head = reply_type(user_id=request.user_id, latest_update_time=shared.latest)
+        tail = reply_type(attach_data=request.attach_data)
+        return [head.SerializePartialToString(), shared.entries, tail.SerializePartialToString()]
+
+    return [partial(reply_to, request) for request in requests]
 
 
 def fill_user_info(info: base_define_pb2.UserInfo, user: User) -> None:

@@ -8,10 +8,10 @@ import time
 import pymysql
 import pytest
 
+from dbproxy.backends import Backends
 from dbproxy.config import load_config
 from dbproxy.models.group_members import GroupMembers
-from dbproxy.stores.mysql import DBConn, DBManager
-from dbproxy.stores.redis import CacheManager
+from dbproxy.stores.mysql import DBConn
 from dbproxy.testing import InProcessProxy, ProxyProcess, Stack, seed
 from dbproxy.testing.faulty_link import FaultyLink
 from dbproxy.testing.requests import message
@@ -85,14 +85,12 @@ def test_the_locks_of_a_frozen_proxy_are_released(stack: Stack) -> None:
 def test_a_proxy_that_was_suspended_writes_no_outdated_members(stack: Stack, stands_still: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its lock was given to others, who have changed the members; what it writes into Redis afterwards must not be believed."""
     seed.group(stack, 10, [1, 2])
-    config = load_config(stack.write_config())
-    databases, caches = DBManager(config), CacheManager(config)
-    members = GroupMembers(databases.master, databases.slave, caches.group_member, 5)
-    try:
+    with Backends(load_config(stack.write_config())) as backends:
+        members = GroupMembers(backends.master, backends.slave, backends.caches.group_member, 5)
         with (
             InProcessProxy(stack) as proxy,
             proxy.client() as client,
-            databases.master.connection() as connection,
+            backends.master.connection() as connection,
             members.locked(connection, 10),
         ):
             fields = members.read_hash(connection, 10)
@@ -102,6 +100,3 @@ def test_a_proxy_that_was_suspended_writes_no_outdated_members(stack: Stack, sta
                 monkeypatch.setattr(DBConn, "is_lost", False)
             members.write_hash(connection, 10, fields)
         assert members.get_many([10]) == {10: [1, 2, 3]}
-    finally:
-        databases.close()
-        caches.close()

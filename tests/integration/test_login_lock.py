@@ -8,13 +8,12 @@ from typing import cast
 
 import pytest
 
+from dbproxy.backends import Backends
 from dbproxy.config import load_config
 from dbproxy.handlers.login import LoginHandlers
 from dbproxy.models.device import DeviceModel
 from dbproxy.models.login_attempts import WINDOW, LoginAttempts
 from dbproxy.models.user import Login, UserModel
-from dbproxy.stores.mysql import DBManager
-from dbproxy.stores.redis import CacheManager
 from dbproxy.testing import Client, Stack, seed
 from dbproxy.testing.waiting import eventually
 from dbproxy.wire.pb import server_pb2
@@ -160,9 +159,9 @@ class HeldRequests(list[server_pb2.IMValidateReq]):
 class Logins:
     """The handler of logins as the workers call it, with the models of a proxy."""
 
-    def __init__(self, databases: DBManager, caches: CacheManager) -> None:
+    def __init__(self, backends: Backends) -> None:
         self.clock = Clock()
-        self.users = HeldUsers(databases.master, databases.slave, caches.unread)
+        self.users = HeldUsers(backends.master, backends.slave, backends.caches.unread)
         no_devices = cast("DeviceModel", None)  # logins have nothing to do with them
         self._handlers = LoginHandlers(self.users, no_devices, LoginAttempts(self.clock))
 
@@ -173,18 +172,9 @@ class Logins:
 
 
 @pytest.fixture
-def logins(dbproxy_stack: Stack) -> Iterator[Logins]:
-    dbproxy_stack.reset()
-    seed.users(dbproxy_stack, "alice", "bob")
-    config = load_config(dbproxy_stack.write_config())
-    databases, caches = DBManager(config), CacheManager(config)
-    try:
-        databases.open()
-        caches.open()
-        yield Logins(databases, caches)
-    finally:
-        databases.close()
-        caches.close()
+def logins(stack: Stack) -> Iterator[Logins]:
+    with Backends(load_config(stack.write_config())) as backends:
+        yield Logins(backends)
 
 
 class InThread(threading.Thread):

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
+from dbproxy.backends import Backends
 from dbproxy.config import load_config
 from dbproxy.models.device import ANDROID, IOS, DeviceModel
 from dbproxy.models.unread import UnreadModel
 from dbproxy.models.user import UserModel
-from dbproxy.stores.mysql import DBManager
-from dbproxy.stores.redis import CacheManager
 from dbproxy.testing import InProcessProxy, Stack, seed
 
 NIGHT = [22, 23, 0, 1, 2, 3, 4, 5, 6, 7]
@@ -26,32 +25,24 @@ class NothingUnread:
 
 
 @pytest.fixture
-def tokens_at(dbproxy_stack: Stack) -> Iterator[Callable[[int], list[int]]]:
+def tokens_at(stack: Stack) -> Iterator[Callable[[int], list[int]]]:
     """Who of the users 1 to 5 can be pushed to at an hour."""
-    dbproxy_stack.reset()
-    config = load_config(dbproxy_stack.write_config())
-    databases, caches = DBManager(config), CacheManager(config)
-    databases.open()
-    caches.open()
-    hour = 0
-    users = UserModel(databases.master, databases.slave, caches.unread)
-    unread: UnreadModel = NothingUnread()  # type: ignore[assignment]
-    devices = DeviceModel(caches.token, users, unread, local_hour=lambda: hour)
+    with Backends(load_config(stack.write_config())) as backends:
+        hour = 0
+        users = UserModel(backends.master, backends.slave, backends.caches.unread)
+        unread: UnreadModel = NothingUnread()  # type: ignore[assignment]
+        devices = DeviceModel(backends.caches.token, users, unread, local_hour=lambda: hour)
 
-    def tokens(at: int) -> list[int]:
-        nonlocal hour
-        hour = at
-        return list(devices.tokens([1, 2, 3, 4, 5]))
+        def tokens(at: int) -> list[int]:
+            nonlocal hour
+            hour = at
+            return list(devices.tokens([1, 2, 3, 4, 5]))
 
-    for user_id, client_type, shield in ((1, IOS, 1), (2, IOS, 0), (3, ANDROID, 1), (4, ANDROID, 0)):
-        seed.user(dbproxy_stack, user_id, f"user{user_id}", push_shield_status=shield)
-        devices.register(user_id, b"token", client_type)
-    devices.register(5, b"token", IOS)  # a phone of somebody who is no user (any more)
-    try:
+        for user_id, client_type, shield in ((1, IOS, 1), (2, IOS, 0), (3, ANDROID, 1), (4, ANDROID, 0)):
+            seed.user(stack, user_id, f"user{user_id}", push_shield_status=shield)
+            devices.register(user_id, b"token", client_type)
+        devices.register(5, b"token", IOS)  # a phone of somebody who is no user (any more)
         yield tokens
-    finally:
-        databases.close()
-        caches.close()
 
 
 def test_shielded_ios_users_are_left_out_from_22_to_7_and_nobody_else(tokens_at: Callable[[int], list[int]]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from dbproxy.backends import Backends
 from dbproxy.config import load_config
 from dbproxy.errors import StatementError
 from dbproxy.models.group_members import GroupMembers
@@ -15,8 +16,6 @@ from dbproxy.models.message import MessageModel
 from dbproxy.models.new_message import NewMessage
 from dbproxy.models.relation import RelationModel
 from dbproxy.models.session import SessionModel
-from dbproxy.stores.mysql import DBManager
-from dbproxy.stores.redis import CacheManager
 from dbproxy.sync_center import SyncCenter
 from dbproxy.testing import Client, Stack, seed
 from dbproxy.testing.requests import GROUP, message
@@ -47,35 +46,29 @@ def test_a_refused_message_does_not_affect_others_of_its_batch(dbproxy_stack: St
     assert stored == [{"msgId": msg_id, "content": f"good {number}"} for number, msg_id in enumerate(ids)]
 
 
-def test_no_part_of_a_refused_batch_is_tried_after_the_deadline(dbproxy_stack: Stack) -> None:
-    dbproxy_stack.reset()
-    seed.relation(dbproxy_stack, 1, 2, relate_id=1)
-    config = load_config(dbproxy_stack.write_config())
-    databases, caches = DBManager(config), CacheManager(config)
-    model = MessageModel(
-        databases.master,
-        databases.slave,
-        caches.unread,
-        RelationModel(),
-        SessionModel(databases.master, databases.slave),
-        content_limit=1000,
-        lock_timeout=5,
-        outcome_timeout=0.5,
-    )
+def test_no_part_of_a_refused_batch_is_tried_after_the_deadline(stack: Stack) -> None:
+    seed.relation(stack, 1, 2, relate_id=1)
+    with Backends(load_config(stack.write_config())) as backends:
+        model = MessageModel(
+            backends.master,
+            backends.slave,
+            backends.caches.unread,
+            RelationModel(),
+            SessionModel(backends.master, backends.slave),
+            content_limit=1000,
+            lock_timeout=5,
+            outcome_timeout=0.5,
+        )
 
-    def store(*contents: bytes) -> list[bool]:
-        messages = [NewMessage(1, 2, base.MSG_TYPE_SINGLE_TEXT, int(time.time()), content) for content in contents]
-        model.store(messages)
-        return [message.msg_id > 0 for message in messages]
+        def store(*contents: bytes) -> list[bool]:
+            messages = [NewMessage(1, 2, base.MSG_TYPE_SINGLE_TEXT, int(time.time()), content) for content in contents]
+            model.store(messages)
+            return [message.msg_id > 0 for message in messages]
 
-    try:
         assert store(b"first", b"second") == [True, True]
-        with refused(dbproxy_stack, "IMMessage_1", "new.content='bad' and sleep(0.6)=0"):
+        with refused(stack, "IMMessage_1", "new.content='bad' and sleep(0.6)=0"):
             assert store(b"bad", b"good") == [False, False]  # refused together, then the first one alone; that took too long
             assert store(b"good") == [True]
-    finally:
-        databases.close()
-        caches.close()
 
 
 def test_a_group_whose_members_are_refused_is_not_created(dbproxy_stack: Stack, dbproxy_client: Client) -> None:
@@ -94,21 +87,15 @@ def test_members_are_not_added_to_a_group_that_cannot_be_updated(dbproxy_stack: 
     assert dbproxy_stack.rows(members) == [{"userId": 1}, {"userId": 2}, {"userId": 3}]
 
 
-def test_the_sync_touches_all_sessions_of_a_transaction_or_none(dbproxy_stack: Stack) -> None:
-    dbproxy_stack.reset()
-    seed.group(dbproxy_stack, 9, [1, 2], lastChated=int(time.time()))
-    seed.session(dbproxy_stack, 1, 9, session_type=GROUP, updated=seed.T0)
-    config = load_config(dbproxy_stack.write_config())
-    databases, caches = DBManager(config), CacheManager(config)
-    members = GroupMembers(databases.master, databases.slave, caches.group_member, 5)
-    sync_center = SyncCenter(databases.master, caches.unread, members, interval=3600, lock_timeout=5)
+def test_the_sync_touches_all_sessions_of_a_transaction_or_none(stack: Stack) -> None:
+    seed.group(stack, 9, [1, 2], lastChated=int(time.time()))
+    seed.session(stack, 1, 9, session_type=GROUP, updated=seed.T0)
     sessions = "select userId,updated>%s as touched from IMRecentSession order by userId"
-    try:
-        with refused(dbproxy_stack, "IMRecentSession", "new.userId=2"), pytest.raises(StatementError):
+    with Backends(load_config(stack.write_config())) as backends:
+        members = GroupMembers(backends.master, backends.slave, backends.caches.group_member, 5)
+        sync_center = SyncCenter(backends.master, backends.caches.unread, members, interval=3600, lock_timeout=5)
+        with refused(stack, "IMRecentSession", "new.userId=2"), pytest.raises(StatementError):
             sync_center.sync()
-        assert dbproxy_stack.rows(sessions, (seed.T0,)) == [{"userId": 1, "touched": 0}]
+        assert stack.rows(sessions, (seed.T0,)) == [{"userId": 1, "touched": 0}]
         sync_center.sync()
-        assert dbproxy_stack.rows(sessions, (seed.T0,)) == [{"userId": 1, "touched": 1}, {"userId": 2, "touched": 1}]
-    finally:
-        databases.close()
-        caches.close()
+        assert stack.rows(sessions, (seed.T0,)) == [{"userId": 1, "touched": 1}, {"userId": 2, "touched": 1}]

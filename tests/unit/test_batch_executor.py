@@ -65,15 +65,20 @@ def echo(requests: Sequence[Any]) -> list[Answer]:
     return [buddy_pb2.IMUsersInfoRsp(user_id=request.user_id) for request in requests]
 
 
-def test_a_batch_is_answered_with_one_call_and_one_wake_up() -> None:
-    calls: list[int] = []
+def counting(calls: list[int]) -> Callable[[Sequence[Any]], list[Answer]]:
+    """An echo that notes how many requests each call gets."""
 
     def answer(requests: Sequence[Any]) -> list[Answer]:
         calls.append(len(requests))
         return echo(requests)
 
+    return answer
+
+
+def test_a_batch_is_answered_with_one_call_and_one_wake_up() -> None:
+    calls: list[int] = []
     harness = ExecutorHarness()
-    handler = Handler.batch(USER_INFO, answer)
+    handler = Handler.batch(USER_INFO, counting(calls))
     replies = harness.run([user_task(n, handler, attach=b"%d" % n) for n in range(1, 6)])
     assert calls == [5]
     assert harness.wake_ups == 1
@@ -206,13 +211,8 @@ def test_unbatched_handlers_succeed_and_fail_each_for_itself() -> None:
 
 def test_long_lists_of_ids_are_answered_in_parts() -> None:
     calls: list[int] = []
-
-    def answer(requests: Sequence[Any]) -> list[Answer]:
-        calls.append(len(requests))
-        return echo(requests)
-
     harness = ExecutorHarness()
-    handler = Handler.lookup(USER_INFO, answer)
+    handler = Handler.lookup(USER_INFO, counting(calls))
     tasks = []
     for uuid in range(1, 7):
         request = buddy_pb2.IMUsersInfoReq(user_id=uuid, user_id_list=range(1, MAX_PART_BYTES // 6))  # two bytes each
@@ -224,13 +224,8 @@ def test_long_lists_of_ids_are_answered_in_parts() -> None:
 
 def test_what_asks_for_many_rows_is_answered_in_parts() -> None:
     calls: list[int] = []
-
-    def answer(requests: Sequence[Any]) -> list[Answer]:
-        calls.append(len(requests))
-        return echo(requests)
-
     harness = ExecutorHarness()
-    handler = Handler.lookup(USER_INFO, answer, rows=lambda request: 900)
+    handler = Handler.lookup(USER_INFO, counting(calls), rows=lambda request: 900)
     assert len(harness.run([user_task(n, handler) for n in range(1, 6)])) == 5
     assert calls == [2, 2, 1]
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Hashable
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbproxy.wire.commands import MSG_DATA, USER_INFO
+from dbproxy.wire.commands import MSG_DATA
 from dbproxy.wire.pb.buddy_pb2 import IMUsersInfoReq
 from dbproxy.work.batch import WAITING_AFTER, Batch
 from dbproxy.work.handler_map import FollowUp, Handler
@@ -19,11 +18,10 @@ from dbproxy.work.queue_settings import QueueLimits, QueueSettings
 from dbproxy.work.request_queues import MAX_ACTIVE_BYTES, MAX_BATCH_BYTES, MAX_SUSPENDED, RequestQueues
 
 MESSAGE = Handler.batch(MSG_DATA, lambda requests: [None] * len(requests))
-LOOKUP = Handler.batch(USER_INFO, lambda requests: [None] * len(requests))
 
 
-def task(number: int, queue: str, key: Hashable = None, handler: Handler[Any] = MESSAGE) -> ProxyTask:
-    made = ProxyTask(handler, number, "peer", 0, b"", 0.0)
+def task(number: int, queue: str, key: Hashable = None) -> ProxyTask:
+    made = ProxyTask(MESSAGE, number, "peer", 0, b"", 0.0)
     made.queue, made.ordering_key = queue, key
     return made
 

@@ -48,6 +48,24 @@ class PoolHarness:
         self.pool.start()
 
 
+class Concurrency:
+    """How many threads are inside its block at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._now = 0
+        self.most = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._now -= 1
+
+
 def submit(pool: ThreadPool, tasks: Sequence[ProxyTask]) -> None:
     pool.put(tasks)
     pool.wake_worker()
@@ -187,22 +205,16 @@ def test_long_lookups_let_others_go_on_between_store_calls() -> None:
 
 
 def test_after_a_common_wait_only_so_many_batches_go_on_at_a_time() -> None:
-    backend, over = threading.Event(), threading.Event()
-    computing, most = 0, 0
-    lock = threading.Lock()
+    backend = threading.Event()
+    computing = Concurrency()
 
     def work(batch: Batch) -> None:
-        nonlocal computing, most
         batch.interruptible = True
         harness.calls.begin()
         backend.wait(10)
         harness.calls.end()
-        with lock:
-            computing += 1
-            most = max(most, computing)
-        over.wait(0.02)
-        with lock:
-            computing -= 1
+        with computing:
+            time.sleep(0.02)  # so that batches overlap if they may
 
     harness = PoolHarness(work, threads=8)
     for number in range(8):
@@ -211,31 +223,25 @@ def test_after_a_common_wait_only_so_many_batches_go_on_at_a_time() -> None:
     backend.set()
     assert eventually(lambda: harness.pool.outstanding, 0) == 0
     assert harness.pool.stop(5)
-    assert most == 2
+    assert computing.most == 2
 
 
 def test_one_worker_at_a_time_makes_replies_of_a_large_result() -> None:
-    at_once, most = 0, 0
-    lock = threading.Lock()
+    making_replies = Concurrency()
 
     def work(batch: Batch) -> None:
-        nonlocal at_once, most
         batch.interruptible = True
         harness.calls.large_result()
         harness.calls.large_result()
-        with lock:
-            at_once += 1
-            most = max(most, at_once)
-        time.sleep(0.001)
-        with lock:
-            at_once -= 1
+        with making_replies:
+            time.sleep(0.001)
 
     harness = PoolHarness(work, threads=8)
     for number in range(20):
         submit(harness.pool, [plain_task(number, list(COMMANDS.values())[number])])
     assert eventually(lambda: harness.pool.outstanding, 0) == 0
     assert harness.pool.stop(5)
-    assert most == 1
+    assert making_replies.most == 1
 
 
 def test_a_lookup_is_given_up_at_its_deadline() -> None:

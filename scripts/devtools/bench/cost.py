@@ -20,6 +20,7 @@ from dbproxy.testing.client import BY_REQUEST, Client
 from dbproxy.testing.faulty_link import FaultyLink
 from dbproxy.testing.proxy import InProcessProxy
 from dbproxy.testing.stack import POOLS, Stack
+from dbproxy.testing.waiting import poll
 
 NOT_COUNTED = frozenset(("info", "select", "ping", "auth", "hello", "client", "client|setinfo", "client|setname"))
 """Redis commands of the measurement itself and of new connections."""
@@ -168,11 +169,8 @@ def counted_proxy(stack: Stack) -> Iterator[tuple[InProcessProxy, Backends, Mete
 
 def await_first_sync(backends: Backends) -> None:
     """Wait until the proxy's background sync, which runs once at the start, is done; TimeoutError when it does not happen."""
-    deadline = time.monotonic() + 10
-    while not backends.caches.unread.execute([("EXISTS", LAST_UPDATE_GROUP_KEY)])[0]:
-        if time.monotonic() > deadline:
-            raise TimeoutError("the background sync did not run")
-        time.sleep(0.01)
+    if not poll(lambda: backends.caches.unread.execute([("EXISTS", LAST_UPDATE_GROUP_KEY)])[0], bool, 10):
+        raise TimeoutError("the background sync did not run")
 
 
 def cost_of(client: Client, meter: Meter, request: Message, count: int = 10) -> Cost:

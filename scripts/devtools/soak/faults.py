@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pymysql
-import redis
 
 from dbproxy.testing.faulty_link import FaultyLink
 from dbproxy.testing.file_server import Faults as FileFaults
 from dbproxy.testing.file_server import FileServer
+from dbproxy.testing.process import ChildProcess
 from dbproxy.testing.proxy import ProxyProcess
 from dbproxy.testing.stack import Stack
 
@@ -97,11 +97,7 @@ class Faults:
         self._stack.mariadb.restart()
 
     def _freeze_mysql(self) -> None:
-        self._stack.mariadb.freeze()
-        try:
-            self._sleep(0.5, LONGEST_FREEZE)
-        finally:
-            self._stack.mariadb.thaw()
+        self._freeze(self._stack.mariadb)
 
     def _kill_mysql_connections(self) -> None:
         for _ in range(self._rng.randint(1, 10)):
@@ -119,9 +115,7 @@ class Faults:
         return sorted(int(str(row["id"])) for row in rows)
 
     def _cut_mysql(self) -> None:
-        for _ in range(self._rng.randint(1, 8)):
-            self._mysql_link.cut_all()
-            self._sleep(0, 0.15)
+        self._cut(self._mysql_link)
 
     def _cut_commits(self) -> None:
         for _ in range(self._rng.randint(3, 12)):
@@ -149,33 +143,22 @@ class Faults:
         self._stack.redis_server.start()
 
     def _flush_redis(self) -> None:
-        with self._redis() as client:
+        with self._stack.redis("unread") as client:
             client.flushall()
 
     def _freeze_redis(self) -> None:
-        self._stack.redis_server.freeze()
-        try:
-            self._sleep(0.5, LONGEST_FREEZE)
-        finally:
-            self._stack.redis_server.thaw()
+        self._freeze(self._stack.redis_server)
 
     def _cut_redis(self) -> None:
-        for _ in range(self._rng.randint(1, 8)):
-            self._redis_link.cut_all()
-            self._sleep(0, 0.15)
+        self._cut(self._redis_link)
 
     def _old_counters(self) -> None:
         """Set the counters of msg_ids back to values of a moment ago, as a restore from a snapshot does."""
-        with self._redis() as client:
+        with self._stack.redis("unread") as client:
             old = {key: value for key in client.scan_iter("*msg_id_*") if (value := client.get(key)) is not None}
             self._sleep(0.5, 1.5)
             if old:
                 client.mset(old)
-
-    @contextlib.contextmanager
-    def _redis(self) -> Iterator[redis.Redis]:
-        with self._stack.redis("unread") as client:
-            yield client
 
     # the proxy and the file server
 
@@ -201,6 +184,20 @@ class Faults:
         )
         self._sleep(1, 3)
         self._files.faults = FileFaults()
+
+    # shared
+
+    def _freeze(self, server: ChildProcess) -> None:
+        server.freeze()
+        try:
+            self._sleep(0.5, LONGEST_FREEZE)
+        finally:
+            server.thaw()
+
+    def _cut(self, link: FaultyLink) -> None:
+        for _ in range(self._rng.randint(1, 8)):
+            link.cut_all()
+            self._sleep(0, 0.15)
 
     def _sleep(self, least: float, most: float) -> None:
         time.sleep(self._rng.uniform(least, most))
