@@ -76,10 +76,7 @@ class Membership:
         suspects |= dict.fromkeys(self._without_hash())
         self._backends.wait_before_recheck(suspects)
         for group_id in suspects:
-            with (
-                self._backends.master.connection() as connection,
-                connection.named_locks((GroupMembers.lock_name(group_id),), self._backends.lock_timeout),
-            ):
+            with self._backends.locked(GroupMembers.lock_name(group_id)) as connection:
                 rows, hashed = self._read(connection, (group_id,))[group_id]
             yield from self._describe(group_id, rows, hashed)
 
@@ -148,10 +145,7 @@ class Membership:
             )
 
     def _correct(self, group_id: int, did: str, choose: Callable[[Differences], dict[int, int]]) -> str | None:
-        with (
-            self._backends.master.connection() as connection,
-            connection.named_locks((GroupMembers.lock_name(group_id),), self._backends.lock_timeout),
-        ):
+        with self._backends.locked(GroupMembers.lock_name(group_id)) as connection:
             chosen = choose(compare(*self._read(connection, (group_id,))[group_id]))
             if not chosen:
                 return None
@@ -160,10 +154,7 @@ class Membership:
         return f"{did} {listed(chosen)}"
 
     def _drop(self, group_id: int) -> str | None:
-        with (
-            self._backends.master.connection() as connection,
-            connection.named_locks((GroupMembers.lock_name(group_id),), self._backends.lock_timeout),
-        ):
+        with self._backends.locked(GroupMembers.lock_name(group_id)) as connection:
             extra = compare(*self._read(connection, (group_id,))[group_id]).extra
             if not extra:
                 return None
@@ -221,10 +212,7 @@ class UserCount:
         return ((int(group_id), int(counted), int(members)) for group_id, counted, members in rows)
 
     def _set(self, group_id: int) -> str | None:
-        with (
-            self._backends.master.connection() as connection,
-            connection.named_locks((GroupMembers.lock_name(group_id),), self._backends.lock_timeout),
-        ):
+        with self._backends.locked(GroupMembers.lock_name(group_id)) as connection:
             changed = connection.execute(
                 "update IMGroup set userCnt=(select count(distinct userId) from IMGroupMember "
                 f"where groupId={group_id} and status=0) where id={group_id}"

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from dbproxy.audit.finding import Finding, Severity, listed
 from dbproxy.audit.walk import PIPELINE, AuditBackends, batches, slices
 from dbproxy.models import names
+from dbproxy.models.conversation_kind import GROUP_CHAT, SINGLE_CHAT, ConversationKind
 from dbproxy.models.relation import RelationModel, pair_of
 from dbproxy.stores.mysql import DBConn, DBPool
 from dbproxy.stores.mysql.schema import SHARDS
@@ -39,21 +40,13 @@ class MessageCheck(ABC):
     """The checks that one-to-one and group messages have in common."""
 
     title: str
-    column: str
+    kind: ConversationKind
     parent: str
     called: str
 
     def __init__(self, backends: AuditBackends) -> None:
         self._backends = backends
         self._unread = backends.caches.unread
-
-    @abstractmethod
-    def _table(self, conversation_id: int) -> str:
-        """Return the table of a conversation's messages; the number of a shard is accepted, too."""
-
-    @abstractmethod
-    def _counter_key(self, conversation_id: int) -> str:
-        """Return the Redis key of its last msg_id."""
 
     @abstractmethod
     def _orphan(self, conversation: Conversation) -> Finding | None:
@@ -63,7 +56,7 @@ class MessageCheck(ABC):
         """Check everything and yield the findings one by one. Raises StoreError when a backend fails."""
         behind: list[int] = []
         for shard in range(SHARDS):
-            for low, high in slices(self._backends.slave, self._table(shard), self.column):
+            for low, high in slices(self._backends.slave, self.kind.table(shard), self.kind.id_column):
                 conversations = self._conversations(self._backends.slave, shard, f"between {low} and {high}")
                 for conversation in conversations:
                     yield from self._about(conversation)
@@ -79,7 +72,7 @@ class MessageCheck(ABC):
             yield Finding(
                 "counter-behind",
                 Severity.MINOR if usable else Severity.SEVERE,
-                self._counter_key(conversation_id),
+                self.kind.counter_key(conversation_id),
                 f"it is {_shown(counter)}, and msg_id {last_id} is stored; "
                 + ("the next message corrects it" if usable else "no message can be stored in this conversation"),
                 f"sets it to {last_id}",
@@ -87,9 +80,10 @@ class MessageCheck(ABC):
             )
 
     def _conversations(self, database: DBPool, shard: int, condition: str) -> list[Conversation]:
+        column, table = self.kind.id_column, self.kind.table(shard)
         rows = database.select(
-            f"select m.c,m.l,m.n,m.d,p.id is not null from (select {self.column} c,max(msgId) l,count(*) n,count(distinct msgId) d "
-            f"from {self._table(shard)} where {self.column} {condition} group by {self.column}) m left join {self.parent} p on p.id=m.c"
+            f"select m.c,m.l,m.n,m.d,p.id is not null from (select {column} c,max(msgId) l,count(*) n,count(distinct msgId) d "
+            f"from {table} where {column} {condition} group by {column}) m left join {self.parent} p on p.id=m.c"
         )
         return [Conversation(int(c), int(last), int(n), int(different), known == b"1") for c, last, n, different, known in rows]
 
@@ -97,11 +91,11 @@ class MessageCheck(ABC):
         if seen.messages == seen.different_ids and seen.known:
             return
         conversation_id = seen.conversation_id
-        table = self._table(conversation_id)
+        table = self.kind.table(conversation_id)
         for conversation in self._conversations(self._backends.master, conversation_id % SHARDS, f"={conversation_id}"):
             if conversation.messages != conversation.different_ids:
                 rows = self._backends.master.select(
-                    f"select msgId,group_concat(id order by id) from {table} where {self.column}={conversation_id} "
+                    f"select msgId,group_concat(id order by id) from {table} where {self.kind.id_column}={conversation_id} "
                     f"group by msgId having count(*)>1 order by msgId limit {MOST_SHOWN}"
                 )
                 twice = listed(f"{msg_id.decode()} (rows {ids.decode()})" for msg_id, ids in rows)
@@ -118,7 +112,8 @@ class MessageCheck(ABC):
                     yield orphan
 
     def _behind(self, conversations: Sequence[Conversation]) -> list[int]:
-        replies = self._unread.execute([("MGET", *(self._counter_key(conversation.conversation_id) for conversation in conversations))])[0]
+        keys = (self.kind.counter_key(conversation.conversation_id) for conversation in conversations)
+        replies = self._unread.execute([("MGET", *keys)])[0]
         return [
             conversation.conversation_id
             for conversation, counter in zip(conversations, replies, strict=True)
@@ -126,11 +121,11 @@ class MessageCheck(ABC):
         ]
 
     def _counter(self, conversation_id: int) -> bytes | None:
-        counter: bytes | None = self._unread.execute([("MGET", self._counter_key(conversation_id))])[0][0]
+        counter: bytes | None = self._unread.execute([("MGET", self.kind.counter_key(conversation_id))])[0][0]
         return counter
 
     def _last_id(self, database: DBPool | DBConn, conversation_id: int) -> int:
-        rows = database.select(f"select max(msgId) from {self._table(conversation_id)} where {self.column}={conversation_id}")
+        rows = database.select(f"select max(msgId) from {self.kind.table(conversation_id)} where {self.kind.id_column}={conversation_id}")
         return int(rows[0][0] or 0)
 
     def _set_counter(self, conversation_id: int) -> str | None:
@@ -142,7 +137,7 @@ class MessageCheck(ABC):
                 last_id = self._last_id(connection, conversation_id)
                 if not _is_behind(self._counter(conversation_id), last_id):
                     return None
-                self._unread.execute([("SET", self._counter_key(conversation_id), last_id)])
+                self._unread.execute([("SET", self.kind.counter_key(conversation_id), last_id)])
             finally:
                 connection.end_transaction()
         return f"set it to {last_id}"
@@ -152,15 +147,9 @@ class Messages(MessageCheck):
     """One-to-one messages."""
 
     title = "messages"
-    column = "relateId"
+    kind = SINGLE_CHAT
     parent = "IMRelationShip"
     called = "relation"
-
-    def _table(self, conversation_id: int) -> str:
-        return names.message_table(conversation_id)
-
-    def _counter_key(self, conversation_id: int) -> str:
-        return names.msg_id_key(conversation_id)
 
     def _orphan(self, conversation: Conversation) -> Finding | None:
         relate_id = conversation.conversation_id
@@ -198,10 +187,7 @@ class Messages(MessageCheck):
         pair = self._only_pair(self._backends.master, relate_id)
         if pair is None:
             return None
-        with (
-            self._backends.master.connection() as connection,
-            connection.named_locks((RelationModel.lock_name(pair),), self._backends.lock_timeout),
-        ):
+        with self._backends.locked(RelationModel.lock_name(pair)) as connection:
             if self._only_pair(connection, relate_id) != pair or connection.select(f"select id from IMRelationShip where id={relate_id}"):
                 return None
             now = int(time.time())
@@ -216,15 +202,9 @@ class GroupMessages(MessageCheck):
     """Group messages."""
 
     title = "group messages"
-    column = "groupId"
+    kind = GROUP_CHAT
     parent = "IMGroup"
     called = "group"
-
-    def _table(self, conversation_id: int) -> str:
-        return names.group_message_table(conversation_id)
-
-    def _counter_key(self, conversation_id: int) -> str:
-        return names.group_msg_id_key(conversation_id)
 
     def _orphan(self, conversation: Conversation) -> Finding | None:
         return Finding(

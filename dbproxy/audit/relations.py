@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dbproxy.audit.finding import Finding, Severity, listed
 from dbproxy.audit.walk import AuditBackends, slices, sql_list
 from dbproxy.models import names
-from dbproxy.models.group_members import GroupMembers
-from dbproxy.models.relation import Pair, RelationModel, pair_of
+from dbproxy.models.conversation_kind import GROUP_CHAT, SINGLE_CHAT
+from dbproxy.models.relation import Pair, RelationModel
 from dbproxy.models.session import SINGLE, SessionModel
 from dbproxy.stores.mysql import DBConn, DBPool, Row
 
@@ -63,10 +63,7 @@ class DuplicateRelations:
                 )
 
     def _hide(self, pair: Pair) -> str | None:
-        with (
-            self._backends.master.connection() as connection,
-            connection.named_locks((RelationModel.lock_name(pair),), self._backends.lock_timeout),
-        ):
+        with self._backends.locked(RelationModel.lock_name(pair)) as connection:
             connection.execute("begin")
             # the row locks that storing a message takes: it is stored before this, or uses another relation afterwards
             ids = _visible(connection, pair, " for update")
@@ -115,8 +112,8 @@ class DuplicateSessions:
 
     def _merge(self, session: SessionId) -> str | None:
         user_id, peer_id, kind = session
-        lock = RelationModel.lock_name(pair_of(user_id, peer_id)) if kind == SINGLE else GroupMembers.lock_name(peer_id)
-        with self._backends.master.connection() as connection, connection.named_locks((lock,), self._backends.lock_timeout):
+        lock_name = (SINGLE_CHAT if kind == SINGLE else GROUP_CHAT).lock_name((user_id, peer_id))
+        with self._backends.locked(lock_name) as connection:
             connection.execute("begin")
             rows = _session_rows(connection, session, " for update")
             if len(rows) < 2:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
 from dbproxy.backends import Backends
 from dbproxy.config import Config
-from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.mysql import DBConn, DBPool
 from dbproxy.stores.redis import CachePool
 
 T = TypeVar("T")
@@ -39,9 +40,13 @@ class AuditBackends(Backends):
 
     def __init__(self, config: Config, recheck_delay: float = RECHECK_DELAY) -> None:
         super().__init__(config)
-        self.lock_timeout = config.db_lock_timeout
-        """Seconds to wait for a named lock."""
         self._recheck_delay = recheck_delay
+
+    @contextmanager
+    def locked(self, lock_name: str) -> Iterator[DBConn]:
+        """Take a connection of the master and hold a named lock for the length of the block; LockWaitError when it does not get free."""
+        with self.master.connection() as connection, connection.named_locks((lock_name,), self.config.db_lock_timeout):
+            yield connection
 
     def wait_before_recheck(self, suspects: Sized) -> None:
         """Sleep for the recheck delay if there is anything to read again."""

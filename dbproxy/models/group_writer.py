@@ -16,8 +16,8 @@ from dbproxy.stores.mysql import DBConn, DBPool
 
 logger = logging.getLogger(__name__)
 
-ADD, REMOVE = 1, 2
-"""GroupModifyType of the protocol."""
+ADD = 1
+"""GroupModifyType of the protocol; any other value removes."""
 
 SYSTEM_USER = 0
 """The user id with which the system itself changes groups; it has the right to change all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
@@ -10,7 +11,7 @@ from dbproxy.errors import StoreUnavailableError
 from dbproxy.stores.backend_calls import BackendCalls
 
 
-class LimitedPool:
+class LimitedPool(ABC):
     """Lets ``size`` threads have a connection at a time; another one waits, at most ``timeout`` seconds. Any thread.
 
     A subclass takes ``_free`` without waiting if it can, calls ``_wait_for_free`` if not, and releases it afterwards.
@@ -22,13 +23,13 @@ class LimitedPool:
         self._calls = calls
         self._free = threading.BoundedSemaphore(size)
 
+    @abstractmethod
     def open(self) -> None:
         """Connect the first connections."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """Close the idle connections."""
-        raise NotImplementedError
 
     def _wait_for_free(self) -> None:
         """Wait until a connection is free, and take it.

@@ -35,13 +35,18 @@ def is_refusal(code: int) -> bool:
     return ER.ERROR_FIRST <= code < CR.CR_ERROR_FIRST or code >= 3000
 
 
+def error_code(error: pymysql.err.Error) -> int:
+    """Return the number of an error of the server or the driver, 0 if it has none."""
+    return error.args[0] if error.args and isinstance(error.args[0], int) else 0
+
+
 def error_text(error: pymysql.err.Error, *, has_user_text: bool = False) -> str:
     """What is said about an error, without the values that the server quotes.
 
     ``has_user_text``: users' text was sent to the server, which may quote it in ways that no pattern knows. Then the name of a server's
     error is all that is said, if it has one; its number is in ``args``. What the driver says is its own.
     """
-    code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    code = error_code(error)
     if has_user_text and is_refusal(code):
         return f"{_NAMES.get(code, 'refused')} (what the server says is left out)"
     text = str(error.args[1]) if len(error.args) > 1 else str(error) or type(error).__name__

@@ -42,7 +42,7 @@ from dbproxy.errors import (
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.mysql.connection import DBConn
 from dbproxy.stores.mysql.driver import DriverPool
-from dbproxy.stores.mysql.errors import CLIENT_INTERACTION_TIMEOUT, CannotConnectError, error_text, is_refusal
+from dbproxy.stores.mysql.errors import CLIENT_INTERACTION_TIMEOUT, CannotConnectError, error_code, error_text, is_refusal
 from dbproxy.stores.mysql.result import Row
 from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, end_session
 from dbproxy.stores.pools import LimitedPool, PoolManager
@@ -108,7 +108,7 @@ class DBPool(LimitedPool):
         except pymysql.err.Error as error:
             ends = ("host", "port", "dbname", "username", "password", *tls_keys(self._instance.tls))
             keys = ", ".join(f"{self.name}_{end}" for end in ends)
-            waiting_helps = error.args[:1] and error.args[0] in _NOT_READY and not is_tls_refusal(error)
+            waiting_helps = error_code(error) in _NOT_READY and not is_tls_refusal(error)
             kind = BackendNotReadyError if waiting_helps else StartupError
             raise kind(f"{self}, database {self._instance.dbname}: {error_text(error)} (keys {keys})") from error
         finally:
@@ -237,7 +237,7 @@ class DBPool(LimitedPool):
 
     def _translate(self, connection: DBConn, error: pymysql.err.Error) -> Exception:
         """Turn a driver's error into ours, and make sure that no transaction or unread result stays on the connection."""
-        code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+        code = error_code(error)
         committing, connection.committing = connection.committing, False
         if isinstance(error, CannotConnectError):
             return StoreUnavailableError(f"{self}: {error_text(error)}")

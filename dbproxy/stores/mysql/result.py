@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from pymysql.constants import COMMAND, CR
+from pymysql.constants import COMMAND, CR, SERVER_STATUS
 from pymysql.err import OperationalError, raise_mysql_exception
 
 from dbproxy.stores.backend_calls import LARGE_RESULT
@@ -20,9 +20,6 @@ from dbproxy.stores.mysql.errors import NotExecutedError
 
 Row = tuple[Any, ...]
 """A row as the server sent it: bytes, or None for NULL. Numbers are left to ``int``, text to ``decode``."""
-
-MORE_RESULTS = 0x0008
-"""Status flag of the server: another result of the same script follows."""
 
 _OK, _NULL, _TWO_BYTES, _THREE_BYTES, _EIGHT_BYTES, _EOF, _ERROR = 0x00, 0xFB, 0xFC, 0xFD, 0xFE, 0xFE, 0xFF
 _SIZES = {_TWO_BYTES: 2, _THREE_BYTES: 3, _EIGHT_BYTES: 8}
@@ -144,7 +141,7 @@ class QueryResult:
         self.affected_rows, position = _number(packet, 1)
         self.insert_id, position = _number(packet, position)
         self.server_status = int.from_bytes(packet[position : position + 2], "little")
-        self.has_next = bool(self.server_status & MORE_RESULTS)
+        self.has_next = bool(self.server_status & SERVER_STATUS.SERVER_MORE_RESULTS_EXISTS)
         if position + 4 < len(packet):
             self.message = packet[_number(packet, position + 4)[1] :]
 
@@ -163,7 +160,7 @@ class QueryResult:
                 break
             rows.append(_fields(packet, 0, len(packet)))
         self.server_status = int.from_bytes(packet[3:5], "little")
-        self.has_next = bool(self.server_status & MORE_RESULTS)
+        self.has_next = bool(self.server_status & SERVER_STATUS.SERVER_MORE_RESULTS_EXISTS)
         self.affected_rows = len(rows)
         self.rows = rows
 
