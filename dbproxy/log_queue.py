@@ -73,7 +73,7 @@ class LineQueueHandler(logging.handlers.QueueHandler):
             if self._waiting + record.size > self._limit:
                 self._dropped += 1
                 return
-            self._tell_dropped()
+            self.tell_dropped()
             self._put(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
@@ -83,7 +83,10 @@ class LineQueueHandler(logging.handlers.QueueHandler):
     def tell_dropped(self) -> None:
         """Put a line that says how many were dropped into the queue, if any were."""
         with self._guard:
-            self._tell_dropped()
+            dropped, self._dropped = self._dropped, 0
+            if dropped:
+                text = f"{dropped} lines were dropped: the log could not be written as fast as they came"
+                self._put(self._own_line(logging.WARNING, text))
 
     def finish(self, timeout: float) -> bool:
         """Write what waits and stop, within ``timeout`` seconds; whether that was enough. Otherwise a thread hangs in a target, which then
@@ -111,11 +114,6 @@ class LineQueueHandler(logging.handlers.QueueHandler):
     def _put(self, line: _Line) -> None:
         self._accepted += line.size
         self._lines.put(line)
-
-    def _tell_dropped(self) -> None:
-        dropped, self._dropped = self._dropped, 0
-        if dropped:
-            self._put(self._own_line(logging.WARNING, f"{dropped} lines were dropped: the log could not be written as fast as they came"))
 
     def _own_line(self, level: int, text: str) -> _Line:
         return self.prepare(logging.makeLogRecord({"levelno": level, "levelname": logging.getLevelName(level), "msg": text}))

@@ -107,11 +107,11 @@ class GroupHandlers:
         """Return who has muted groups; no reply for a group that does not exist."""
         existing = self._members.existing(request.group_id for request in requests)
         known = [request for request in requests if request.group_id in existing]
-        shields = dict(zip(map(id, known), self._groups.shields([(request.group_id, request.user_id) for request in known]), strict=True))
+        shields = iter(self._groups.shields([(request.group_id, request.user_id) for request in known]))
 
-        def reply_to(request: server_pb2.IMGroupGetShieldReq) -> server_pb2.IMGroupGetShieldRsp:
+        def reply_to(request: server_pb2.IMGroupGetShieldReq, statuses: Sequence[int]) -> server_pb2.IMGroupGetShieldRsp:
             reply = server_pb2.IMGroupGetShieldRsp(group_id=request.group_id)
-            for user_id, status in zip(request.user_id, shields[id(request)], strict=True):
+            for user_id, status in zip(request.user_id, statuses, strict=True):
                 entry = reply.shield_status_list.add()
                 entry.user_id = user_id
                 entry.group_id = request.group_id
@@ -121,7 +121,7 @@ class GroupHandlers:
         answers: list[LazyAnswer | None] = []
         for request in requests:
             if request.group_id in existing:
-                answers.append(partial(reply_to, request))
+                answers.append(partial(reply_to, request, next(shields)))
             else:
                 logger.warning("lookup of who has muted group %d, which does not exist", request.group_id)
                 answers.append(None)

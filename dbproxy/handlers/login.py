@@ -60,14 +60,12 @@ class LoginHandlers:
         Everything that can fail comes first and may be repeated; the attempts are counted after it, once each. So this handler is no
         pure lookup, which the executor would call again as a whole.
         """
-        locked = {index for index, request in enumerate(requests) if self._attempts.is_locked(request.user_name)}
-        if not locked:
-            return list(map(self._decide, requests, self._check(requests)))
-        allowed = [index for index in range(len(requests)) if index not in locked]
-        replies = [_login_reply(request, LOCKED) for request in requests]
-        for index, checked in zip(allowed, self._check([requests[index] for index in allowed]), strict=True):
-            replies[index] = self._decide(requests[index], checked)
-        return replies
+        locked = [self._attempts.is_locked(request.user_name) for request in requests]
+        checked = iter(self._check([request for request, is_locked in zip(requests, locked, strict=True) if not is_locked]))
+        return [
+            _login_reply(request, LOCKED) if is_locked else self._decide(request, next(checked))
+            for request, is_locked in zip(requests, locked, strict=True)
+        ]
 
     def _check(self, requests: Sequence[server_pb2.IMValidateReq]) -> list[_Checked | None]:
         """Look up who wants to log in, without counting anything; None for a request that cannot be checked although others can.

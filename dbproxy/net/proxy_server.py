@@ -287,7 +287,7 @@ class ProxyServer:
         one turn.
         """
         self._pending += delta
-        if delta > 0 and self._pending + self._work.held_bytes > self._max_pending:
+        if delta > 0:
             self._limit_pending()
 
     def _tick(self) -> None:
@@ -300,12 +300,13 @@ class ProxyServer:
             if late > LATE_TICK:
                 connection.skip_time(late)
             connection.on_tick(now)
-        if self._pending + self._work.held_bytes > self._max_pending:
-            self._limit_pending()
+        self._limit_pending()
         self._limit_backlog(now)
 
     def _limit_pending(self) -> None:
         """Close connections, those with most first, until unfinished PDUs and held requests of the others are below the limit."""
+        if self._pending + self._work.held_bytes <= self._max_pending:
+            return
         held = self._work.held_memory()
         excess = self._pending + sum(held.values()) - self._max_pending
         sizes = {uuid: connection.pending + held.get(uuid, 0) for uuid, connection in self._connections.items()}

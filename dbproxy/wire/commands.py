@@ -35,7 +35,7 @@ class Command(Generic[Request, Reply]):
 
     def pack_reply(self, seq_num: int, body: bytes) -> bytes:
         """Return the reply PDU with this body, which carries the request's seq_num."""
-        # as pack_pdu does, which would be one more call for each reply
+        # as pack_pdu does, which would be two more calls for each reply
         return HEADER.pack(HEADER_LENGTH + len(body), VERSION, 0, self.reply_service_id, self.reply_command_id, seq_num, 0) + body
 
     def pack_reply_header(self, seq_num: int, length: int) -> bytes:

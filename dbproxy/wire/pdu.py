@@ -32,7 +32,7 @@ def pack_header(service_id: int, command_id: int, seq_num: int, body_length: int
 
 def pack_pdu(service_id: int, command_id: int, seq_num: int, body: bytes) -> bytes:
     """Return the bytes of a PDU that the proxy sends (version 1, flag 0, reserved 0)."""
-    return HEADER.pack(HEADER_LENGTH + len(body), VERSION, 0, service_id, command_id, seq_num, 0) + body
+    return pack_header(service_id, command_id, seq_num, len(body)) + body
 
 
 class Framer:

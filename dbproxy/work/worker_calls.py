@@ -30,6 +30,11 @@ class Slots(Protocol):
         """Get a slot for a batch that may have lost it."""
 
 
+class _Local(threading.local):
+    batch: Batch | None = None
+    """What the thread works for."""
+
+
 class WorkerCalls:
     """The BackendCalls of the daemon. The methods act on the batch of the calling thread; of threads without one nothing is recorded.
 
@@ -39,7 +44,7 @@ class WorkerCalls:
 
     def __init__(self, responses: ResponseDeque) -> None:
         self._responses = responses
-        self._local = threading.local()
+        self._local = _Local()
         self._large = threading.Lock()
         self._slots: Slots | None = None
 
@@ -53,19 +58,19 @@ class WorkerCalls:
 
     def begin(self) -> None:
         """See BackendCalls."""
-        batch: Batch | None = getattr(self._local, "batch", None)
+        batch = self._local.batch
         if batch is not None:
             batch.begin_wait()
 
     def end(self) -> None:
         """See BackendCalls."""
-        batch: Batch | None = getattr(self._local, "batch", None)
+        batch = self._local.batch
         if batch is not None and batch.end_wait() and batch.interruptible and self._slots is not None:
             self._slots.resume(batch)
 
     def before_call(self) -> None:
         """See BackendCalls."""
-        batch: Batch | None = getattr(self._local, "batch", None)
+        batch = self._local.batch
         if batch is None or not batch.interruptible:
             return
         now = time.monotonic()
@@ -76,13 +81,13 @@ class WorkerCalls:
 
     def between_replies(self) -> None:
         """A reply has been made and the next one is about to be: a good moment to let others go on."""
-        batch: Batch | None = getattr(self._local, "batch", None)
+        batch = self._local.batch
         if batch is not None and time.monotonic() - batch.slice_started > TIME_SLICE and self._slots is not None:
             self._slots.yield_slot(batch)
 
     def large_result(self) -> None:
         """See BackendCalls. The first call waits until no other worker has a large result and its replies will find room."""
-        batch: Batch | None = getattr(self._local, "batch", None)
+        batch = self._local.batch
         if batch is None or not batch.interruptible:
             return
         if not batch.has_large_result:
@@ -92,7 +97,7 @@ class WorkerCalls:
 
     def replies_posted(self) -> None:
         """The replies to all that was looked up have been made: others may have a large result now."""
-        batch: Batch | None = getattr(self._local, "batch", None)
+        batch = self._local.batch
         if batch is not None and batch.has_large_result:
             batch.has_large_result = False
             self._large.release()
