@@ -298,12 +298,13 @@ class RequestQueues:
         pressed = bool(self.held) or self._under_pressure()
         held: list[ProxyTask] = []
         while entries and (not tasks or len(tasks) < limit):
-            entry = entries.popleft()
+            entry = entries[0]
+            first = entry if isinstance(entry, ProxyTask) else entry.tasks[0]
+            length = len(first.body)
+            if tasks and size + length > MAX_BATCH_BYTES:
+                break
+            entries.popleft()
             if isinstance(entry, ProxyTask):
-                length = len(entry.body)
-                if tasks and size + length > MAX_BATCH_BYTES:
-                    entries.appendleft(entry)
-                    break
                 if pressed and (entry.conn_uuid in self.held or self._is_blocked(entry.conn_uuid)):
                     held.append(entry)
                 else:
@@ -311,14 +312,10 @@ class RequestQueues:
                     size += length
                 continue
             waiting = entry.tasks
-            name, length = waiting[0].queue, len(waiting[0].body)
-            if tasks and size + length > MAX_BATCH_BYTES:
-                entries.appendleft(entry)
-                break
             while True:
                 tasks.append(waiting.popleft())
                 size += length
-                if not waiting or waiting[0].queue != name or len(tasks) >= limit:
+                if not waiting or waiting[0].queue != first.queue or len(tasks) >= limit:
                     break
                 length = len(waiting[0].body)
                 if size + length > MAX_BATCH_BYTES:
