@@ -84,14 +84,13 @@ def _list_replies(
     reply_type: type[buddy_pb2.IMAllUserRsp] | type[buddy_pb2.IMDepartmentRsp],
     look_up: Callable[[int], SharedList],
 ) -> list[LazyAnswer]:
-    """Answer requests for what changed since a time: the shared list between the fields that belong to one request."""
+    """Answer requests for what changed since a time: the shared list after the fields that belong to one request."""
     lists = SharedLists(look_up)
 
     def reply_to(request: buddy_pb2.IMAllUserReq | buddy_pb2.IMDepartmentReq) -> list[bytes]:
         shared = lists.get(request.latest_update_time)
         head = reply_type(user_id=request.user_id, latest_update_time=shared.latest)
-        tail = reply_type(attach_data=request.attach_data)
-        return [head.SerializePartialToString(), shared.entries, tail.SerializePartialToString()]
+        return [head.SerializePartialToString(), shared.entries]
 
     return [partial(reply_to, request) for request in requests]
 

@@ -59,9 +59,8 @@ class GroupHandlers:
 
         def reply_to(request: group_pb2.IMGroupInfoListReq, group_ids: Sequence[int]) -> list[bytes]:
             head = group_pb2.IMGroupInfoListRsp(user_id=request.user_id)
-            tail = group_pb2.IMGroupInfoListRsp(attach_data=request.attach_data)
             parts = (entries[group_id] for group_id in group_ids if group_id in entries)
-            return [head.SerializePartialToString(), *parts, tail.SerializePartialToString()]
+            return [head.SerializePartialToString(), *parts]
 
         return [partial(reply_to, request, group_ids) for request, group_ids in zip(requests, changed, strict=True)]
 

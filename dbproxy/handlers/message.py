@@ -187,14 +187,14 @@ class MessageHandlers:
 
         def answer(request: HistoryRequest, stored: list[StoredMessage]) -> Answer:
             if not _audio_ids(stored):
-                return _list_reply(reply_to(request), request.attach_data, stored, {})
+                return _list_reply(reply_to(request), stored, {})
             # Sounds have to be fetched first, which may take long; a list that is too long to be kept meanwhile is looked up again then.
             kept = stored if sum(len(message.content) for message in stored) <= MAX_KEPT_BYTES else None
             return FollowUp(AUDIO, partial(follow_up, request, kept, with_sounds=True), partial(follow_up, request, kept))
 
         def follow_up(request: HistoryRequest, kept: list[StoredMessage] | None, *, with_sounds: bool = False) -> Reply:
             stored = read([request])[0] if kept is None else kept
-            return _list_reply(reply_to(request), request.attach_data, stored, self._audio.fetch(_audio_ids(stored)) if with_sounds else {})
+            return _list_reply(reply_to(request), stored, self._audio.fetch(_audio_ids(stored)) if with_sounds else {})
 
         return [partial(answer, request, stored) for request, stored in zip(requests, read(requests), strict=True)]
 
@@ -273,7 +273,7 @@ def _audio_ids(stored: Sequence[StoredMessage]) -> list[int]:
     return [int(message.content) for message in stored if message.msg_type in SOUNDS and message.content.isdigit()]
 
 
-def _list_reply(reply: ListReply, attach_data: bytes, stored: list[StoredMessage], sounds: dict[int, bytes]) -> Reply:
+def _list_reply(reply: ListReply, stored: list[StoredMessage], sounds: dict[int, bytes]) -> Reply:
     """Complete a reply with its list. ``stored`` is used up: of a long list every message is in memory once."""
     if len(stored) <= MESSAGES_PER_PART and not sounds:
         _fill(reply, stored, sounds)
@@ -286,7 +286,6 @@ def _list_reply(reply: ListReply, attach_data: bytes, stored: list[StoredMessage
         del stored[-MESSAGES_PER_PART:]
         _fill(part, portion, sounds)
         parts.append(part.SerializePartialToString())
-    parts.append(type(reply)(attach_data=attach_data).SerializePartialToString())
     return parts
 
 

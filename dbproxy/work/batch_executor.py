@@ -66,11 +66,15 @@ class _Outbox:
 
     def add_parts(self, task: ProxyTask, parts: Sequence[bytes]) -> None:
         """Add the reply whose body consists of these parts; those of a long one are not put together, which would be a copy."""
+        handler = task.handler
+        reply_type = handler.command.reply
+        if handler.copies_attach_data and reply_type is not None:
+            parts = (*parts, reply_type(attach_data=task.request.attach_data).SerializePartialToString())  # type: ignore[union-attr]
         size = sum(map(len, parts))
         if size < POST_BYTES:
             self.add(task, b"".join(parts))
             return
-        self._responses.append((task.conn_uuid, task.handler.command.pack_reply_header(task.seq_num, size)))
+        self._responses.append((task.conn_uuid, handler.command.pack_reply_header(task.seq_num, size)))
         self._responses += ((task.conn_uuid, part) for part in parts)
         self.size += size
         self.post()

@@ -60,7 +60,7 @@ class Handler(Generic[Request]):
         unbatched: the requests of a batch are given to ``answer`` one at a time, so that each succeeds or fails for itself.
         retry_individually: it only reads, so after a failure a batch may be answered again request by request, and it may be paused and
             stopped at its deadline.
-        copies_attach_data: the reply gets the request's attach_data, even an empty one. A reply in parts must have it already.
+        copies_attach_data: the reply gets the request's attach_data, even an empty one.
 
     """
 

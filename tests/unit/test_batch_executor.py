@@ -232,13 +232,12 @@ def test_what_asks_for_many_rows_is_answered_in_parts() -> None:
 
 def test_a_reply_in_parts_arrives_as_one_pdu() -> None:
     def answer(requests: Sequence[Any]) -> list[LazyAnswer]:
-        head = buddy_pb2.IMUsersInfoRsp(user_id=5).SerializePartialToString()
-        tail = buddy_pb2.IMUsersInfoRsp(attach_data=b"x" * size).SerializePartialToString()
-        return [lambda: [head, tail] for _ in requests]
+        body = buddy_pb2.IMUsersInfoRsp(user_id=5).SerializePartialToString()
+        return [lambda: [body[:1], body[1:]] for _ in requests]
 
     harness = ExecutorHarness()
     for size in (3, 1 << 20):
-        reply = harness.run([user_task(1, Handler.lookup(USER_INFO, answer))])[1]
+        reply = harness.run([user_task(1, Handler.lookup(USER_INFO, answer), attach=b"x" * size)])[1]
         assert reply == buddy_pb2.IMUsersInfoRsp(user_id=5, attach_data=b"x" * size)
 
 
