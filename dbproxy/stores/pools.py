@@ -7,8 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
+from dbproxy.config import TlsSettings
 from dbproxy.errors import StoreUnavailableError
 from dbproxy.stores.backend_calls import BackendCalls
+from dbproxy.stores.tls import tls_keys
 
 
 class LimitedPool(ABC):
@@ -30,6 +32,10 @@ class LimitedPool(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close the idle connections."""
+
+    def _connection_keys(self, database: str, tls: TlsSettings | None) -> str:
+        """Name the configuration keys to look at when the server cannot be used; ``database``: how the key of the database ends."""
+        return ", ".join(f"{self.name}_{end}" for end in ("host", "port", database, "username", "password", *tls_keys(tls)))
 
     def _wait_for_free(self) -> None:
         """Wait until a connection is free, and take it.

@@ -47,7 +47,7 @@ from dbproxy.stores.mysql.result import Row
 from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, end_session
 from dbproxy.stores.pools import LimitedPool, PoolManager
 from dbproxy.stores.resolver import Resolver
-from dbproxy.stores.tls import is_tls_refusal, tls_context, tls_keys
+from dbproxy.stores.tls import is_tls_refusal, tls_context
 
 logger = logging.getLogger(__name__)
 
@@ -106,8 +106,7 @@ class DBPool(LimitedPool):
                 pooled.append(connection)
                 connection.dbapi_connection.ensure_connected()
         except pymysql.err.Error as error:
-            ends = ("host", "port", "dbname", "username", "password", *tls_keys(self._instance.tls))
-            keys = ", ".join(f"{self.name}_{end}" for end in ends)
+            keys = self._connection_keys("dbname", self._instance.tls)
             waiting_helps = error_code(error) in _NOT_READY and not is_tls_refusal(error)
             kind = BackendNotReadyError if waiting_helps else StartupError
             raise kind(f"{self}, database {self._instance.dbname}: {error_text(error)} (keys {keys})") from error

@@ -27,7 +27,7 @@ from dbproxy.stores.pools import LimitedPool, PoolManager
 from dbproxy.stores.redis.commands import BrokenKey, CacheCommand
 from dbproxy.stores.redis.driver import DriverConnection
 from dbproxy.stores.resolver import Resolver
-from dbproxy.stores.tls import is_tls_refusal, tls_context, tls_keys
+from dbproxy.stores.tls import is_tls_refusal, tls_context
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +74,7 @@ class CachePool(LimitedPool):
         try:
             self.execute([("PING",)])
         except StoreUnavailableError as error:
-            ends = ("host", "port", "db", "username", "password", *tls_keys(self._instance.tls))
-            keys = ", ".join(f"{self.name}_{end}" for end in ends)
+            keys = self._connection_keys("db", self._instance.tls)
             kind = BackendNotReadyError if _may_get_ready(error.__cause__) else StartupError
             raise kind(f"{error} (keys {keys})") from error
 
