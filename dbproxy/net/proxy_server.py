@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from dbproxy.net.allowed_peers import Network, may_connect
 from dbproxy.net.listener import Listener
+from dbproxy.net.memory_limits import holding_most, slowest_readers
 from dbproxy.net.proxy_conn import ConnLimits, ProxyConn
 from dbproxy.net.reactor import Reactor
 from dbproxy.wire.commands import HEARTBEAT_COMMAND_ID, STOP_RECEIVE_PDU
@@ -22,17 +23,8 @@ TICK = 1.0
 
 LAST_UUID = 2**32 - 1
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
 LATE_TICK = 1.0
 """Seconds by which a tick must be late for the time to count as one in which this process did not run."""
-
-MIN_RATE, MIN_RATE_OVER_TWICE = 32 * 1024, 512 * 1024
-"""Bytes a second that a peer must take of its backlog while all together keep too much, or more than twice as much, for their peers."""
-
-NO_PROGRESS = 1.0
-"""Seconds without progress after which a connection may be closed because all together keep too much for their peers."""
 
 
 class Responses(Protocol):
@@ -204,7 +196,7 @@ class ProxyServer:
 
     def _accept(self, sock: socket.socket, ip: str, port: int) -> None:
         peer = f"{ip}:{port}"
-        if not self._may_connect(ip):
+        if not may_connect(ip, self._allowed_peers):
             logger.warning("connection refused: not among AllowedPeers [peer=%s]", peer)
             sock.close()
             return
@@ -220,14 +212,6 @@ class ProxyServer:
         if self._paused_since is not None and not self._takes_no_more:
             connection.pause_reading(True)
         logger.info("connected [peer=%s uuid=%d]", peer, uuid)
-
-    def _may_connect(self, ip: str) -> bool:
-        if not self._allowed_peers:
-            return True
-        address = ipaddress.ip_address(ip.partition("%")[0])
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return any(address in network for network in self._allowed_peers)
 
     def _next_uuid(self) -> int:
         """The next number; after 32 bits it begins again at 1 and leaves out those that are in use."""
@@ -304,35 +288,13 @@ class ProxyServer:
         self._limit_backlog(now)
 
     def _limit_pending(self) -> None:
-        """Close connections, those with most first, until unfinished PDUs and held requests of the others are below the limit."""
+        """Close connections while all together hold too much, see ``holding_most``."""
         if self._pending + self._work.held_bytes <= self._max_pending:
             return
-        held = self._work.held_memory()
-        excess = self._pending + sum(held.values()) - self._max_pending
-        sizes = {uuid: connection.pending + held.get(uuid, 0) for uuid, connection in self._connections.items()}
-        for uuid in sorted(sizes, key=lambda uuid: -sizes[uuid]):
-            if excess <= 0:
-                break
-            excess -= sizes[uuid]
-            self._connections[uuid].close(
-                f"all connections together hold too much, and this one {sizes[uuid]} bytes of it", logging.WARNING
-            )
+        for connection, size in holding_most(tuple(self._connections.values()), self._work.held_memory(), self._max_pending):
+            connection.close(f"all connections together hold too much, and this one {size} bytes of it", logging.WARNING)
 
     def _limit_backlog(self, now: float) -> None:
-        """Close connections, the largest first, while all together keep too much for their peers: those that take next to nothing, and far
-        above the limit those that are slow.
-        """
-        total = sum(connection.backlog for connection in self._connections.values())
-        if total <= self._max_backlog:
-            return
-        rate = MIN_RATE if total <= 2 * self._max_backlog else MIN_RATE_OVER_TWICE
-        slow = [
-            connection
-            for connection in self._connections.values()
-            if connection.is_slower_than(rate) or (total > 2 * self._max_backlog and connection.seconds_blocked(now) > NO_PROGRESS)
-        ]
-        for connection in sorted(slow, key=lambda connection: -connection.backlog):
-            if total <= self._max_backlog:
-                break
-            total -= connection.backlog
-            connection.close(f"reads too slowly, and all together keep too much: {connection.backlog} bytes of it", logging.WARNING)
+        """Close connections while all together keep too much for their peers, see ``slowest_readers``."""
+        for connection, size in slowest_readers(tuple(self._connections.values()), self._max_backlog, now):
+            connection.close(f"reads too slowly, and all together keep too much: {size} bytes of it", logging.WARNING)

@@ -6,8 +6,9 @@ import math
 import threading
 import time
 
+from dbproxy.work.ordering import OrderedTasks
 from dbproxy.work.proxy_task import ProxyTask
-from dbproxy.work.request_queue import OrderedTasks, RequestQueue
+from dbproxy.work.request_queue import RequestQueue
 
 WAITING_AFTER = 0.05
 """Seconds that a batch must have spent inside store calls before its further store calls free its slot. A batch that is answered within

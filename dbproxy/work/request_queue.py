@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
 
+from dbproxy.work.ordering import OrderedTasks
 from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.queue_settings import QueueLimits, QueueSettings
 
 LONG_REPLIES_SHARE, LONG_REPLIES_MINIMUM = 3, 16
 """A batch of a queue with long replies takes the third part of what waits in it, or 16 requests if that is more."""
-
-
-class OrderedTasks:
-    """The waiting tasks of one ordering key; it stands in a queue like a single task, and in none while one of its tasks is in a batch."""
-
-    __slots__ = ("key", "tasks")
-
-    def __init__(self, key: Hashable) -> None:
-        self.key = key
-        self.tasks: deque[ProxyTask] = deque()
 
 
 class RequestQueue:

@@ -23,9 +23,11 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from itertools import islice
 
 from dbproxy.work.batch import Batch
+from dbproxy.work.held_requests import HeldRequests
+from dbproxy.work.ordering import OrderedTasks, Ordering
 from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.queue_settings import QueueLimits, QueueSettings
-from dbproxy.work.request_queue import OrderedTasks, RequestQueue
+from dbproxy.work.request_queue import RequestQueue
 
 MAX_BATCH_BYTES = 256 * 1024
 """Bytes of request bodies in one batch, unless it is a single request."""
@@ -41,10 +43,6 @@ each holds a connection of a pool.
 
 LARGE_BODY = 64 * 1024
 """Bytes of a body above which it is counted for its connection: few large requests fill the memory, and only who sends them has to wait."""
-
-TASK_OVERHEAD = 512
-"""Bytes that a waiting request costs beside its body."""
-
 
 _USUAL = QueueSettings()
 
@@ -75,14 +73,11 @@ class RequestQueues:
         self._under_pressure = under_pressure
         self._queues: dict[str, RequestQueue] = {}
         self._ready: deque[RequestQueue] = deque()
-        self._ordered: dict[Hashable, OrderedTasks] = {}
+        self.ordering = Ordering(self._append)
         self._active: set[Batch] = set()
         self._resuming: deque[Batch] = deque()
         self._resume_next = True
-        self.held: dict[int, list[ProxyTask]] = {}
-        """Connection uuid → its requests that are held, in the order of their arrival. Others may look whether it is empty."""
-        self.held_bytes = 0
-        """Memory of all held requests."""
+        self.held = HeldRequests()
         self.waiting = 0
         self.waiting_bytes = 0
         self.large: dict[int, int] = {}
@@ -92,12 +87,17 @@ class RequestQueues:
     @property
     def outstanding(self) -> int:
         """Requests that are waiting, held or being worked on."""
-        return self.waiting + sum(map(len, self.held.values())) + sum(len(batch.tasks) for batch in self._active)
+        return self.waiting + len(self.held) + sum(len(batch.tasks) for batch in self._active)
 
     @property
     def has_ready(self) -> bool:
         """Whether any queue has something to take, be it that its turn has not come."""
         return bool(self._ready)
+
+    @property
+    def active_count(self) -> int:
+        """Batches that have been begun and are not done; any thread."""
+        return len(self._active)
 
     def may_take(self, now: float) -> bool:
         """Whether ``take`` is likely to return a batch: something is ready and not too much is being worked on."""
@@ -110,7 +110,7 @@ class RequestQueues:
 
         Ordered tasks are asked by their keys, because those that wait for a batch with their own key stand in no queue.
         """
-        times = [ordered.tasks[0].received_at for ordered in self._ordered.values() if ordered.tasks]
+        times = self.ordering.oldest()
         for queue in self._ready:
             times += islice((entry.received_at for entry in queue.entries if not isinstance(entry, OrderedTasks)), 1)
         return min(times, default=None)
@@ -125,12 +125,8 @@ class RequestQueues:
                 self._count_large(task.conn_uuid, length)
             if task.ordering_key is None:
                 self._append(task.queue, task)
-                continue
-            ordered = self._ordered.get(task.ordering_key)
-            if ordered is None:
-                ordered = self._ordered[task.ordering_key] = OrderedTasks(task.ordering_key)
-                self._append(task.queue, ordered)
-            ordered.tasks.append(task)
+            else:
+                self.ordering.put(task)
 
     def take(self, now: float) -> Batch | None:
         """Cut the next batch, or return None when nothing can be started; see ``next_poll``. A paused batch whose turn it is goes on."""
@@ -175,10 +171,7 @@ class RequestQueues:
         """Forget a batch that is done; what waited for its ordering keys may go on."""
         self._active.discard(batch)
         for ordered in batch.ordered:
-            if ordered.tasks:
-                self._append(ordered.tasks[0].queue, ordered)
-            else:
-                del self._ordered[ordered.key]
+            self.ordering.finish(ordered)
 
     # pausing
 
@@ -218,22 +211,11 @@ class RequestQueues:
 
     # connections that do not take their replies
 
-    def hold(self, tasks: Iterable[ProxyTask]) -> None:
-        """Hold tasks that have been in a batch, or have just been cut off a queue, until ``release``."""
-        for task in tasks:
-            if task.follow_up is None:
-                task.request = None  # parsed, a list of ids takes ten times as much
-            self.held.setdefault(task.conn_uuid, []).append(task)
-            self.held_bytes += len(task.body) + TASK_OVERHEAD
-
     def release(self, uuid: int, now: float) -> None:
         """Let the held requests of a connection wait again, before those that came later. The time for which lookups were held does not
         count: it was the peer's. That of follow-ups does, or they would never be late.
         """
-        tasks = self.held.pop(uuid, [])
-        tasks.sort(key=lambda task: task.received_at)
-        for task in reversed(tasks):
-            self.held_bytes -= len(task.body) + TASK_OVERHEAD
+        for task in reversed(self.held.pop(uuid)):
             self.waiting += 1
             self.waiting_bytes += len(task.body)
             if len(task.body) > LARGE_BODY:
@@ -244,9 +226,39 @@ class RequestQueues:
             queue.entries.appendleft(task)
             self._make_ready(queue)
 
-    def held_memory(self) -> dict[int, int]:
-        """Connection uuid → bytes of its held requests."""
-        return {uuid: sum(len(task.body) + TASK_OVERHEAD for task in tasks) for uuid, tasks in self.held.items()}
+    # another process takes over
+
+    def ordering_keys_at_work(self) -> list[Hashable]:
+        """The ordering keys of all batches that are not done."""
+        return [ordered.key for batch in self._active for ordered in batch.ordered]
+
+    def take_back(self) -> list[ProxyTask]:
+        """Take every request that waits or is held, in the order of arrival; what has been begun stays: batches, and follow-ups."""
+        taken: list[ProxyTask] = []
+        for queue in list(self._ready):
+            entries = list(queue.entries)
+            queue.entries.clear()
+            for entry in entries:
+                if isinstance(entry, OrderedTasks):
+                    taken += self.ordering.take(entry)
+                elif entry.follow_up is None:
+                    taken.append(entry)
+                else:
+                    queue.entries.append(entry)
+            if not queue.entries:
+                queue.is_ready = False
+                self._ready.remove(queue)
+        taken += self.ordering.take_behind_batches()
+        for task in taken:
+            self.waiting -= 1
+            self.waiting_bytes -= len(task.body)
+            if len(task.body) > LARGE_BODY:
+                self._count_large(task.conn_uuid, -len(task.body))
+        for uuid in self.held:
+            tasks = self.held.pop(uuid)
+            taken += [task for task in tasks if task.follow_up is None]
+            self.held.add(task for task in tasks if task.follow_up is not None)
+        return sorted(taken, key=lambda task: task.received_at)
 
     def _computing(self, now: float) -> int:
         return sum(not (batch.paused or batch.external or batch.is_waiting(now)) for batch in self._active)
@@ -331,4 +343,4 @@ class RequestQueues:
         self.waiting -= len(tasks) - count_before + len(held)
         self.waiting_bytes -= size - size_before + sum(len(task.body) for task in held)
         if held:
-            self.hold(held)
+            self.held.add(held)

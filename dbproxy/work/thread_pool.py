@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from dbproxy.work.batch import WAITING_AFTER, Batch
 from dbproxy.work.proxy_task import ProxyTask
@@ -83,6 +83,7 @@ class ThreadPool:
         self._overloaded = False
         self._large_overloaded = False
         self._stopping = False
+        self._takes_none = False
         self._threads = [WorkerThread(self, number, work, calls) for number in range(1, thread_num + 1)]
         calls.attach(self)
 
@@ -160,22 +161,63 @@ class ThreadPool:
                 thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
+    # beginning nothing new, for a change of the configuration or of the process; any thread
+
+    def stop_taking(self) -> None:
+        """Begin no batch until ``start_taking``; those at work go on."""
+        with self._lock:
+            self._takes_none = True
+
+    def start_taking(self) -> None:
+        """Begin batches again."""
+        with self._lock:
+            self._takes_none = False
+            self._wake_another(time.monotonic())
+
+    @property
+    def batches_at_work(self) -> int:
+        """Batches that have been begun and are not done."""
+        return self._queues.active_count
+
+    def take_back(self) -> tuple[list[ProxyTask], list[Hashable]]:
+        """Take every request that no worker has begun, in the order of arrival, and name the ordering keys of those at work."""
+        with self._lock:
+            taken = self._queues.take_back()
+            self._note_drained()
+            return taken, self._queues.ordering_keys_at_work()
+
+    def ordering_keys_at_work(self) -> list[Hashable]:
+        """The ordering keys of the batches at work."""
+        with self._lock:
+            return self._queues.ordering_keys_at_work()
+
+    def block(self, keys: Iterable[Hashable]) -> None:
+        """See Ordering."""
+        with self._lock:
+            self._queues.ordering.block(keys)
+
+    def unblock(self, keys: Iterable[Hashable] | None = None) -> None:
+        """See Ordering."""
+        with self._lock:
+            self._queues.ordering.unblock(keys)
+            self._wake_another(time.monotonic())
+
     # connections that do not take their replies
 
     @property
     def held_bytes(self) -> int:
         """Memory of the requests that are held. Any thread."""
-        return self._queues.held_bytes
+        return self._queues.held.bytes
 
     def held_memory(self) -> dict[int, int]:
         """Connection uuid → bytes of its held requests. Any thread."""
         with self._lock:
-            return self._queues.held_memory()
+            return self._queues.held.memory()
 
     def hold(self, tasks: Sequence[ProxyTask]) -> None:
         """Hold requests of a batch until their connections have taken their replies. Worker threads."""
         with self._lock:
-            self._queues.hold(tasks)
+            self._queues.held.add(tasks)
         self._wake_reactor()
 
     def release_drained(self) -> None:
@@ -184,7 +226,7 @@ class ThreadPool:
             return
         with self._lock:
             now = time.monotonic()
-            for uuid in list(self._queues.held):
+            for uuid in self._queues.held:
                 # not while many wait already: thousands may be held
                 if self._queues.waiting < max(1, self._max_waiting // 2) and self._is_drained(uuid):
                     self._queues.release(uuid, now)
@@ -231,9 +273,9 @@ class ThreadPool:
         if self._stopping:
             return None, False
         now = time.monotonic()
-        held_before = self._queues.held_bytes
-        batch = self._queues.take(now)
-        wake = self._note_drained() or self._queues.held_bytes > held_before  # also without a batch: what waited may all be held now
+        held_before = self._queues.held.bytes
+        batch = None if self._takes_none else self._queues.take(now)
+        wake = self._note_drained() or self._queues.held.bytes > held_before  # also without a batch: what waited may all be held now
         if batch is not None:
             self._wake_another(now)
         elif not wake:
@@ -242,12 +284,12 @@ class ThreadPool:
 
     def _wake_another(self, now: float) -> None:
         """Wake a worker if it would find a batch, or if nobody polls for what is ready. With the lock."""
-        if self._asleep and self._queues.has_ready and (not self._polling or self._queues.may_take(now)):
+        if self._asleep and self._queues.has_ready and not self._takes_none and (not self._polling or self._queues.may_take(now)):
             self._asleep.pop().wake()
 
     def _sleep(self, worker: WorkerThread, now: float) -> None:
         """Give up the lock until somebody wakes the worker. One of those that sleep polls for batches that have begun to wait."""
-        timeout = None if self._polling else self._queues.next_poll(now)
+        timeout = None if self._polling or self._takes_none else self._queues.next_poll(now)
         polling = timeout is not None
         self._polling |= polling
         self._asleep.append(worker)

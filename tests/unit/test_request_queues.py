@@ -321,12 +321,12 @@ def test_requests_of_a_blocked_connection_are_held_and_the_others_go_on() -> Non
     assert numbers(waiting.take(0)) == [2]
     assert waiting.take(0) is None
     assert (waiting.waiting, waiting.outstanding) == (0, 4)
-    assert waiting.held_memory() == {1: waiting.held_bytes}
+    assert waiting.held.memory() == {1: waiting.held.bytes}
     blocked.uuids.clear()
     waiting.put([task(1, "a")])  # what comes meanwhile stays behind those that are held
     assert waiting.take(0) is None
     waiting.release(1, 7.0)
-    assert (waiting.held_bytes, waiting.waiting, waiting.oldest_waiting()) == (0, 4, 7.0)
+    assert (waiting.held.bytes, waiting.waiting, waiting.oldest_waiting()) == (0, 4, 7.0)
     assert sorted(len(numbers(waiting.take(8))) for _ in range(2)) == [1, 3]
 
 
@@ -343,7 +343,7 @@ def test_time_held_does_not_count_for_lookups_but_for_follow_ups() -> None:
     lookup, follow_up = task(1, "a"), task(1, "a")
     lookup.request = follow_up.request = IMUsersInfoReq(user_id=1)
     follow_up.follow_up = FollowUp("a", lambda: IMUsersInfoReq(), lambda: IMUsersInfoReq())
-    waiting.hold([lookup, follow_up])
+    waiting.held.add([lookup, follow_up])
     assert lookup.request is None  # it is parsed again; held, it would take many times as much
     waiting.release(1, 9.0)
     assert (lookup.received_at, follow_up.received_at) == (9.0, 0.0)

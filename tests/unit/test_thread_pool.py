@@ -345,3 +345,29 @@ def test_the_overload_is_over_when_all_that_waits_is_held() -> None:
     assert eventually(lambda: harness.pool.outstanding, 0) == 0
     assert eventually(lambda: harness.pool.overloaded, False) is False
     assert harness.pool.stop(5)
+
+
+def test_a_pool_that_takes_nothing_begins_no_batch_and_finishes_what_it_has_begun() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    done: list[int] = []
+
+    def work(batch: Batch) -> None:
+        begun.set()
+        go_on.wait(10)
+        done.extend(task.conn_uuid for task in batch.tasks)
+
+    harness = PoolHarness(work)
+    submit(harness.pool, [plain_task(1)])
+    assert begun.wait(10)
+    harness.pool.stop_taking()
+    submit(harness.pool, [plain_task(2)])
+    assert harness.pool.batches_at_work == 1
+    go_on.set()
+    eventually(lambda: harness.pool.batches_at_work == 0)
+    assert done == [1]
+    tasks, keys = harness.pool.take_back()
+    assert ([task.conn_uuid for task in tasks], keys) == ([2], [])
+    submit(harness.pool, tasks)
+    harness.pool.start_taking()
+    eventually(lambda: done == [1, 2])
+    assert harness.pool.stop(10)
