@@ -15,7 +15,8 @@ from types import FrameType
 from typing import Protocol
 
 from dbproxy import __version__, log
-from dbproxy.config import Config, key_warnings, load_config
+from dbproxy.config import Config, key_warnings
+from dbproxy.config_options import add_config_options, config_of
 from dbproxy.errors import ConfigError, DbproxyError, StartupError, StopRequestedError
 
 EXIT_OK = 0
@@ -23,7 +24,6 @@ EXIT_UNEXPECTED = 1
 EXIT_CONFIG = 2
 EXIT_START = 3
 
-DEFAULT_CONFIG = "dbproxyserver.conf"
 PID_FILE = "server.pid"
 
 _log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"db_proxy_server {__version__}")
         return EXIT_OK
     try:
-        config = load_config(options.config)
+        config = config_of(options)
         if options.check_config:
             print(f"{options.config}: ok")
             for warning in key_warnings(config):
@@ -180,8 +180,7 @@ def _open_standard_descriptors() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="db_proxy_server", description="TeamTalk's database proxy.")
-    where = "configuration file (default: %(default)s in the working directory)"
-    parser.add_argument("--config", metavar="PATH", default=DEFAULT_CONFIG, help=where)
+    add_config_options(parser)
     parser.add_argument("--check-config", action="store_true", help="list every mistake in the configuration file and exit")
     parser.add_argument("-v", "--version", action="store_true", help="print the version and exit")
     return parser

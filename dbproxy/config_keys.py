@@ -25,6 +25,9 @@ _SWITCH = {"on": True, "yes": True, "true": True, "1": True, "off": False, "no":
 
 _GIB = 1 << 30
 
+FILE_SUFFIX = "_file"
+"""Behind the name of a key with a secret value: the path of a file that holds the value."""
+
 
 class Refused(ValueError):  # noqa: N818 - reads as a sentence where it is raised
     """A value that a rule does not accept; the text is a remark for the operator and never holds the value itself."""

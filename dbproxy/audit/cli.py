@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from dbproxy import __version__
 from dbproxy.audit.auditor import audit, open_stores
 from dbproxy.audit.finding import Entry, Outcome, Report
-from dbproxy.config import load_config
+from dbproxy.config_options import add_config_options, config_of
 from dbproxy.errors import ConfigError, DbproxyError
 
 EXIT_CLEAN = 0
@@ -20,8 +20,6 @@ EXIT_CLEAN = 0
 EXIT_FINDINGS = 1
 EXIT_CONFIG = 2
 EXIT_BACKEND = 3
-
-DEFAULT_CONFIG = "dbproxyserver.conf"
 
 _OUTCOMES = {Outcome.REPAIRED: "repaired", Outcome.GONE: "gone meanwhile"}
 
@@ -34,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     logging.basicConfig(level=logging.ERROR, format="%(message)s", stream=sys.stderr)
     try:
-        config = load_config(options.config)
+        config = config_of(options)
     except ConfigError as error:
         for problem in error.problems:
             _write(sys.stderr, problem)
@@ -130,8 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         "Proxies may be running meanwhile. Changes nothing without --repair.",
         epilog="Exit status: 0 clean or all repaired, 1 findings are left, 2 mistake in the configuration, 3 a backend failed.",
     )
-    where = "the proxy's configuration file (default: %(default)s in the working directory)"
-    parser.add_argument("--config", metavar="PATH", default=DEFAULT_CONFIG, help=where)
+    add_config_options(parser)
     parser.add_argument("--repair", action="store_true", help="repair what can be repaired while proxies are running")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     parser.add_argument(

@@ -223,3 +223,17 @@ def test_the_module_is_the_command(workplace: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "dbproxy"], cwd=workplace, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "dbproxyserver.conf: cannot be read" in done.stderr
+
+
+def test_set_overrides_keys_and_the_last_one_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--config", str(STOCK), "--check-config", "--set", "ListenPort=0", "--set", "StopGrace = 1"]) == 0
+    assert main(["--config", str(STOCK), "--check-config", "--set", "ListenPort=0", "--set", "ListenPort=x"]) == 2
+    assert capsys.readouterr().err == "--set: ListenPort=x: expected a whole number from 0 to 65535\n"
+
+
+@pytest.mark.parametrize("argument", ["ListenPort", "=1", ""])
+def test_set_without_key_or_equals_sign_exits_with_2(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--config", str(STOCK), "--check-config", "--set", argument])
+    assert caught.value.code == 2
+    assert "argument --set: expected KEY=VALUE" in capsys.readouterr().err

@@ -94,6 +94,6 @@ def test_the_architecture_lists_every_command_with_its_messages() -> None:
 
 
 def test_the_changelog_begins_with_this_version() -> None:
-    found = re.search(r"^## (\S+)", text_of("CHANGELOG.md"), re.MULTILINE)
-    assert found is not None
-    assert found[1] == dbproxy.__version__
+    headings = re.findall(r"^## (\S+)", text_of("CHANGELOG.md"), re.MULTILINE)
+    assert next(heading for heading in headings if heading != "Unreleased") == dbproxy.__version__
+    assert "Unreleased" not in headings[1:]
