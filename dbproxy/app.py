@@ -36,11 +36,12 @@ from dbproxy.net.proxy_conn import ConnLimits
 from dbproxy.net.proxy_server import ProxyServer
 from dbproxy.net.reactor import Reactor
 from dbproxy.stores.file_server import FileServer
-from dbproxy.stores.mysql import DBManager
+from dbproxy.stores.mysql import DBManager, statement_name
 from dbproxy.stores.mysql.schema import ContentLimits
 from dbproxy.stores.mysql.schema_check import check_schema
-from dbproxy.stores.redis import CacheManager
+from dbproxy.stores.redis import CacheManager, pipeline_name
 from dbproxy.sync_center import SyncCenter
+from dbproxy.work.batch import FILE_SERVER, MYSQL, REDIS
 from dbproxy.work.batch_executor import BatchExecutor
 from dbproxy.work.dispatcher import Dispatcher
 from dbproxy.work.handler_map import HandlerMap
@@ -71,10 +72,11 @@ class Application:
         self._reactor = Reactor()
         self._responses = ResponseDeque(self._reactor.wake, config.max_send_buffer, config.max_send_buffer_total)
         self._calls = WorkerCalls(self._responses)
-        self._databases = DBManager(config, self._calls)
-        self._caches = CacheManager(config, self._calls)
+        self._databases = DBManager(config, self._calls.backend(MYSQL, statement_name))
+        self._caches = CacheManager(config, self._calls.backend(REDIS, pipeline_name))
+        self._file_server_calls = self._calls.backend(FILE_SERVER, str)
         self._file_server = FileServer(
-            config.msfs_site, config.file_server_timeout, config.audio_threads, config.max_audio_length, self._calls
+            config.msfs_site, config.file_server_timeout, config.audio_threads, config.max_audio_length, self._file_server_calls
         )
         self._pool: ThreadPool | None = None
         self._server: ProxyServer | None = None
@@ -188,7 +190,7 @@ class Application:
                 group_messages,
                 members,
                 relations,
-                AudioModel(slave, self._file_server, config.file_server_timeout, self._calls),
+                AudioModel(slave, self._file_server, config.file_server_timeout, self._file_server_calls),
                 unread_counts,
                 summaries,
             ),

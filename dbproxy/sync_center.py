@@ -15,7 +15,7 @@ from dbproxy.errors import StatementError, StoreError
 from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.session import SessionModel
-from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.mysql import DBConn, DBPool, named_locks
 from dbproxy.stores.redis import CachePool, number
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class SyncCenter:
         return True
 
     def _touch(self, connection: DBConn, group_id: int, users: Sequence[int], last_chated: int, now: int) -> None:
-        with connection.named_locks((GroupMembers.lock_name(group_id),), self._lock_timeout):
+        with named_locks(connection, (GroupMembers.lock_name(group_id),), self._lock_timeout):
             SessionModel.touch_group_sessions(connection, group_id, users, last_chated, now)
 
     def _run(self) -> None:

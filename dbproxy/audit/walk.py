@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from dbproxy.backends import Backends
 from dbproxy.config import Config
-from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.mysql import DBConn, DBPool, named_locks
 from dbproxy.stores.redis import CachePool
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class AuditBackends(Backends):
     @contextmanager
     def locked(self, lock_name: str) -> Iterator[DBConn]:
         """Take a connection of the master and hold a named lock for the length of the block; LockWaitError when it does not get free."""
-        with self.master.connection() as connection, connection.named_locks((lock_name,), self.config.db_lock_timeout):
+        with self.master.connection() as connection, named_locks(connection, (lock_name,), self.config.db_lock_timeout):
             yield connection
 
     def wait_before_recheck(self, suspects: Sized) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dbproxy.errors import StoreError
 from dbproxy.models import names
 from dbproxy.models.bounded_cache import BoundedCache
-from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.mysql import DBConn, DBPool, named_locks
 from dbproxy.stores.redis import CacheCommand, CachePool, number, pairs
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class GroupMembers:
         """
         holding = False
         try:
-            with connection.named_locks((self.lock_name(group_id),), self._lock_timeout):
+            with named_locks(connection, (self.lock_name(group_id),), self._lock_timeout):
                 holding = True
                 yield
         finally:

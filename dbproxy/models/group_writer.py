@@ -12,7 +12,7 @@ from dbproxy.models.group import TEMPORARY
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.group_message import GroupMessageModel
 from dbproxy.models.session import SessionModel
-from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.mysql import DBConn, DBPool, named_locks
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +182,7 @@ class GroupWriter:
     def _has_changed(self, connection: DBConn, group_id: int, change_type: int, affected: Sequence[int]) -> bool:
         """Whether a change whose connection was lost during the commit was committed. The lock is free when that transaction is over."""
         among = ",".join(map(str, affected))
-        with connection.named_locks((GroupMembers.lock_name(group_id),), self._lock_timeout):
+        with named_locks(connection, (GroupMembers.lock_name(group_id),), self._lock_timeout):
             rows = connection.select(
                 f"select distinct userId from IMGroupMember where groupId={group_id} and userId in ({among}) and status=0"
             )

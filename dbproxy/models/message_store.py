@@ -37,7 +37,7 @@ from dbproxy.models.msg_ids import MsgIds
 from dbproxy.models.new_message import NewMessage
 from dbproxy.models.relation import Pair, RelationModel, pair_of
 from dbproxy.models.session import NO_SESSION_ROWS, SessionModel, SessionRows
-from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.mysql import DBConn, DBPool, named_locks
 from dbproxy.stores.mysql.pool import died_at_once
 from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, end_session
 from dbproxy.stores.redis import CachePool
@@ -203,7 +203,7 @@ class MessageStore:
             StoreError: it was rolled back, or its outcome is unknown (OutcomeUnknownError).
 
         """
-        with self._master.connection() as connection, connection.named_locks(tuple(batch.lock_names), self._lock_timeout):
+        with self._master.connection() as connection, named_locks(connection, tuple(batch.lock_names), self._lock_timeout):
             relations = self._find_conversations(connection, batch)
             sessions, last_ids = self._begin(connection, batch, relations)
             created = self._create_relations(connection, batch)

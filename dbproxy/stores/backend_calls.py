@@ -6,7 +6,17 @@ know nothing of layers above, so the scheduler is handed in. Any thread.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
+
+
+class Wait(str):
+    """What a thread waits for when it is no statement; see ``BackendCalls.end``."""
+
+    __slots__ = ()
+
+
+CONNECTING: Final = Wait("connect")
+FREE_CONNECTION: Final = Wait("wait for a free connection")
 
 
 class BackendCalls(Protocol):
@@ -17,8 +27,10 @@ class BackendCalls(Protocol):
     def begin(self) -> None:
         """The thread starts to wait: for a free connection, a connect, or bytes from a backend."""
 
-    def end(self) -> None:
-        """It waits no longer."""
+    def end(self, call: object = None) -> float:
+        """It waits no longer. ``call``: what it waited for, a ``Wait`` or what the store can make a name of. Returns the seconds since
+        ``begin``, 0 when that is not known.
+        """
 
     def before_call(self) -> None:
         """The thread is about to take a connection of a pool.
@@ -47,8 +59,9 @@ class Untracked:
     def begin(self) -> None:
         """Do nothing."""
 
-    def end(self) -> None:
+    def end(self, call: object = None) -> float:
         """Do nothing."""
+        return 0.0
 
     def before_call(self) -> None:
         """Do nothing."""

@@ -7,13 +7,13 @@ import json
 import socket
 import threading
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from dbproxy.errors import FileServerError
-from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
+from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls, Wait
 from dbproxy.stores.resolver import Resolver
 
 MAX_ANSWER = 64 * 1024
@@ -21,6 +21,14 @@ MAX_ANSWER = 64 * 1024
 
 _of_thread = threading.local()
 """``current``: the ``_TimedRequest`` that this thread carries out."""
+
+
+class FileServerReport(NamedTuple):
+    """Requests sent, seconds for which threads waited for them, and how many failed: no answer, or a status of 500 and above."""
+
+    calls: int
+    seconds: float
+    failures: int
 
 
 class _TimedRequest:
@@ -117,6 +125,9 @@ class FileServer:
         self._max_length: Final = max_length
         self._timeout: Final = timeout
         self._resolver: Final = Resolver()
+        self._lock: Final = threading.Lock()
+        self._requests = self._failures = 0
+        self._seconds = 0.0
         self._http = urllib3.PoolManager(maxsize=connections, timeout=urllib3.Timeout(connect=timeout, read=timeout), retries=False)
         self._http.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
 
@@ -160,18 +171,30 @@ class FileServer:
 
     def _request(self, method: str, url: str, limit: int, fields: dict[str, Any] | None = None) -> tuple[int, bytes]:
         """Return the status and at most ``limit`` bytes of the answer."""
+        failed = True
         self._calls.begin()
         try:
             with _TimedRequest(self._timeout, self._resolver):
                 response = self._http.request(method, url, fields=fields, preload_content=False)
                 try:
-                    return response.status, response.read(limit)
+                    answer = response.status, response.read(limit)
+                    failed = response.status >= 500
+                    return answer
                 finally:
                     response.close()  # one that was read to its end has given its connection back already
         except urllib3.exceptions.HTTPError as error:
             raise FileServerError(f"{method} {url} failed: {error}") from error
         finally:
-            self._calls.end()
+            seconds = self._calls.end(Wait(method))
+            with self._lock:
+                self._requests += 1
+                self._failures += failed
+                self._seconds += seconds
+
+    def report(self) -> FileServerReport:
+        """What has been asked of the server since the start."""
+        with self._lock:
+            return FileServerReport(self._requests, self._seconds, self._failures)
 
     def close(self) -> None:
         """Close the kept connections."""

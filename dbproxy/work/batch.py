@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable
+from typing import Final
 
 from dbproxy.work.ordering import OrderedTasks
 from dbproxy.work.proxy_task import ProxyTask
@@ -13,6 +15,14 @@ from dbproxy.work.request_queue import RequestQueue
 WAITING_AFTER = 0.05
 """Seconds that a batch must have spent inside store calls before its further store calls free its slot. A batch that is answered within
 milliseconds must not: more batches at a time are smaller ones, and cost more per request."""
+
+MYSQL: Final = 0
+REDIS: Final = 1
+FILE_SERVER: Final = 2
+"""The kinds of backends: indexes of ``Batch.inside``."""
+
+NAMED_FROM = 0.001
+"""Seconds of a store call from which on it is remembered what it was."""
 
 
 class Batch:
@@ -26,7 +36,10 @@ class Batch:
         "body_bytes",
         "deadline",
         "has_large_result",
+        "inside",
         "interruptible",
+        "longest",
+        "longest_call",
         "ordered",
         "paused",
         "queues",
@@ -56,6 +69,12 @@ class Batch:
         self.deadline = math.inf
         """Monotonic time after which no further store call is begun for it, if it is interruptible."""
         self.has_large_result = False
+        self.inside = [0.0, 0.0, 0.0]
+        """Seconds inside the store calls of each kind of backend. Written by its worker alone."""
+        self.longest = NAMED_FROM
+        """Seconds of the longest single wait among these; ``longest_call`` is None below ``NAMED_FROM``."""
+        self.longest_call: tuple[Callable[[object], str], object] | None = None
+        """What it waited for: what makes a name of it, and the call."""
 
     @property
     def external(self) -> bool:
@@ -77,10 +96,19 @@ class Batch:
         if self.waiting_since == 0.0:
             self.waiting_since = time.monotonic()
 
-    def end_wait(self) -> bool:
-        """Its worker leaves a store call; whether the slot of the batch may have been given away meanwhile. That worker only."""
+    def end_wait(self) -> float:
+        """Its worker leaves a store call; returns the seconds that it took, 0 when it was left before. That worker only."""
         if self.waiting_since == 0.0:
-            return False
-        self.waited += time.monotonic() - self.waiting_since
+            return 0.0
+        seconds = time.monotonic() - self.waiting_since
+        self.waited += seconds
         self.waiting_since = 0.0
-        return self.waited >= WAITING_AFTER
+        return seconds
+
+    @property
+    def longest_name(self) -> str | None:
+        """The name of what its worker waited for longest, such as "select IMUser"; None when no wait was worth it."""
+        if self.longest_call is None:
+            return None
+        name_of, call = self.longest_call
+        return name_of(call)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from dbproxy.errors import DeadlineError
-from dbproxy.work.batch import Batch
+from dbproxy.work.batch import WAITING_AFTER, Batch
 from dbproxy.work.response_deque import ResponseDeque
 
 TIME_SLICE = 0.05
@@ -33,10 +34,12 @@ class Slots(Protocol):
 class _Local(threading.local):
     batch: Batch | None = None
     """What the thread works for."""
+    since = 0.0
+    """Monotonic time at which a thread without a batch began to wait for a backend; 0: it does not."""
 
 
 class WorkerCalls:
-    """The BackendCalls of the daemon. The methods act on the batch of the calling thread; of threads without one nothing is recorded.
+    """What the daemon does about store calls. The methods act on the batch of the calling thread. The stores get what ``backend`` returns.
 
     Only lookups (``Batch.interruptible``) are paused or stopped. One worker at a time may read a large result and make replies of it, so
     that the memory for that is bounded whatever the number of threads.
@@ -56,16 +59,13 @@ class WorkerCalls:
         """Tell which batch the calling thread works for from now on."""
         self._local.batch = batch
 
-    def begin(self) -> None:
-        """See BackendCalls."""
-        batch = self._local.batch
-        if batch is not None:
-            batch.begin_wait()
+    def backend(self, kind: int, name_of: Callable[[object], str]) -> BackendTimer:
+        """Return the BackendCalls of one kind of backend: ``MYSQL``, ``REDIS`` or ``FILE_SERVER``. ``name_of`` makes the name of a call."""
+        return BackendTimer(self, self._local, kind, name_of)
 
-    def end(self) -> None:
-        """See BackendCalls."""
-        batch = self._local.batch
-        if batch is not None and batch.end_wait() and batch.interruptible and self._slots is not None:
+    def regain_slot(self, batch: Batch) -> None:
+        """The batch of the calling thread comes out of a store call during which its slot may have been given away."""
+        if batch.interruptible and self._slots is not None:
             self._slots.resume(batch)
 
     def before_call(self) -> None:
@@ -126,3 +126,39 @@ class WorkerCalls:
                 batch.has_large_result = True
                 return
             self._large.release()
+
+
+class BackendTimer:
+    """The BackendCalls of one kind of backend: it adds up for each batch how long its worker was inside, and remembers the longest wait."""
+
+    def __init__(self, calls: WorkerCalls, local: _Local, kind: int, name_of: Callable[[object], str]) -> None:
+        self._calls = calls
+        self._local = local
+        self._kind = kind
+        self._name_of = name_of
+        self.before_call = calls.before_call
+        self.large_result = calls.large_result
+
+    def begin(self) -> None:
+        """See BackendCalls."""
+        batch = self._local.batch
+        if batch is not None:
+            batch.begin_wait()
+        elif self._local.since == 0.0:
+            self._local.since = time.monotonic()
+
+    def end(self, call: object = None) -> float:
+        """See BackendCalls."""
+        batch = self._local.batch
+        if batch is None:
+            since, self._local.since = self._local.since, 0.0
+            return time.monotonic() - since if since else 0.0
+        seconds = batch.end_wait()
+        if seconds:
+            batch.inside[self._kind] += seconds
+            if seconds > batch.longest:
+                batch.longest = seconds
+                batch.longest_call = (self._name_of, call)
+            if batch.waited >= WAITING_AFTER:
+                self._calls.regain_slot(batch)
+        return seconds

@@ -105,7 +105,12 @@ class FakeConnection:
     def __init__(self, log: list[str]) -> None:
         self.is_expired = False
         self.closed = False
+        self.calls, self.seconds = 1, 0.5
         self.log = log
+
+    @property
+    def open(self) -> bool:
+        return not self.closed
 
     def close(self) -> None:
         self.closed = True
@@ -149,6 +154,17 @@ class TestDBUtils:
         second.is_expired = True
         pool.dedicated_connection().close()
         assert [one.closed for one in connections] == [False, True, False], "PooledDB.cache is no longer what checks a connection in"
+
+    def test_usage_says_how_many_are_checked_out(self) -> None:
+        pool = DriverPool(lambda: FakeConnection([]), 2, 3)
+        pooled = [pool.dedicated_connection() for _ in range(3)]
+        assert pool.usage() == (3, 0, 3, 1.5), "PooledDB no longer connects by creator.connect()"
+        pooled.pop().close()
+        assert pool.usage() == (2, 1, 3, 1.5), "PooledDB no longer keeps idle connections in _idle_cache"
+        for one in pooled:
+            one.dbapi_connection.is_expired = True
+            one.close()
+        assert pool.usage()[2:] == (3, 1.5)
 
     def test_a_statement_that_failed_is_not_executed_again(self) -> None:
         log: list[str] = []

@@ -13,7 +13,7 @@ import pytest
 from dbproxy.errors import DeadlineError
 from dbproxy.testing.waiting import eventually
 from dbproxy.wire.commands import COMMANDS, MSG_DATA, USER_INFO, Command
-from dbproxy.work.batch import Batch
+from dbproxy.work.batch import MYSQL, Batch
 from dbproxy.work.handler_map import Handler
 from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.queue_settings import QueueLimits
@@ -167,13 +167,14 @@ def test_batches_that_wait_for_a_backend_do_not_block_the_others() -> None:
 
     def work(batch: Batch) -> None:
         if batch.tasks[0].handler.command is MSG_DATA:
-            harness.calls.begin()
+            calls.begin()
             release.wait(10)
-            harness.calls.end()
+            calls.end()
         else:
             quick.set()
 
     harness = PoolHarness(work)
+    calls = harness.calls.backend(MYSQL, str)
     for number in range(2):
         submit(harness.pool, [plain_task(number, MSG_DATA)])
         assert eventually(lambda: harness.pool.waiting()[0], 0) == 0  # each a batch of its own
@@ -210,13 +211,14 @@ def test_after_a_common_wait_only_so_many_batches_go_on_at_a_time() -> None:
 
     def work(batch: Batch) -> None:
         batch.interruptible = True
-        harness.calls.begin()
+        calls.begin()
         backend.wait(10)
-        harness.calls.end()
+        calls.end()
         with computing:
             time.sleep(0.02)  # so that batches overlap if they may
 
     harness = PoolHarness(work, threads=8)
+    calls = harness.calls.backend(MYSQL, str)
     for number in range(8):
         submit(harness.pool, [plain_task(number, list(COMMANDS.values())[number])])
     assert eventually(lambda: harness.pool.waiting()[0], 0) == 0

@@ -1,8 +1,21 @@
 """MySQL: pools of connections, what they answer, and the schema that they expect."""
 
 from dbproxy.stores.mysql.connection import DBConn
+from dbproxy.stores.mysql.named_locks import named_locks
 from dbproxy.stores.mysql.pool import DBManager, DBPool, Result, died_at_once
 from dbproxy.stores.mysql.result import Row
 from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, end_session
+from dbproxy.stores.mysql.statement_name import statement_name
 
-__all__ = ["DBConn", "DBManager", "DBPool", "Result", "Row", "ServerConnectionId", "died_at_once", "end_session"]
+__all__ = [
+    "DBConn",
+    "DBManager",
+    "DBPool",
+    "Result",
+    "Row",
+    "ServerConnectionId",
+    "died_at_once",
+    "end_session",
+    "named_locks",
+    "statement_name",
+]

@@ -5,16 +5,15 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from typing import Any
 
 import pymysql
 from pymysql.constants import CR, ER, SERVER_STATUS
 
 from dbproxy.config import Config, DBInstance
-from dbproxy.errors import LockWaitError
-from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
+from dbproxy.stores.backend_calls import CONNECTING, UNTRACKED, BackendCalls
 from dbproxy.stores.kernel_socket import detect_dead_peer, set_kernel_timeouts, still_connected
 from dbproxy.stores.mysql.driver import DriverConnection, connect_socket
 from dbproxy.stores.mysql.errors import CannotConnectError, NotExecutedError
@@ -38,8 +37,15 @@ class DBConn:
     """
 
     def __init__(
-        self, instance: DBInstance, config: Config, tls: ssl.SSLContext | None, resolver: Resolver, calls: BackendCalls = UNTRACKED
+        self,
+        instance: DBInstance,
+        config: Config,
+        tls: ssl.SSLContext | None,
+        resolver: Resolver,
+        calls: BackendCalls = UNTRACKED,
+        on_connect: Callable[[], None] = lambda: None,
     ) -> None:
+        """``on_connect`` is called after each login."""
         wait_timeout = idle_timeout(config)
         # For MariaDB only: no subquery here is evaluated twice for the same row, so a cache of their results is wasted work.
         session = (
@@ -50,6 +56,13 @@ class DBConn:
         self._instance = instance
         self._resolver = resolver
         self._calls = calls
+        self._on_connect = on_connect
+        self._call: object = ""
+        """What the server is asked for; see ``statement_name``."""
+        self.calls = 0
+        """Statements and scripts sent."""
+        self.seconds = 0.0
+        """For which the server was waited for."""
         self._connect_timeout = config.db_connect_timeout
         self._statement_timeout = config.db_timeout
         self._max_idle = wait_timeout - _IDLE_MARGIN
@@ -109,6 +122,7 @@ class DBConn:
 
     def mark_idle(self) -> None:
         """Before the connection is checked in: from now on it is idle."""
+        self._call = ""
         self._idle_since = time.monotonic()
 
     @property
@@ -139,7 +153,7 @@ class DBConn:
         except pymysql.err.Error as error:
             raise CannotConnectError(*error.args) from error
         finally:
-            self._calls.end()
+            self.seconds += self._calls.end(CONNECTING)
         self._server_status = self._driver.server_status
         try:
             sock.settimeout(self._connect_timeout)  # a server that accepts and then sends nothing must not take longer
@@ -153,6 +167,7 @@ class DBConn:
             sock.settimeout(self._statement_timeout)
         else:
             set_kernel_timeouts(sock, self._statement_timeout)
+        self._on_connect()
 
     def close(self) -> None:
         """Send COM_QUIT and close the connection, if it is open; the next ``ensure_connected`` connects again."""
@@ -184,34 +199,6 @@ class DBConn:
         results = list(self.results_of((*statements, "commit")))
         self.committing = False
         return [result.insert_id for result in results[:-1]]
-
-    @contextmanager
-    def named_locks(self, names: Sequence[str], timeout: float) -> Iterator[None]:
-        """Hold the server's named locks for the length of the block. They order what no row exists for yet, also between proxies.
-
-        A server that receives nothing for longer than ``idle_timeout`` releases them and closes the connection: code that writes elsewhere
-        under these locks has to check ``is_lost`` afterwards.
-
-        Raises:
-            LockWaitError: one was not free within ``timeout`` seconds.
-
-        """
-        names = sorted(set(names))  # one order for all, so that there are no deadlocks
-        if not names:
-            yield
-            return
-        quoted = [self.quoted(name) for name in names]
-        try:
-            got = self.select("select " + ",".join(f"get_lock({name},{timeout:.1f})" for name in quoted))[0]
-            if got.count(b"1") < len(names):
-                raise LockWaitError(ER.LOCK_WAIT_TIMEOUT, f"the locks {', '.join(names)} were not free within {timeout:g} s")
-            yield
-        finally:
-            try:
-                if self.open:
-                    self.execute("do " + ",".join(f"release_lock({name})" for name in quoted))
-            except pymysql.err.Error:
-                self.discard()  # the server releases what a closed connection held
 
     def escape(self, value: object) -> str:
         """Return the SQL literal of a value, or a list of them in parentheses; text sets ``has_user_text``."""
@@ -251,17 +238,19 @@ class DBConn:
         read and dropped when the next statement is sent.
         """
         self._send(";".join(statements))
-        more = True
-        while more:
+        for number in count():
+            self._call = (statements, number)
             result = self._read_result()
-            more = result.has_next
             yield result
+            if not result.has_next:
+                return
 
     def _send(self, statement: str) -> None:
         """Send a statement, unless it is so long that the server would close the connection. Its result must be read then.
 
         The first statement on a connection that was idle is sent again on a new one if the server has certainly not read it.
         """
+        self._call = statement
         data = statement.encode("utf-8", "surrogateescape")
         if len(data) + 1024 > self._max_statement:
             raise pymysql.err.DataError(ER.NET_PACKET_TOO_LARGE, f"{len(data)} bytes are more than max_allowed_packet")
@@ -300,6 +289,7 @@ class DBConn:
         """
         if self._sock is None:
             raise pymysql.err.InterfaceError(0, "")
+        self.calls += 1
         self._reader.sequence = (1 + (len(data) + 1) // MAX_PACKET) & 0xFF
         try:
             self._sock.sendall(statement_packets(data))
@@ -343,7 +333,7 @@ class DBConn:
             reason = "it did not answer in time" if isinstance(error, (TimeoutError, BlockingIOError)) else str(error)
             raise pymysql.err.OperationalError(CR.CR_SERVER_LOST, f"Lost connection to MySQL server during query ({reason})") from error
         finally:
-            self._calls.end()
+            self.seconds += self._calls.end(self._call)
         if not data:
             self.discard()
             raise pymysql.err.OperationalError(CR.CR_SERVER_LOST, "Lost connection to MySQL server during query")

@@ -109,7 +109,8 @@ class _Creator:
 
 
 class DriverPool(PooledDB):  # type: ignore[misc]  # the library has no types
-    """DBUtils' pool of ``minimum`` to ``size`` connections, which have ``close()`` and ``is_expired``. Any thread.
+    """DBUtils' pool of ``minimum`` to ``size`` connections, which have ``close()``, ``open``, ``is_expired``, ``calls`` and
+    ``seconds``. Any thread.
 
     The connection that was checked in last but one is checked out first, and one that has expired is closed when another is checked in.
     Not the very last one: after a commit the server is busy on that connection for a moment, and a statement would have to wait for it. If
@@ -120,8 +121,12 @@ class DriverPool(PooledDB):  # type: ignore[misc]  # the library has no types
     """
 
     def __init__(self, connect: Callable[[], Any], minimum: int, size: int) -> None:
+        self._made: list[Any] = []  # all that ``connect`` has made and that have not expired, be they open or not
+        self._connect: Callable[[], Any] = connect
+        self._expired_calls = 0
+        self._expired_seconds = 0.0
         super().__init__(
-            _Creator(connect),
+            _Creator(self._make),
             mincached=minimum,
             maxcached=size,
             maxconnections=size,
@@ -131,6 +136,21 @@ class DriverPool(PooledDB):  # type: ignore[misc]  # the library has no types
             failures=(pymysql.err.InterfaceError,),
         )
 
+    def usage(self) -> tuple[int, int, int, float]:
+        """Return how many connections are checked out, how many others are open, and the sums of ``calls`` and of ``seconds``, those of
+        connections that have expired included.
+        """
+        with self._lock:
+            made, idle = self._made, self._idle_cache
+            calls = self._expired_calls + sum(connection.calls for connection in made)
+            seconds = self._expired_seconds + sum(connection.seconds for connection in made)
+            return len(made) - len(idle), sum(steady.dbapi_connection.open for steady in idle), calls, seconds
+
+    def _make(self) -> Any:  # noqa: ANN401
+        made = self._connect()
+        self._made.append(made)
+        return made
+
     def cache(self, con: Any) -> None:  # noqa: ANN401
         """Check in a connection; DBUtils calls it."""
         with self._lock:
@@ -139,5 +159,20 @@ class DriverPool(PooledDB):  # type: ignore[misc]  # the library has no types
             if idle and idle[-1] is con:
                 idle.insert(1, idle.pop())
             expired = idle.pop() if idle and idle[-1].dbapi_connection.is_expired else None
+            if expired is not None:
+                self._give_up(expired.dbapi_connection)
         if expired is not None:
             expired.close()
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        with self._lock:
+            for steady in self._idle_cache:
+                self._give_up(steady.dbapi_connection)
+            super().close()
+
+    def _give_up(self, connection: Any) -> None:  # noqa: ANN401
+        """Count what a connection has done that is about to be closed, and forget it. Under the lock."""
+        self._made.remove(connection)
+        self._expired_calls += connection.calls
+        self._expired_seconds += connection.seconds

@@ -54,8 +54,9 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 _REFUSALS = {ER.LOCK_DEADLOCK: DeadlockError, ER.LOCK_WAIT_TIMEOUT: LockWaitError}
-# 1927 KILLed, 3024/1969 statement time exceeded
-_SERVER_GOES_AWAY = {ER.SERVER_SHUTDOWN, ER.CON_COUNT_ERROR, 1927, 3024, 1969, CLIENT_INTERACTION_TIMEOUT}
+_STATEMENT_TIMEOUTS = {3024, 1969}
+_KILLED = 1927
+_SERVER_GOES_AWAY = {ER.SERVER_SHUTDOWN, ER.CON_COUNT_ERROR, _KILLED, *_STATEMENT_TIMEOUTS, CLIENT_INTERACTION_TIMEOUT}
 _NOT_READY = {
     *(CR.CR_CONNECTION_ERROR, CR.CR_CONN_HOST_ERROR, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, ER.CON_COUNT_ERROR, ER.SERVER_SHUTDOWN),
     ER.UNKNOWN_COM_ERROR,  # a Galera node that does not take part in its cluster yet
@@ -78,14 +79,18 @@ WRITE_ATTEMPTS = 4
 class DBPool(LimitedPool):
     """The connections to one MySQL instance: 2 at the start, up to ``maxconncnt``; a thread waits up to ``DBPoolTimeout`` for one."""
 
+    kind = "mysql"
+
     def __init__(self, instance: DBInstance, config: Config, resolver: Resolver, calls: BackendCalls = UNTRACKED) -> None:
-        super().__init__(instance.name, instance.maxconncnt, config.db_pool_timeout, calls)
+        super().__init__(instance.name, f"{instance.host}:{instance.port}", instance.maxconncnt, config.db_pool_timeout, calls)
         self._instance = instance
         tls = None if instance.tls is None else tls_context(instance.name, instance.tls)
         self._pending_kills: deque[tuple[ServerConnectionId, float]] = deque(maxlen=_MAX_PENDING_KILLS)
         """Connections that were lost, each with the monotonic time from which on it may be ended on the server."""
         self._pool = DriverPool(
-            lambda: DBConn(instance, config, tls, resolver, calls), min(_MINIMUM_IDLE, instance.maxconncnt), instance.maxconncnt
+            lambda: DBConn(instance, config, tls, resolver, calls, self.counters.connected),
+            min(_MINIMUM_IDLE, instance.maxconncnt),
+            instance.maxconncnt,
         )
 
     def __str__(self) -> str:
@@ -137,6 +142,8 @@ class DBPool(LimitedPool):
                 if self._pending_kills and self._pending_kills[0][1] <= time.monotonic():
                     self._kill_lost_connections(connection)
                 yield connection
+                if not self.counters.works:
+                    self.counters.works = True
             except pymysql.err.Error as error:
                 raise self._translate(connection, error) from error
             except DbproxyError:
@@ -212,9 +219,17 @@ class DBPool(LimitedPool):
         """Execute one query with a connection of its own; see ``read``."""
         return self.read(lambda connection: connection.select(statement, arguments))
 
+    def check(self) -> None:
+        """Execute ``do 1``; see LimitedPool."""
+        with self.connection() as connection:
+            connection.execute("do 1")
+
     def close(self) -> None:
         """Close the idle connections; one that is in use is closed when it is checked in."""
         self._pool.close()
+
+    def _connections_and_calls(self) -> tuple[int, int, int, float]:
+        return self._pool.usage()
 
     def _kill_lost_connections(self, connection: DBConn) -> None:
         """End on the server what is left of connections that were lost: where the network did not deliver that we closed them, their
@@ -239,12 +254,17 @@ class DBPool(LimitedPool):
         code = error_code(error)
         committing, connection.committing = connection.committing, False
         if isinstance(error, CannotConnectError):
-            return StoreUnavailableError(f"{self}: {error_text(error)}")
+            text = f"{self}: {error_text(error)}"
+            self.counters.failed("connect", text)
+            return StoreUnavailableError(text)
         text = error_text(error, has_user_text=connection.has_user_text)
         if is_refusal(code) and code not in _SERVER_GOES_AWAY:
             connection.end_transaction()
+            self.counters.failed("refused", f"{self}: {text}")
             return _REFUSALS.get(code, StatementError)(code, text)
         connection.discard()
+        timed_out = code in _STATEMENT_TIMEOUTS or isinstance(error.__cause__, (TimeoutError, BlockingIOError))
+        self.counters.failed("timeout" if timed_out else "lost", f"{self}: {text}")
         self._pending_kills.append((connection.server_connection_id, 0.0))
         if committing:
             return OutcomeUnknownError(f"{self}: lost during a commit: {text}")

@@ -1,6 +1,6 @@
 """Redis: pools of connections, commands and their replies."""
 
-from dbproxy.stores.redis.commands import LARGEST, Argument, BrokenKey, CacheCommand, number, pairs
+from dbproxy.stores.redis.commands import LARGEST, Argument, BrokenKey, CacheCommand, number, pairs, pipeline_name
 from dbproxy.stores.redis.pool import CacheManager, CachePool
 
-__all__ = ["LARGEST", "Argument", "BrokenKey", "CacheCommand", "CacheManager", "CachePool", "number", "pairs"]
+__all__ = ["LARGEST", "Argument", "BrokenKey", "CacheCommand", "CacheManager", "CachePool", "number", "pairs", "pipeline_name"]

@@ -8,6 +8,8 @@ from typing import cast
 
 import redis
 
+from dbproxy.stores.backend_calls import Wait
+
 Argument = bytes | str | int
 CacheCommand = tuple[Argument, ...]
 
@@ -39,6 +41,15 @@ def _packer() -> Callable[[CacheCommand], bytes]:
 
 
 _pack_command = _packer()
+
+
+def pipeline_name(call: object) -> str:
+    """Name a pipeline by its first command and the number of the others, without key or value. ``call``: the commands, or a ``Wait``."""
+    if isinstance(call, Wait):
+        return str(call)
+    commands = cast("Sequence[CacheCommand]", call)
+    name = str(commands[0][0])
+    return name if len(commands) == 1 else f"{name} and {len(commands) - 1} more"
 
 
 @dataclass(frozen=True, slots=True)

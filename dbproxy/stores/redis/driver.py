@@ -16,7 +16,7 @@ from redis.connection import Connection, DefaultParser
 from redis.retry import Retry
 
 from dbproxy.config import CacheInstance, Config
-from dbproxy.stores.backend_calls import BackendCalls
+from dbproxy.stores.backend_calls import CONNECTING, BackendCalls
 from dbproxy.stores.kernel_socket import set_kernel_timeouts, still_connected
 from dbproxy.stores.redis.commands import CacheCommand, pack
 from dbproxy.stores.resolver import Resolver
@@ -60,6 +60,16 @@ class DriverConnection(Connection):
         self._buffer = bytearray(_RECEIVE_SIZE)
         self._replies: Any = None
         """hiredis' parser of this connection's replies, if hiredis is installed."""
+        self._call: object = CONNECTING
+        self.calls = 0
+        """Pipelines sent."""
+        self.seconds = 0.0
+        """For which the server was waited for."""
+
+    @property
+    def open(self) -> bool:
+        """Whether it is connected, as far as is known."""
+        return self._connected is not None
 
     def ensure_connected(self) -> bool:
         """Connect if there is no connection, or if the server has closed it: nothing is sent to an idle one. Returns whether the
@@ -77,7 +87,7 @@ class DriverConnection(Connection):
         try:
             self.connect()  # type: ignore[no-untyped-call]
         finally:
-            self._calls.end()
+            self.seconds += self._calls.end(CONNECTING)
         if self._connected is not None and self._context is None:
             set_kernel_timeouts(self._connected, self._config.cache_timeout)
         if hiredis is not None:
@@ -116,6 +126,8 @@ class DriverConnection(Connection):
         sock = self._connected
         if sock is None:
             raise redis.ConnectionError("the connection is closed")
+        self.calls += 1
+        self._call = commands
         replies: list[Any] = []
         refused = None
         try:
@@ -141,7 +153,7 @@ class DriverConnection(Connection):
         except redis.ResponseError as error:
             return (error,)
         finally:
-            self._calls.end()
+            self.seconds += self._calls.end(self._call)
         if not received:
             raise redis.ConnectionError("the server closed the connection")
         self._replies.feed(self._buffer, 0, received)

@@ -47,13 +47,18 @@ class CachePool(LimitedPool):
     ``CachePoolTimeout``.
     """
 
+    kind = "redis"
+
     def __init__(self, instance: CacheInstance, config: Config, resolver: Resolver, calls: BackendCalls = UNTRACKED) -> None:
-        super().__init__(instance.name, instance.maxconncnt, config.cache_pool_timeout, calls)
+        super().__init__(instance.name, f"{instance.host}:{instance.port}", instance.maxconncnt, config.cache_pool_timeout, calls)
         self._instance = instance
         self._config = config
         self._tls = None if instance.tls is None else tls_context(instance.name, instance.tls)
         self._resolver = resolver
         self._idle: deque[DriverConnection] = deque()  # last in, first out; append and pop are atomic
+        self._connections: list[DriverConnection] = []
+        """All that were ever made, at most ``maxconncnt`` until ``close``: a lost one is connected again."""
+        self._given_up = 0
         self._run_id: bytes | None = None
         self._run_id_lock = threading.Lock()
         self.restarts = 0
@@ -90,7 +95,7 @@ class CachePool(LimitedPool):
         """
         replies, refused = self._exchange(commands)
         if refused is not None:
-            raise StoreUnavailableError(f"{self}: {refused}") from refused
+            raise self._refused(refused) from refused
         return replies
 
     def execute_with_errors(self, commands: Sequence[CacheCommand]) -> list[Any]:
@@ -129,9 +134,14 @@ class CachePool(LimitedPool):
                 if isinstance(reply, redis.ResponseError):
                     found = BrokenKey.from_error(reply, commands[index])
                     if found is None:
-                        raise StoreUnavailableError(f"{self}: {reply}") from reply
+                        raise self._refused(reply) from reply
                     replies[index] = broken[index] = found
         return replies, broken
+
+    def _refused(self, reply: redis.ResponseError) -> StoreUnavailableError:
+        text = f"{self}: {reply}"
+        self.counters.failed("refused", text)
+        return StoreUnavailableError(text)
 
     def _exchange(self, commands: Sequence[CacheCommand]) -> tuple[list[Any], redis.ResponseError | None]:
         """The replies, those to refused commands as ResponseErrors, and the last of these."""
@@ -140,10 +150,15 @@ class CachePool(LimitedPool):
         with self._connection() as connection:
             return connection.exchange(commands)
 
+    def check(self) -> None:
+        """Send PING; see LimitedPool."""
+        self.execute([("PING",)])
+
     def close(self) -> None:
         """Close the idle connections; one that is in use is closed when the process ends."""
         while self._idle:
             self._idle.pop().disconnect()
+            self._given_up += 1
 
     @contextmanager
     def _connection(self) -> Iterator[DriverConnection]:
@@ -158,13 +173,19 @@ class CachePool(LimitedPool):
                 connection = self._idle.pop()
             except IndexError:
                 connection = DriverConnection(self._instance, self._config, self._tls, self._resolver, self._calls)
+                self._connections.append(connection)
+            connected = False
             try:
                 if connection.ensure_connected():
                     self._notice_restart(connection)
+                    self.counters.connected()
+                connected = True
                 yield connection
+                if not self.counters.works:
+                    self.counters.works = True
             except (redis.RedisError, OSError) as error:
                 connection.disconnect()
-                raise StoreUnavailableError(f"{self}: {error}") from error
+                raise self._failed(error, connected) from error
             except BaseException:
                 connection.disconnect()
                 raise
@@ -172,6 +193,18 @@ class CachePool(LimitedPool):
                 self._idle.append(connection)
         finally:
             self._free.release()
+
+    def _failed(self, error: redis.RedisError | OSError, connected: bool) -> StoreUnavailableError:
+        text = f"{self}: {error}"
+        in_time = not isinstance(error, (redis.TimeoutError, TimeoutError))
+        self.counters.failed("connect" if not connected else "lost" if in_time else "timeout", text)
+        return StoreUnavailableError(text)
+
+    def _connections_and_calls(self) -> tuple[int, int, int, float]:
+        made, idle = self._connections.copy(), self._idle.copy()
+        open_idle = sum(connection.open for connection in idle)
+        calls, seconds = sum(connection.calls for connection in made), sum(connection.seconds for connection in made)
+        return max(0, len(made) - self._given_up - len(idle)), open_idle, calls, seconds
 
     def _notice_restart(self, connection: DriverConnection) -> None:
         """Ask a new connection's server for its run id; with an account that may not ask no restart is noticed."""
