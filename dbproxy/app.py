@@ -35,6 +35,7 @@ from dbproxy.models.user import UserModel
 from dbproxy.net.proxy_conn import ConnLimits
 from dbproxy.net.proxy_server import ProxyServer
 from dbproxy.net.reactor import Reactor
+from dbproxy.notify import Notifier
 from dbproxy.stores.file_server import FileServer
 from dbproxy.stores.mysql import DBManager, statement_name
 from dbproxy.stores.mysql.schema import ContentLimits
@@ -58,6 +59,9 @@ logger = logging.getLogger(__name__)
 QUEUE_CHECK = 1.0
 """Seconds between two checks how long requests have waited for a worker."""
 
+STATUS_INTERVAL = 5.0
+"""Seconds between two lines for the service manager that say how much there is to do."""
+
 LAST_JOIN = 1.0
 """Seconds that the threads have to end once nothing is left to do; less if StopGrace is over before that."""
 
@@ -67,8 +71,9 @@ class Application:
     process, each with its own.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, notifier: Notifier | None = None) -> None:
         self._config = config
+        self._notifier = notifier or Notifier()
         self._reactor = Reactor()
         self._responses = ResponseDeque(self._reactor.wake, config.max_send_buffer, config.max_send_buffer_total)
         self._calls = WorkerCalls(self._responses)
@@ -107,6 +112,7 @@ class Application:
 
     def run(self) -> int:
         """Serve until ``request_stop``, drain, and return the exit code. Reactor thread."""
+        self._notifier.ready()
         self._reactor.run()
         self._release()
         logger.info("stopped")
@@ -130,6 +136,7 @@ class Application:
 
     def _start(self) -> None:
         config = self._config
+        self._notifier.status("connecting to MySQL and Redis")
         descriptors.raise_limit()
         limits = connect_when_ready(self._connect, config.start_timeout, lambda: self._stop_requested)
         handlers, members = self._build_handlers(limits)
@@ -156,10 +163,23 @@ class Application:
         self._reactor.add_loop_callback(pool.release_drained)
         self._reactor.add_loop_callback(pool.wake_worker)
         self._reactor.add_loop_callback(self._run_actions)
+        self._keep_notifying()
         pool.start()
         self._sync_center = SyncCenter(self._databases.master, self._caches.unread, members, config.sync_interval, config.db_lock_timeout)
         self._server.listen(config.listen_ips, config.listen_port)
         self._sync_center.start()
+
+    def _keep_notifying(self) -> None:
+        """Have the reactor tell the service manager, if there is one, that it turns and what there is to do."""
+        if self._notifier.is_on:
+            self._reactor.call_every(STATUS_INTERVAL, self._notify_status)
+        if self._notifier.watchdog_interval is not None:
+            self._reactor.call_every(self._notifier.watchdog_interval, self._notifier.watchdog)
+
+    def _notify_status(self) -> None:
+        if self._server is not None and self._pool is not None:
+            state = "serving" if self._drain is None else "draining"
+            self._notifier.status(f"{state}: {len(self._server)} connections, {self._pool.outstanding} requests waiting or at work")
 
     def _connect(self) -> ContentLimits:
         """Connect to every backend and check the tables. May be called again after it has failed."""
@@ -237,6 +257,7 @@ class Application:
             self._actions.popleft()()
         if self._stop_requested and self._drain is None and self._pool is not None:
             pool = self._pool
+            self._notifier.stopping()
             self._drain = Drain(
                 self._reactor, self._started_server, self._config.stop_grace, lambda: pool.outstanding, lambda: self._responses.is_empty
             )
@@ -256,3 +277,4 @@ class Application:
         self._databases.close()
         self._caches.close()
         self._file_server.close()
+        self._notifier.close()

@@ -189,8 +189,9 @@ def _parser() -> argparse.ArgumentParser:
 def _application(config: Config) -> Service:
     # Imported late: --version and --check-config need none of the drivers.
     from dbproxy.app import Application
+    from dbproxy.notify import Notifier
 
-    return Application(config)
+    return Application(config, Notifier.from_environment())
 
 
 def _fail(message: str, error: Exception, *, trace: bool = False) -> None:

@@ -28,6 +28,7 @@ ALLOWED = {
     "log_queue": set(),
     "lifecycle": {"net", "errors"},
     "descriptors": {"config"},
+    "notify": set(),
 }
 """Which layers (or single modules) a layer may import. app and cli may import all and are not listed."""
 
