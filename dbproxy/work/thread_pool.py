@@ -84,7 +84,7 @@ class ThreadPool:
         self._overloaded = False
         self._large_overloaded = False
         self._stopping = False
-        self._takes_none = False
+        self._takes_none = 0
         self._work = work
         self._calls = calls
         self._wanted = 0
@@ -218,14 +218,14 @@ class ThreadPool:
     # beginning nothing new, for a change of the configuration or of the process; any thread
 
     def stop_taking(self) -> None:
-        """Begin no batch until ``start_taking``; those at work go on."""
+        """Begin no batch until ``start_taking``, which has to be called as often as this; batches at work go on."""
         with self._lock:
-            self._takes_none = True
+            self._takes_none += 1
 
     def start_taking(self) -> None:
-        """Begin batches again."""
+        """Begin batches again, unless somebody else has stopped it too."""
         with self._lock:
-            self._takes_none = False
+            self._takes_none -= 1
             self._wake_another(time.monotonic())
 
     @property
