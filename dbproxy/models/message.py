@@ -33,9 +33,7 @@ class MessageModel:
         self._slave = slave
         self._unread = unread
         self._relations = relations
-        self._store = MessageStore(
-            SINGLE_CHAT, master, unread, sessions, relations, self._count_unread, content_limit, outcome_timeout
-        )
+        self._store = MessageStore(SINGLE_CHAT, master, unread, sessions, relations, self._count_unread, content_limit, outcome_timeout)
 
     def configure(self, content_limit: int, outcome_timeout: float) -> None:
         """Change the limits; see MessageStore."""

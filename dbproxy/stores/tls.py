@@ -1,4 +1,4 @@
-"""TLS to MySQL and Redis: one context for all connections of an instance. Called while the proxy starts and when it reloads its configuration."""
+"""TLS to MySQL and Redis: one context for all connections of an instance. Called at the start and by a reload."""
 
 from __future__ import annotations
 
