@@ -1,8 +1,7 @@
-"""ThreadPool and WorkerThread: the threads that talk to MySQL and Redis."""
+"""ThreadPool: the worker threads, and what they are given to do."""
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -12,41 +11,7 @@ from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.queue_settings import QueueLimits
 from dbproxy.work.request_queues import RequestQueues
 from dbproxy.work.worker_calls import WorkerCalls
-
-logger = logging.getLogger(__name__)
-
-
-class WorkerThread(threading.Thread):
-    """Takes batches from the pool and works them off until the pool stops or shrinks. An error in a batch never ends it."""
-
-    def __init__(self, pool: ThreadPool, number: int, work: Callable[[Batch], None], calls: WorkerCalls) -> None:
-        super().__init__(name=f"worker-{number}", daemon=True)
-        self._pool = pool
-        self._work = work
-        self._calls = calls
-        self._wakeup = threading.Lock()  # held, but for the moment between the wake-up call and the waking up
-        self._wakeup.acquire()
-
-    def sleep(self, timeout: float | None) -> bool:
-        """Sleep until ``wake``; False when ``timeout`` seconds have passed before. The worker itself, without the pool's lock."""
-        return self._wakeup.acquire(timeout=-1 if timeout is None else timeout)
-
-    def wake(self) -> None:
-        """End its sleep, or the one that it is about to begin. Once for each sleep; any thread."""
-        self._wakeup.release()
-
-    def run(self) -> None:
-        """Work until the pool says that there is nothing more to come for this worker."""
-        while (batch := self._pool.take(self)) is not None:
-            self._calls.work_for(batch)
-            try:
-                self._work(batch)
-            except Exception:
-                logger.exception("a batch of %d x %s failed; its requests stay unanswered", len(batch.tasks), batch.tasks[0])
-            finally:
-                self._calls.replies_posted()
-                self._calls.work_for(None)
-                self._pool.finish(batch)
+from dbproxy.work.worker_thread import WorkerThread
 
 
 class ThreadPool:

@@ -221,7 +221,7 @@ def test_a_signal_while_it_starts_does_not_end_it(stack: Stack) -> None:
     """As early as a script can send it, and while it waits for a backend."""
     for delay in (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3):
         proxy = ReloadingProxy(stack)
-        starting = threading.Thread(target=lambda proxy=proxy: _start(proxy))  # type: ignore[misc]
+        starting = threading.Thread(target=lambda proxy=proxy: _start(proxy))
         starting.start()
         assert poll(lambda proxy=proxy: _is_python(proxy), bool, timeout=10)  # type: ignore[misc]
         time.sleep(delay)

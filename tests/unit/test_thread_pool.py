@@ -19,8 +19,9 @@ from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.queue_settings import QueueLimits
 from dbproxy.work.request_queues import RequestQueues
 from dbproxy.work.response_deque import ResponseDeque
-from dbproxy.work.thread_pool import ThreadPool, WorkerThread
+from dbproxy.work.thread_pool import ThreadPool
 from dbproxy.work.worker_calls import WorkerCalls
+from dbproxy.work.worker_thread import WorkerThread
 
 
 class PoolHarness:
