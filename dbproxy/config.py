@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dbproxy.config_keys import (
     CACHE_INSTANCE_KEYS,
@@ -128,6 +129,8 @@ class Config:
     file_server_timeout: float
     max_audio_length: int
     sync_interval: float
+    admin_socket: str
+    """Path of the control socket; empty: none."""
     log_file: str
     """Empty: stderr."""
     log_level: str
@@ -146,12 +149,31 @@ def load_config(path: str | Path, overrides: Mapping[str, str] | None = None) ->
         ConfigError: with every mistake, or with the reason why the file cannot be read.
 
     """
+    return parse_config(_read(path), source=str(path), overrides=overrides)
+
+
+def load_optional_key(path: str | Path, name: str) -> Any:  # noqa: ANN401 - of whatever type the key has
+    """Return the value of one key of ``OPTIONAL_KEYS``, or its default, although there may be mistakes in other keys.
+
+    Raises:
+        ConfigError: the file cannot be read, or the value cannot be used.
+
+    """
+    key = next(key for key in OPTIONAL_KEYS if key.name == name)
+    reader = Reader(Entries(_read(path), str(path), {}), str(path), os.environ)
+    values = reader.take([key])
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    return values[key.field]
+
+
+def _read(path: str | Path) -> str:
     try:
         raw = Path(path).read_bytes()
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
     # Comments of old installations come in any encoding; only keys and values have to be UTF-8.
-    return parse_config(raw.decode("utf-8-sig", errors="surrogateescape"), source=str(path), overrides=overrides)
+    return raw.decode("utf-8-sig", errors="surrogateescape")
 
 
 def parse_config(

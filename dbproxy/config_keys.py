@@ -6,6 +6,7 @@ Everything here is pure, except that a rule for files looks whether the file can
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ _HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\Z")
 _SWITCH = {"on": True, "yes": True, "true": True, "1": True, "off": False, "no": False, "false": False, "0": False}
 
 _GIB = 1 << 30
+
+MAX_SOCKET_PATH = 107
+"""Bytes of the path of a Unix socket that the system takes."""
 
 FILE_SUFFIX = "_file"
 """Behind the name of a key with a secret value: the path of a file that holds the value."""
@@ -52,8 +56,6 @@ class Key:
     secret: bool = False
     former_name: str = ""
     """What former versions called it: still accepted, with a warning."""
-    restart: bool = False
-    """Whether a change needs a restart (or an upgrade), because a reload does not apply it."""
 
     def complaint(self, name: str, value: str, remark: str = "") -> str:
         """Return a sentence about an unacceptable ``value`` of the key ``name``, without anything secret."""
@@ -166,6 +168,16 @@ def _choice(value: str, choices: Mapping[str, _T]) -> _T:
     return choices[value.lower()]
 
 
+def _parse_socket(value: str) -> str:
+    if value.lower() in _SWITCH:
+        if _SWITCH[value.lower()]:
+            raise Refused("it needs a path")
+        return ""
+    if "\0" in value or len(os.fsencode(value)) > MAX_SOCKET_PATH:
+        raise Refused(f"it has {len(os.fsencode(value))} bytes")
+    return value
+
+
 def _parse_word(value: str) -> str:
     if not value:
         raise Refused
@@ -192,11 +204,11 @@ FILE = Rule("the path of a file", _parse_file)
 TIMEOUT = _seconds(0.1, 3600)
 
 REQUIRED_KEYS: tuple[Key, ...] = (
-    Key("ListenIP", "listen_ips", Rule("IP addresses or host names, ';' between them", _parse_hosts), restart=True),
-    Key("ListenPort", "listen_port", _whole(0, 65535), restart=True),
+    Key("ListenIP", "listen_ips", Rule("IP addresses or host names, ';' between them", _parse_hosts)),
+    Key("ListenPort", "listen_port", _whole(0, 65535)),
     Key("ThreadNum", "thread_num", _whole(1, 1024, "threads")),
     Key("MsfsSite", "msfs_site", Rule("host, host:port or an http(s) URL", _parse_site)),
-    Key("aesKey", "aes_key", Rule("exactly 32 ASCII characters", _parse_aes_key), secret=True, restart=True),
+    Key("aesKey", "aes_key", Rule("exactly 32 ASCII characters", _parse_aes_key), secret=True),
 )
 """Keys that every file must have; their meaning is the original's."""
 
@@ -228,6 +240,7 @@ OPTIONAL_KEYS: tuple[Key, ...] = (
     Key("FileServerTimeout", "file_server_timeout", TIMEOUT, "10"),
     Key("MaxAudioLength", "max_audio_length", _whole(1024, _GIB, "bytes"), "16777216"),
     Key("SyncInterval", "sync_interval", TIMEOUT, "5"),
+    Key("AdminSocket", "admin_socket", Rule(f"a path of at most {MAX_SOCKET_PATH} bytes, or off", _parse_socket), "dbproxy.sock"),
     Key("LogFile", "log_file", ANY, ""),
     Key("LogLevel", "log_level", Rule("debug, info, warning or error", _parse_level), "info"),
 )
@@ -240,8 +253,8 @@ REMOVED_KEYS: Mapping[str, str] = {
 
 NAMES = Rule("names, ',' between them", _parse_names)
 
-DB_INSTANCES = Key("DBInstances", "db_instances", NAMES, restart=True)
-CACHE_INSTANCES = Key("CacheInstances", "cache_instances", NAMES, restart=True)
+DB_INSTANCES = Key("DBInstances", "db_instances", NAMES)
+CACHE_INSTANCES = Key("CacheInstances", "cache_instances", NAMES)
 
 TLS_KEYS: tuple[Key, ...] = (
     Key("_ssl", "on", SWITCH, "off"),

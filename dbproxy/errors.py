@@ -63,3 +63,11 @@ class LockWaitError(DeadlockError):
 
 class FileServerError(StoreError):
     """The file server refused or did not answer."""
+
+
+class ControlSocketError(DbproxyError):
+    """The control socket cannot be made; the message names its path and the reason."""
+
+
+class ControlRefusedError(DbproxyError):
+    """A command that was sent to the control socket is not carried out; the message is for who sent it."""

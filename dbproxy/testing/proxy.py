@@ -135,7 +135,7 @@ class InProcessProxy(ProxyAddress):
     """A proxy in threads of this process: starts in milliseconds, can be debugged, and there may be several at once.
 
     ``overrides`` as for :class:`ProxyProcess`; it listens on a free port. It shares the GIL and the process's limits with the test,
-    writes no ``server.pid`` and handles no signals. Any thread may call.
+    writes no ``server.pid``, handles no signals, and has no control socket unless ``AdminSocket`` names one. Any thread may call.
     """
 
     def __init__(self, stack: Stack, overrides: Mapping[str, object] | None = None) -> None:
@@ -175,7 +175,7 @@ class InProcessProxy(ProxyAddress):
 
         if self.running:
             return self
-        application = Application(load_config(self._stack.write_config(overrides=self._overrides)))
+        application = Application(load_config(self._stack.write_config(overrides={"AdminSocket": "off", **self._overrides})))
         application.start()
         self._application, self._status, self._error = application, None, None
         self._thread = threading.Thread(target=self._run, args=(application,), name="reactor", daemon=True)

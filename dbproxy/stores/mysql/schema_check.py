@@ -1,7 +1,4 @@
-"""Check before the proxy serves that the databases have what it needs.
-
-By the thread that starts the proxy, and by the one that reloads the configuration when a pool moves to another server.
-"""
+"""Check before the proxy serves that the databases have what it needs. Once, by the thread that starts the proxy."""
 
 from __future__ import annotations
 
@@ -28,12 +25,12 @@ def check_schema(databases: DBManager) -> schema.ContentLimits:
         StartupError: naming the instance, and what is missing; BackendNotReadyError if the server was lost meanwhile.
 
     """
-    limits = {pool: check_tables(pool) for pool in databases.pools.values()}
-    return limits[databases.master]
+    columns = {pool: _check(pool) for pool in databases.pools.values()}
+    return schema.content_limits(columns[databases.master])
 
 
-def check_tables(pool: DBPool) -> schema.ContentLimits:
-    """Check one instance, as ``check_schema`` does, and return what its columns take."""
+def _check(pool: DBPool) -> list[schema.Row]:
+    """Check one instance and return its columns."""
     rows = _columns(pool)
     if not any(table.lower() == _MADE_IF_MISSING.lower() for table, _, _ in rows):
         _make_transmit_file(pool)
@@ -44,7 +41,7 @@ def check_tables(pool: DBPool) -> schema.ContentLimits:
     lacking = schema.missing_indexes(_indexes(pool))
     if lacking:
         raise StartupError(f"{pool}: indexes of a stock database are missing; these statements make them: {'; '.join(lacking)}")
-    return schema.content_limits(rows)
+    return rows
 
 
 def _make_transmit_file(pool: DBPool) -> None:

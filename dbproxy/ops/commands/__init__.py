@@ -1,0 +1,1 @@
+"""The commands of the control socket, a file for each topic."""

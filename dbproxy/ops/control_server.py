@@ -1,0 +1,124 @@
+"""The control socket: who may connect, how many at once, and threads of their own for all of it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pwd
+import socket
+import threading
+import time
+from collections.abc import Sequence
+
+from dbproxy.errors import ControlSocketError
+from dbproxy.ops.control_protocol import encode, failure
+from dbproxy.ops.control_session import Command, Session, by_name
+from dbproxy.ops.control_socket import ControlSocket, peer_uid
+
+logger = logging.getLogger(__name__)
+
+MAX_CLIENTS = 16
+"""Clients that are served at once; others are told so and closed."""
+
+ACCEPT_TIMEOUT = 60.0
+"""Seconds of one wait for a client. It ends at once when the socket is closed."""
+
+RETRY_AFTER = 0.5
+"""Seconds without accepting after the system has refused a descriptor or a thread."""
+
+LAST_ANSWERS = 0.5
+"""Seconds that clients have to take the rest of their answers when the proxy ends."""
+
+
+class ControlServer:
+    """Accepts clients of the control socket in a thread and serves each in one. Nothing of it runs in the reactor or in workers.
+
+    ``start`` and ``stop`` belong to one thread, which is held up for no longer than it takes to make a file and for ``LAST_ANSWERS``.
+    """
+
+    def __init__(self, path: str, commands: Sequence[Command]) -> None:
+        self._file = ControlSocket(path)
+        self._commands = by_name(commands)
+        self._guard = threading.Lock()
+        self._sessions: set[Session] = set()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._accept_all, name="control", daemon=True)
+
+    def start(self, *, take_over: bool = False) -> bool:
+        """Listen; False, with a line in the log, when it cannot: the proxy works without it. ``take_over``: see ControlSocket."""
+        try:
+            self._file.open(take_over=take_over)
+        except ControlSocketError as error:
+            logger.warning("no control socket (AdminSocket): %s", error)
+            return False
+        self._thread.start()
+        logger.info("control socket %s", self._file.path)
+        return True
+
+    def stop(self, *, keep_file: bool = False) -> None:
+        """Stop accepting, end every answer, close. Without ``keep_file`` the file is removed if it is still the one that was made here."""
+        with self._guard:
+            self._stopping = True
+            sessions = list(self._sessions)
+        self._file.close(keep_file=keep_file)
+        for session in sessions:
+            session.end()
+        deadline = time.monotonic() + LAST_ANSWERS
+        for session in sessions:
+            session.join(max(0.0, deadline - time.monotonic()))
+            session.abort()
+        if self._thread.ident is not None:
+            self._thread.join(LAST_ANSWERS)
+
+    def _accept_all(self) -> None:
+        while not self._stopping:
+            try:
+                sock = self._file.accept(ACCEPT_TIMEOUT)
+                if sock is not None:
+                    self._admit(sock)
+            except (OSError, RuntimeError) as error:  # no descriptor, or no thread
+                if self._stopping:
+                    return
+                logger.warning("the control socket does not accept clients: %s", error)
+                time.sleep(RETRY_AFTER)
+
+    def _admit(self, sock: socket.socket) -> None:
+        uid = peer_uid(sock)
+        if uid not in (0, os.geteuid()):
+            logger.warning("control socket: a client with user id %d is refused", uid)
+            _turn_away(sock, f"this proxy runs as user {user_name(os.geteuid())}, you are {user_name(uid)}")
+            return
+        with self._guard:
+            session = None
+            if len(self._sessions) < MAX_CLIENTS and not self._stopping:
+                session = Session(sock, self._commands, self._forget)
+                self._sessions.add(session)
+        if session is None:
+            _turn_away(sock, f"{MAX_CLIENTS} clients are connected already")
+            return
+        try:
+            session.start()
+        except RuntimeError:
+            self._forget(session)
+            sock.close()
+            raise
+
+    def _forget(self, session: Session) -> None:
+        with self._guard:
+            self._sessions.discard(session)
+
+
+def user_name(uid: int) -> str:
+    """Return the name of a user of this machine, or the number when it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _turn_away(sock: socket.socket, reason: str) -> None:
+    """Say why and close, without waiting for anybody."""
+    with sock, contextlib.suppress(OSError):
+        sock.setblocking(False)
+        sock.send(encode(failure(reason)))

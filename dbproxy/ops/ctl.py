@@ -1,0 +1,90 @@
+"""The command dbproxy-ctl: command line → exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from dbproxy import __version__
+from dbproxy.errors import ConfigError, ControlRefusedError
+from dbproxy.ops.ctl_client import NoAnswerError, NoProxyError, ask, find_socket
+from dbproxy.ops.ctl_views import VIEWS, View
+
+EXIT_OK = 0
+EXIT_REFUSED = 1
+EXIT_USAGE = 2
+EXIT_NO_PROXY = 3
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with ``argv`` (None: that of the process) and return its exit code.
+
+    0 done, 1 the proxy has refused or failed or does not answer, 2 mistake in the command line or in the configuration, 3 no proxy there.
+    """
+    options = _parser().parse_args(argv)
+    view: View = options.view
+    try:
+        _run(view, options)
+    except BrokenPipeError:
+        # Whoever read our output has enough (head, less); what the interpreter flushes at its end must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        return EXIT_OK if view.endless else EXIT_REFUSED
+    except NoProxyError as error:
+        return _complain(str(error), EXIT_NO_PROXY)
+    except ConfigError as error:
+        return _complain(str(error), EXIT_USAGE)
+    except (ControlRefusedError, NoAnswerError) as error:
+        return _complain(str(error), EXIT_REFUSED)
+    return EXIT_OK
+
+
+def _run(view: View, options: argparse.Namespace) -> None:
+    path = find_socket(options.socket, options.config)
+    show = view.printer(options)
+    for item in ask(path, {"command": view.name, **view.request(options)}, view.silence(options)):
+        text = json.dumps(item, ensure_ascii=False) if options.json else show(item)
+        if text:
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+
+
+def _complain(text: str, code: int) -> int:
+    sys.stderr.write(f"dbproxy-ctl: {text}\n")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dbproxy-ctl",
+        description="Looks into a running db_proxy_server and steers it, through its control socket (AdminSocket).",
+        epilog="Exit status: 0 done, 1 the proxy has refused or failed, 2 mistake in the command line, 3 no proxy there.",
+    )
+    parser.add_argument("--version", action="version", version=f"dbproxy-ctl {__version__}")
+    _add_common(parser, suppress=False)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for view in VIEWS:
+        command = commands.add_parser(view.name, help=view.help, description=view.help)
+        _add_common(command, suppress=True)
+        view.add_arguments(command)
+        command.set_defaults(view=view)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, *, suppress: bool) -> None:
+    """Add the options that may stand before and after the command; the latter must not undo the former."""
+    default = argparse.SUPPRESS if suppress else None
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--socket", metavar="PATH", default=default, help="the control socket (default: dbproxy.sock in the working directory)"
+    )
+    where.add_argument("--config", metavar="FILE", default=default, help="the configuration file whose AdminSocket names it")
+    off = argparse.SUPPRESS if suppress else False
+    parser.add_argument("--json", action="store_true", default=off, help="print the answer as JSON, one document a line")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
