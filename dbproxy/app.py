@@ -6,8 +6,10 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from dbproxy import __version__, descriptors
+from dbproxy.components import Components, queue_limits, server_limits
 from dbproxy.config import Config
 from dbproxy.handlers.buddy import BuddyHandlers
 from dbproxy.handlers.file import FileHandlers
@@ -32,12 +34,13 @@ from dbproxy.models.sound_label import sound_label
 from dbproxy.models.summary import Summaries
 from dbproxy.models.unread import UnreadModel
 from dbproxy.models.user import UserModel
-from dbproxy.net.proxy_conn import ConnLimits
 from dbproxy.net.proxy_server import ProxyServer
 from dbproxy.net.reactor import Reactor
 from dbproxy.notify import Notifier
 from dbproxy.ops.operations import Operations
+from dbproxy.reload import ConfigSource, Reloader, ReloadReport
 from dbproxy.stores.file_server import FileServer
+from dbproxy.stores.moves import PoolMoves
 from dbproxy.stores.mysql import DBManager, statement_name
 from dbproxy.stores.mysql.schema import ContentLimits
 from dbproxy.stores.mysql.schema_check import check_schema
@@ -49,7 +52,6 @@ from dbproxy.work.dispatcher import Dispatcher
 from dbproxy.work.handler_map import HandlerMap
 from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.queue_report import QueueReport
-from dbproxy.work.queue_settings import QueueLimits
 from dbproxy.work.request_queues import RequestQueues
 from dbproxy.work.response_deque import ResponseDeque
 from dbproxy.work.thread_pool import ThreadPool
@@ -67,13 +69,32 @@ LAST_JOIN = 1.0
 """Seconds that the threads have to end once nothing is left to do; less if StopGrace is over before that."""
 
 
+class _Models(NamedTuple):
+    """Those models that are needed in more than one place."""
+
+    members: GroupMembers
+    sessions: SessionModel
+    relations: RelationModel
+    messages: MessageModel
+    group_messages: GroupMessageModel
+    audio: AudioModel
+
+
+def _nobody(_report: ReloadReport) -> None:
+    """Who asked does not want to know."""
+
+
 class Application:
     """One proxy. ``start`` and ``run`` belong to the same thread, which becomes the reactor thread; several proxies can live in one
     process, each with its own.
     """
 
-    def __init__(self, config: Config, notifier: Notifier | None = None) -> None:
+    def __init__(self, config: Config, notifier: Notifier | None = None, source: ConfigSource | None = None) -> None:
+        """``source``: where ``reload`` reads the configuration; without one there is nothing to reload."""
         self._config = config
+        self._content_limits = ContentLimits(0, 0)
+        self._reloader = None if source is None else Reloader(self, source)
+        self._components: Components | None = None
         self._notifier = notifier or Notifier()
         self._reactor = Reactor()
         self._responses = ResponseDeque(self._reactor.wake, config.max_send_buffer, config.max_send_buffer_total)
@@ -140,6 +161,49 @@ class Application:
         self._actions.append(action)
         self._reactor.wake()
 
+    # changing the configuration
+
+    def reload(self, done: Callable[[ReloadReport], None] | None = None) -> None:
+        """Read the configuration again and apply it; ``done`` is told what became of it, by another thread. Any thread, once it runs."""
+        done = done or _nobody
+        if self._reloader is None:
+            done(ReloadReport(problems=("this proxy was started without a configuration file",)))
+        else:
+            self._reloader.request(done)
+
+    @property
+    def refusal(self) -> str:
+        """Why the configuration cannot be changed now; empty: it can. Any thread."""
+        if self._stop_requested:
+            return "the proxy is stopping"
+        return "" if self._components is not None else "the proxy has not started"
+
+    @property
+    def workers(self) -> ThreadPool:
+        """The worker threads. Any thread, after ``start``."""
+        return self._started_components.pool
+
+    @property
+    def background(self) -> SyncCenter:
+        """The group session sync. Any thread, after ``start``."""
+        return self._started_components.sync_center
+
+    def pool_moves(self) -> PoolMoves:
+        """For a change of the pools of connections. Any thread."""
+        return PoolMoves(self._databases, self._caches)
+
+    def apply(self, config: Config, moves: PoolMoves) -> None:
+        """Work with this configuration, whose pools have been switched, from now on. Reactor thread."""
+        self._content_limits = moves.content_limits or self._content_limits
+        self._config = config
+        self._started_components.configure(config, self._content_limits)
+
+    @property
+    def _started_components(self) -> Components:
+        if self._components is None:
+            raise RuntimeError("the proxy has not been started")
+        return self._components
+
     @property
     def _started_server(self) -> ProxyServer:
         if self._server is None:
@@ -150,25 +214,17 @@ class Application:
         config = self._config
         self._notifier.status("connecting to MySQL and Redis")
         descriptors.raise_limit()
-        limits = connect_when_ready(self._connect, config.start_timeout, lambda: self._stop_requested)
-        handlers, members = self._build_handlers(limits)
-        pool = self._pool = self._build_pool(handlers)
+        self._content_limits = connect_when_ready(self._connect, config.start_timeout, lambda: self._stop_requested)
+        models = self._build_models()
+        handlers = self._build_handlers(models)
+        executor = BatchExecutor(self._responses, self._calls, config.request_timeout, resubmit=self._put_again, hold=self._hold)
+        pool = self._pool = self._build_pool(handlers, executor)
         dispatcher = Dispatcher(handlers, pool.put)
-        self._server = ProxyServer(
+        server = self._server = ProxyServer(
             self._reactor,
-            ConnLimits(
-                max_pdu_length=config.max_pdu_length,
-                max_send_buffer=config.max_send_buffer,
-                send_timeout=config.send_timeout,
-                heartbeat_interval=config.heartbeat_interval,
-                peer_timeout=config.peer_timeout,
-            ),
+            server_limits(config),
             self._responses,
             pool,
-            max_connections=descriptors.max_connections(config),
-            max_pending=max(4 * config.max_waiting_bytes, 4 * config.max_pdu_length),
-            max_backlog=config.max_send_buffer_total,
-            allowed_peers=config.allowed_peers,
             on_pdus=lambda connection, pdus: dispatcher.dispatch(connection.uuid, connection.peer, pdus),
         )
         self._reactor.call_every(QUEUE_CHECK, QueueReport(pool.waiting).check)
@@ -177,10 +233,21 @@ class Application:
         self._reactor.add_loop_callback(self._run_actions)
         self._keep_notifying()
         pool.start()
-        self._sync_center = SyncCenter(self._databases.master, self._caches.unread, members, config.sync_interval, config.db_lock_timeout)
-        self._server.listen(config.listen_ips, config.listen_port)
-        self._sync_center.start()
+        sync_center = self._sync_center = SyncCenter(self._databases.master, self._caches.unread, models.members, config.sync_interval)
+        server.listen(config.listen_ips, config.listen_port)
+        sync_center.start()
         self._operations.start()
+        self._components = Components(
+            server=server,
+            responses=self._responses,
+            pool=pool,
+            executor=executor,
+            file_server=self._file_server,
+            audio=models.audio,
+            messages=models.messages,
+            group_messages=models.group_messages,
+            sync_center=sync_center,
+        )
 
     def _keep_notifying(self) -> None:
         """Have the reactor tell the service manager, if there is one, that it turns and what there is to do."""
@@ -200,52 +267,52 @@ class Application:
         self._databases.open()
         return check_schema(self._databases)
 
-    def _build_handlers(self, limits: ContentLimits) -> tuple[HandlerMap, GroupMembers]:
-        config = self._config
+    def _build_models(self) -> _Models:
+        config, limits = self._config, self._content_limits
         master, slave, unread = self._databases.master, self._databases.slave, self._caches.unread
-        waits = (config.db_lock_timeout, config.request_timeout)
-        users = UserModel(master, slave, unread)
-        members = GroupMembers(master, slave, self._caches.group_member, config.db_lock_timeout)
+        members = GroupMembers(master, slave, self._caches.group_member)
         sessions = SessionModel(master, slave)
         relations = RelationModel()
-        messages = MessageModel(master, slave, unread, relations, sessions, limits.message, *waits)
-        group_messages = GroupMessageModel(master, slave, unread, members, sessions, limits.group_message, *waits)
+        timeout = config.request_timeout
+        return _Models(
+            members,
+            sessions,
+            relations,
+            MessageModel(master, slave, unread, relations, sessions, limits.message, timeout),
+            GroupMessageModel(master, slave, unread, members, sessions, limits.group_message, timeout),
+            AudioModel(slave, self._file_server, config.file_server_timeout, self._file_server_calls),
+        )
+
+    def _build_handlers(self, models: _Models) -> HandlerMap:
+        master, slave, unread = self._databases.master, self._databases.slave, self._caches.unread
+        users = UserModel(master, slave, unread)
+        members, messages, group_messages = models.members, models.messages, models.group_messages
         groups = GroupModel(slave, self._caches.group_set, members)
-        group_writer = GroupWriter(master, members, group_messages, config.db_lock_timeout)
+        group_writer = GroupWriter(master, members, group_messages)
         unread_counts = UnreadModel(unread, members)
-        summaries = Summaries(slave, relations, sound_label(config.aes_key))
+        summaries = Summaries(slave, models.relations, sound_label(self._config.aes_key))
         topics = (
             LoginHandlers(users, DeviceModel(self._caches.token, users, unread_counts), LoginAttempts()),
             BuddyHandlers(users, DepartModel(slave)),
-            SessionHandlers(sessions, messages, group_messages, summaries),
-            MessageHandlers(
-                messages,
-                group_messages,
-                members,
-                relations,
-                AudioModel(slave, self._file_server, config.file_server_timeout, self._file_server_calls),
-                unread_counts,
-                summaries,
-            ),
+            SessionHandlers(models.sessions, messages, group_messages, summaries),
+            MessageHandlers(messages, group_messages, members, models.relations, models.audio, unread_counts, summaries),
             GroupHandlers(groups, group_writer, members),
             FileHandlers(FileModel(master, slave)),
         )
-        return HandlerMap(handler for topic in topics for handler in topic.handlers()), members
+        return HandlerMap(handler for topic in topics for handler in topic.handlers())
 
-    def _build_pool(self, handlers: HandlerMap) -> ThreadPool:
+    def _build_pool(self, handlers: HandlerMap, executor: BatchExecutor) -> ThreadPool:
         config = self._config
-        # A file server that hangs must not take all threads with it.
-        audio_threads = max(1, min(config.audio_threads, config.thread_num - config.max_active_batches))
         queues = RequestQueues(
             handlers.queue_settings,
-            QueueLimits(config.max_batch_size, config.max_active_batches, audio_threads),
+            queue_limits(config),
             is_blocked=self._responses.is_blocked,
             under_pressure=self._responses.under_pressure,
         )
         return ThreadPool(
             config.thread_num,
             queues,
-            BatchExecutor(self._responses, self._calls, config.request_timeout, resubmit=self._put_again, hold=self._hold),
+            executor,
             self._calls,
             max_waiting=config.max_waiting_requests,
             max_waiting_bytes=config.max_waiting_bytes,

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -41,6 +42,9 @@ class Service(Protocol):
     def request_stop(self) -> None:
         """Make ``start`` or ``run`` come to its end; may be called by a signal handler at any moment."""
 
+    def reload(self) -> None:
+        """Read the configuration again and apply it, while it runs."""
+
     def call_soon(self, action: Callable[[], None]) -> None:
         """Have ``run`` call ``action``, not before ``start`` is over; may be called by a signal handler at any moment."""
 
@@ -70,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for warning in key_warnings(config):
         _log.warning("%s: %s", options.config, warning)
     try:
-        code = serve(config, _application)
+        code = serve(config, partial(_application, _Source(options)))
     finally:
         written = log.close()
     if not written:
@@ -104,9 +108,9 @@ def serve(config: Config, create: Callable[[Config], Service]) -> int:
 class Signals:
     """What signals do. This is the one place that decides it.
 
-    SIGTERM and SIGINT: the first asks the service to stop, the second ends the process at once. SIGHUP, SIGUSR1 and SIGUSR2 would kill a
-    process that does not handle them: they are logged, and nothing else happens. A handler only sets flags and wakes the service; what
-    takes longer or needs a lock is done by the thread that serves. Main thread.
+    SIGTERM and SIGINT: the first asks the service to stop, the second ends the process at once. SIGHUP: it reads its configuration again.
+    SIGUSR1 and SIGUSR2 would kill a process that does not handle them: they are logged, and nothing else happens. A handler only sets flags
+    and wakes the service; what takes longer or needs a lock is done by the thread that serves. Main thread.
     """
 
     def __init__(self) -> None:
@@ -145,6 +149,9 @@ class Signals:
 
     @staticmethod
     def _pass_on(service: Service, number: int) -> None:
+        if number == signal.SIGHUP:
+            service.call_soon(service.reload)
+            return
         service.call_soon(lambda: _log.warning("signal %s is ignored", signal.Signals(number).name))
 
 
@@ -186,12 +193,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _application(config: Config) -> Service:
+class _Source:
+    """Where the running proxy finds its configuration when it is to read it again: where the command line says."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+
+    def load(self) -> Config:
+        """Read the configuration."""
+        return config_of(self._options)
+
+    def open_log(self, file: str) -> log.LogTarget:
+        """Open a log file."""
+        return log.LogTarget(file)
+
+    def set_log_level(self, level: str) -> None:
+        """Write records from this level on."""
+        log.set_level(level)
+
+
+def _application(source: _Source, config: Config) -> Service:
     # Imported late: --version and --check-config need none of the drivers.
     from dbproxy.app import Application
     from dbproxy.notify import Notifier
 
-    return Application(config, Notifier.from_environment())
+    return Application(config, Notifier.from_environment(), source)
 
 
 def _fail(message: str, error: Exception, *, trace: bool = False) -> None:

@@ -56,6 +56,8 @@ class Key:
     secret: bool = False
     former_name: str = ""
     """What former versions called it: still accepted, with a warning."""
+    restart: bool = False
+    """Whether a change needs a restart (or an upgrade), because a reload does not apply it."""
 
     def complaint(self, name: str, value: str, remark: str = "") -> str:
         """Return a sentence about an unacceptable ``value`` of the key ``name``, without anything secret."""
@@ -204,11 +206,11 @@ FILE = Rule("the path of a file", _parse_file)
 TIMEOUT = _seconds(0.1, 3600)
 
 REQUIRED_KEYS: tuple[Key, ...] = (
-    Key("ListenIP", "listen_ips", Rule("IP addresses or host names, ';' between them", _parse_hosts)),
-    Key("ListenPort", "listen_port", _whole(0, 65535)),
+    Key("ListenIP", "listen_ips", Rule("IP addresses or host names, ';' between them", _parse_hosts), restart=True),
+    Key("ListenPort", "listen_port", _whole(0, 65535), restart=True),
     Key("ThreadNum", "thread_num", _whole(1, 1024, "threads")),
     Key("MsfsSite", "msfs_site", Rule("host, host:port or an http(s) URL", _parse_site)),
-    Key("aesKey", "aes_key", Rule("exactly 32 ASCII characters", _parse_aes_key), secret=True),
+    Key("aesKey", "aes_key", Rule("exactly 32 ASCII characters", _parse_aes_key), secret=True, restart=True),
 )
 """Keys that every file must have; their meaning is the original's."""
 
@@ -240,7 +242,13 @@ OPTIONAL_KEYS: tuple[Key, ...] = (
     Key("FileServerTimeout", "file_server_timeout", TIMEOUT, "10"),
     Key("MaxAudioLength", "max_audio_length", _whole(1024, _GIB, "bytes"), "16777216"),
     Key("SyncInterval", "sync_interval", TIMEOUT, "5"),
-    Key("AdminSocket", "admin_socket", Rule(f"a path of at most {MAX_SOCKET_PATH} bytes, or off", _parse_socket), "dbproxy.sock"),
+    Key(
+        "AdminSocket",
+        "admin_socket",
+        Rule(f"a path of at most {MAX_SOCKET_PATH} bytes, or off", _parse_socket),
+        "dbproxy.sock",
+        restart=True,
+    ),
     Key("LogFile", "log_file", ANY, ""),
     Key("LogLevel", "log_level", Rule("debug, info, warning or error", _parse_level), "info"),
 )
@@ -253,8 +261,8 @@ REMOVED_KEYS: Mapping[str, str] = {
 
 NAMES = Rule("names, ',' between them", _parse_names)
 
-DB_INSTANCES = Key("DBInstances", "db_instances", NAMES)
-CACHE_INSTANCES = Key("CacheInstances", "cache_instances", NAMES)
+DB_INSTANCES = Key("DBInstances", "db_instances", NAMES, restart=True)
+CACHE_INSTANCES = Key("CacheInstances", "cache_instances", NAMES, restart=True)
 
 TLS_KEYS: tuple[Key, ...] = (
     Key("_ssl", "on", SWITCH, "off"),

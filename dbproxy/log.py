@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -49,19 +49,9 @@ def configure(level: str, file: str) -> None:
     With a file, CRITICAL lines go to stderr as well: who typed the command looks at the terminal first. Replaces what an earlier call
     set up. Raises ``ConfigError`` when the file cannot be opened. For the main thread, before others start.
     """
-    targets: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    if file:
-        targets[0].setLevel(logging.CRITICAL)
-        try:
-            targets.append(_LogFile(file, encoding="utf-8", errors="backslashreplace"))
-        except OSError as error:
-            raise ConfigError([f"LogFile={file}: cannot be opened: {error.strerror}"]) from None
-    close()
-    lines = LineQueueHandler(*reversed(targets))
-    lines.setFormatter(LineFormatter())
-    root = logging.getLogger()
-    root.addHandler(RepeatLimiter(lines))
+    target = LogTarget(file)
     set_level(level)
+    target.use()
 
 
 def set_level(level: str) -> None:
@@ -72,20 +62,57 @@ def set_level(level: str) -> None:
     logging.getLogger("dbproxy").setLevel(number)
 
 
+class LogTarget:
+    """Where records go: ``file``, or stderr when it is empty. It is opened here, and ``use`` or ``discard`` must follow.
+
+    Raises:
+        ConfigError: the file cannot be opened.
+
+    """
+
+    def __init__(self, file: str) -> None:
+        targets: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+        if file:
+            targets[0].setLevel(logging.CRITICAL)
+            try:
+                targets.append(_LogFile(file, encoding="utf-8", errors="backslashreplace"))
+            except OSError as error:
+                raise ConfigError([f"LogFile={file}: cannot be opened: {error.strerror}"]) from None
+        self._lines = LineQueueHandler(*reversed(targets))
+        self._lines.setFormatter(LineFormatter())
+
+    def use(self) -> None:
+        """Send every record there from now on, and end the target before this one; may wait for it as ``close`` does. Any thread."""
+        former = _limiters()
+        logging.getLogger().addHandler(RepeatLimiter(self._lines))  # first, so that no record is lost
+        _end(former)
+
+    def discard(self) -> None:
+        """Close it unused."""
+        self._lines.finish(CLOSE_TIMEOUT)
+
+
 def close() -> bool:
     """Write what ``configure`` has set up still holds, and end it; nothing happens when there is nothing.
 
     Returns False when the file or stderr did not take all of it within ``CLOSE_TIMEOUT``: a thread hangs in it then, and so would the
     interpreter when it flushes what is open at its end. Main thread.
     """
-    root = logging.getLogger()
+    return _end(_limiters())
+
+
+def _limiters() -> list[RepeatLimiter]:
+    return [handler for handler in logging.getLogger().handlers if isinstance(handler, RepeatLimiter)]
+
+
+def _end(limiters: Sequence[RepeatLimiter]) -> bool:
+    """Remove these handlers, write what they hold, and end them; whether all of it was written in time."""
     written = True
-    for handler in root.handlers[:]:
-        if isinstance(handler, RepeatLimiter):
-            root.removeHandler(handler)
-            handler.close()
-            if isinstance(handler.target, LineQueueHandler):
-                written &= handler.target.finish(CLOSE_TIMEOUT)
+    for handler in limiters:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+        if isinstance(handler.target, LineQueueHandler):
+            written &= handler.target.finish(CLOSE_TIMEOUT)
     return written
 
 

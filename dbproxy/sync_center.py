@@ -32,18 +32,20 @@ FIRST_INTERVAL = 24 * 60 * 60
 
 class SyncCenter:
     """Runs once at the start and then every ``interval`` seconds. The time of the last run is kept in Redis, so that what was written
-    while no proxy ran still reaches the recent lists.
+    while no proxy ran still reaches the recent lists. Any thread may call ``configure``, ``pause`` and ``resume``.
     """
 
-    def __init__(self, master: DBPool, unread: CachePool, members: GroupMembers, interval: float, lock_timeout: float) -> None:
+    def __init__(self, master: DBPool, unread: CachePool, members: GroupMembers, interval: float) -> None:
         self._master = master
         self._unread = unread
         self._members = members
         self._interval = interval
-        self._lock_timeout = lock_timeout
         self._last_run = 0
         self._done: dict[int, int] = {}
-        self._stop = threading.Event()
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._paused = False
+        self._running = False
         self._thread = threading.Thread(target=self._run, name="sync-center", daemon=True)
 
     def start(self) -> None:
@@ -51,10 +53,32 @@ class SyncCenter:
         self._thread.start()
 
     def stop(self, timeout: float) -> None:
-        """Let the thread end after the group it is at, and wait up to ``timeout`` seconds."""
-        self._stop.set()
+        """Let the thread end after the part of a group it is at, and wait up to ``timeout`` seconds."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
         if self._thread.ident is not None:
             self._thread.join(timeout)
+
+    def configure(self, interval: float) -> None:
+        """Change the seconds between two runs, also for the wait that has begun."""
+        with self._changed:
+            self._interval = interval
+            self._changed.notify_all()
+
+    def pause(self, timeout: float) -> bool:
+        """Begin no run until ``resume``. One that is under way ends after the part of a group it is at, and is done again after that; wait
+        for it up to ``timeout`` seconds, and return whether that was enough.
+        """
+        with self._changed:
+            self._paused = True
+            return self._changed.wait_for(lambda: not self._running, timeout)
+
+    def resume(self) -> None:
+        """Begin runs again."""
+        with self._changed:
+            self._paused = False
+            self._changed.notify_all()
 
     def sync(self) -> None:
         """One run.
@@ -85,24 +109,43 @@ class SyncCenter:
         self._unread.execute([("SET", names.LAST_UPDATE_GROUP_KEY, now)])
 
     def _sync_group(self, group_id: int, users: Sequence[int], last_chated: int, now: int) -> bool:
-        """Bring the sessions of one group up to date; False when there is no time left for that."""
+        """Bring the sessions of one group up to date; False when it has to end before that."""
         for start in range(0, len(users), MEMBERS_PER_TRANSACTION):
-            if self._stop.is_set():
+            if self._stopping or self._paused:
                 return False
             part = users[start : start + MEMBERS_PER_TRANSACTION]
             self._master.write(lambda connection, part=part: self._touch(connection, group_id, part, last_chated, now))  # type: ignore[misc]
         return True
 
     def _touch(self, connection: DBConn, group_id: int, users: Sequence[int], last_chated: int, now: int) -> None:
-        with named_locks(connection, (GroupMembers.lock_name(group_id),), self._lock_timeout):
+        with named_locks(connection, (GroupMembers.lock_name(group_id),)):
             SessionModel.touch_group_sessions(connection, group_id, users, last_chated, now)
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        while self._begin_run():
             try:
                 self.sync()
             except StoreError as error:
                 logger.error("group session sync failed, the next run catches up: %s", error)
             except Exception:
                 logger.exception("group session sync failed, the next run catches up")
-            self._stop.wait(self._interval)
+            self._finish_run()
+
+    def _begin_run(self) -> bool:
+        """Wait while it is paused; False when there is to be no further run."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or not self._paused)
+            self._running = not self._stopping
+            return self._running
+
+    def _finish_run(self) -> None:
+        """Wait until the next run is due: at once after one that was cut short by ``pause``."""
+        with self._changed:
+            self._running = False
+            self._changed.notify_all()
+            began = time.monotonic()
+            while not (self._stopping or self._paused):
+                left = began + self._interval - time.monotonic()
+                if left <= 0:
+                    return
+                self._changed.wait(left)

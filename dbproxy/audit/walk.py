@@ -45,7 +45,7 @@ class AuditBackends(Backends):
     @contextmanager
     def locked(self, lock_name: str) -> Iterator[DBConn]:
         """Take a connection of the master and hold a named lock for the length of the block; LockWaitError when it does not get free."""
-        with self.master.connection() as connection, named_locks(connection, (lock_name,), self.config.db_lock_timeout):
+        with self.master.connection() as connection, named_locks(connection, (lock_name,)):
             yield connection
 
     def wait_before_recheck(self, suspects: Sized) -> None:

@@ -35,6 +35,10 @@ class AudioModel:
         self._file_server = file_server
         self._timeout = timeout
 
+    def configure(self, timeout: float) -> None:
+        """Change FileServerTimeout, in seconds. Any thread."""
+        self._timeout = timeout
+
     def upload(self, data: bytes) -> StoredSound:
         """Upload the content of a sound message: duration and sound.
 

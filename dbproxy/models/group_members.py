@@ -40,12 +40,10 @@ class GroupMembers:
     older than what other proxies have written, so it deletes the hash when it notices.
     """
 
-    def __init__(self, master: DBPool, slave: DBPool, cache: CachePool, lock_timeout: float) -> None:
-        """``lock_timeout``: seconds to wait for the named lock of a group."""
+    def __init__(self, master: DBPool, slave: DBPool, cache: CachePool) -> None:
         self._master = master
         self._slave = slave
         self._cache = cache
-        self._lock_timeout = lock_timeout
         self._verified: BoundedCache[int, int] = BoundedCache(CACHED_GROUPS)  # group id → restarts of Redis when its hash was rebuilt
 
     @staticmethod
@@ -58,12 +56,12 @@ class GroupMembers:
         """Hold the group's named lock for the length of the block, which may write the group's hash.
 
         Raises:
-            LockWaitError: it was not free within ``lock_timeout``.
+            LockWaitError: it was not free within DBLockTimeout.
 
         """
         holding = False
         try:
-            with named_locks(connection, (self.lock_name(group_id),), self._lock_timeout):
+            with named_locks(connection, (self.lock_name(group_id),)):
                 holding = True
                 yield
         finally:

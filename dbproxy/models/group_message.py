@@ -37,7 +37,6 @@ class GroupMessageModel:
         members: GroupMembers,
         sessions: SessionModel,
         content_limit: int,
-        lock_timeout: float,
         outcome_timeout: float,
     ) -> None:
         """The limits are those of MessageStore."""
@@ -45,9 +44,11 @@ class GroupMessageModel:
         self._unread = unread
         self._members = members
         self._counter_recovery = GroupCounterRecovery(master, unread)
-        self._store = MessageStore(
-            GROUP_CHAT, master, unread, sessions, None, self._count_unread, content_limit, lock_timeout, outcome_timeout
-        )
+        self._store = MessageStore(GROUP_CHAT, master, unread, sessions, None, self._count_unread, content_limit, outcome_timeout)
+
+    def configure(self, content_limit: int, outcome_timeout: float) -> None:
+        """Change the limits; see MessageStore."""
+        self._store.configure(content_limit, outcome_timeout)
 
     # storing
 

@@ -41,12 +41,10 @@ class MemberChange:
 class GroupWriter:
     """Writes IMGroup, IMGroupMember, the member hashes, and the sessions and unread counters of members who come or leave."""
 
-    def __init__(self, master: DBPool, members: GroupMembers, messages: GroupMessageModel, lock_timeout: float) -> None:
-        """``lock_timeout``: seconds to wait for the named lock of a group."""
+    def __init__(self, master: DBPool, members: GroupMembers, messages: GroupMessageModel) -> None:
         self._master = master
         self._members = members
         self._messages = messages
-        self._lock_timeout = lock_timeout
 
     def create(self, creator: int, name: str, avatar: str, group_type: int, user_ids: Collection[int]) -> int | None:
         """Create a group and return its id; None when the name or the list of members is empty, the list is longer than ``MAX_MEMBERS``,
@@ -182,7 +180,7 @@ class GroupWriter:
     def _has_changed(self, connection: DBConn, group_id: int, change_type: int, affected: Sequence[int]) -> bool:
         """Whether a change whose connection was lost during the commit was committed. The lock is free when that transaction is over."""
         among = ",".join(map(str, affected))
-        with named_locks(connection, (GroupMembers.lock_name(group_id),), self._lock_timeout):
+        with named_locks(connection, (GroupMembers.lock_name(group_id),)):
             rows = connection.select(
                 f"select distinct userId from IMGroupMember where groupId={group_id} and userId in ({among}) and status=0"
             )

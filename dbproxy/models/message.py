@@ -27,16 +27,17 @@ class MessageModel:
         relations: RelationModel,
         sessions: SessionModel,
         content_limit: int,
-        lock_timeout: float,
         outcome_timeout: float,
     ) -> None:
         """The limits are those of MessageStore."""
         self._slave = slave
         self._unread = unread
         self._relations = relations
-        self._store = MessageStore(
-            SINGLE_CHAT, master, unread, sessions, relations, self._count_unread, content_limit, lock_timeout, outcome_timeout
-        )
+        self._store = MessageStore(SINGLE_CHAT, master, unread, sessions, relations, self._count_unread, content_limit, outcome_timeout)
+
+    def configure(self, content_limit: int, outcome_timeout: float) -> None:
+        """Change the limits; see MessageStore."""
+        self._store.configure(content_limit, outcome_timeout)
 
     def store(self, messages: Sequence[NewMessage]) -> None:
         """Store one-to-one messages; see MessageStore. To oneself, from or to user 0: refused."""

@@ -88,13 +88,10 @@ class MessageStore:
         relations: RelationModel | None,
         count_unread: Callable[[Sequence[NewMessage]], None],
         content_limit: int,
-        lock_timeout: float,
         outcome_timeout: float,
     ) -> None:
         """``relations`` has the conversation ids; None if the receiver of a message is its conversation. ``count_unread`` is called with
-        the stored messages after each commit. ``content_limit``: characters that the content column holds. ``lock_timeout``: seconds to
-        wait for a named lock. ``outcome_timeout``: seconds after which the lookup of a lost commit is given up, and no further attempt is
-        begun.
+        the stored messages after each commit. For the limits see ``configure``.
         """
         self._kind = kind
         self._master = master
@@ -103,8 +100,13 @@ class MessageStore:
         self._relations = relations
         self._count_unread = count_unread
         self._last_ids = LastIds(kind)
+        self.configure(content_limit, outcome_timeout)
+
+    def configure(self, content_limit: int, outcome_timeout: float) -> None:
+        """Change the limits. ``content_limit``: characters that the content column holds. ``outcome_timeout``: seconds after which the
+        lookup of a lost commit is given up, and no further attempt is begun.
+        """
         self._content_limit = content_limit
-        self._lock_timeout = lock_timeout
         self._outcome_timeout = outcome_timeout
 
     def store(self, messages: Sequence[NewMessage]) -> None:
@@ -203,7 +205,7 @@ class MessageStore:
             StoreError: it was rolled back, or its outcome is unknown (OutcomeUnknownError).
 
         """
-        with self._master.connection() as connection, named_locks(connection, tuple(batch.lock_names), self._lock_timeout):
+        with self._master.connection() as connection, named_locks(connection, tuple(batch.lock_names)):
             relations = self._find_conversations(connection, batch)
             sessions, last_ids = self._begin(connection, batch, relations)
             created = self._create_relations(connection, batch)

@@ -171,6 +171,13 @@ class ProxyConn:
         if sent < size:
             self._keep((memoryview(data)[sent:],), size - sent)
 
+    def configure(self, limits: ConnLimits) -> None:
+        """Change the limits."""
+        self._limits = limits
+        self._framer.max_length = limits.max_pdu_length
+        if not self.closed:
+            self._watch()  # more may be unsent now than before, or less, before reading stops
+
     def pause_reading(self, paused: bool) -> None:
         """Stop or resume reading because the workers have (no longer) more than they can do."""
         if self._paused_by_pool != paused:

@@ -6,6 +6,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from dbproxy.net.allowed_peers import Network, may_connect
@@ -65,35 +66,42 @@ class Work(Protocol):
         """How many requests wait for a worker, and for how many seconds the oldest has waited."""
 
 
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """Who may connect, and what the connections may cost. Bytes, except for ``max_connections``.
+
+    ``max_pending``: bytes of unfinished PDUs and of held requests that all connections together may have; above it those that have most
+    are closed, at the moment at which it is exceeded. ``max_backlog``: bytes that all together may keep because their peers do not read;
+    above it those that read very slowly are closed, the largest first. ``connection``: the limits of each of them. With no
+    ``allowed_peers`` everybody may connect.
+    """
+
+    max_connections: int
+    max_pending: int
+    max_backlog: int
+    allowed_peers: Sequence[Network]
+    connection: ConnLimits
+
+
 class ProxyServer:
     """Listens on every address, keeps the connections by uuid and sends what the workers have answered.
 
-    ``on_pdus`` gets what a connection has sent. ``max_pending``: bytes of unfinished PDUs and of held requests that all connections
-    together may have; above it those that have most are closed, at the moment at which it is exceeded. ``max_backlog``: bytes that all
-    together may keep because their peers do not read; above it those that read very slowly are closed, the largest first.
+    ``on_pdus`` gets what a connection has sent.
     """
 
     def __init__(
         self,
         reactor: Reactor,
-        limits: ConnLimits,
+        limits: ServerLimits,
         responses: Responses,
         work: Work,
         *,
-        max_connections: int,
-        max_pending: int,
-        max_backlog: int,
-        allowed_peers: Sequence[Network],
         on_pdus: Callable[[ProxyConn, list[ImPdu]], None],
     ) -> None:
         self._reactor = reactor
         self._limits = limits
         self._responses = responses
         self._work = work
-        self._max_connections = max_connections
-        self._max_pending = max_pending
-        self._max_backlog = max_backlog
-        self._allowed_peers = allowed_peers
         self._on_pdus = on_pdus
         self._listeners: list[Listener] = []
         self._connections: dict[int, ProxyConn] = {}
@@ -132,6 +140,14 @@ class ProxyServer:
 
     def __len__(self) -> int:
         return len(self._connections)
+
+    def configure(self, limits: ServerLimits) -> None:
+        """Change the limits, also those of the connections that are open. No connection is closed for that now: who may connect is asked
+        of new ones, and what all together may have is checked when they get more, and once a second.
+        """
+        self._limits = limits
+        for connection in tuple(self._connections.values()):
+            connection.configure(limits.connection)
 
     def listen(self, ips: Iterable[str], port: int) -> None:
         """Listen on every address; with port 0 all of them get the same free port.
@@ -196,17 +212,17 @@ class ProxyServer:
 
     def _accept(self, sock: socket.socket, ip: str, port: int) -> None:
         peer = f"{ip}:{port}"
-        if not may_connect(ip, self._allowed_peers):
+        if not may_connect(ip, self._limits.allowed_peers):
             logger.warning("connection refused: not among AllowedPeers [peer=%s]", peer)
             sock.close()
             return
-        if len(self._connections) >= self._max_connections:
+        if len(self._connections) >= self._limits.max_connections:
             logger.warning("connection refused: there are %d already (MaxConnections) [peer=%s]", len(self._connections), peer)
             sock.close()
             return
         uuid = self._next_uuid()
         connection = ProxyConn(
-            uuid, sock, peer, self._reactor, self._limits, self._receive, self._forget, self._on_pending, self._responses.keep
+            uuid, sock, peer, self._reactor, self._limits.connection, self._receive, self._forget, self._on_pending, self._responses.keep
         )
         self._connections[uuid] = connection
         if self._paused_since is not None and not self._takes_no_more:
@@ -289,12 +305,13 @@ class ProxyServer:
 
     def _limit_pending(self) -> None:
         """Close connections while all together hold too much, see ``holding_most``."""
-        if self._pending + self._work.held_bytes <= self._max_pending:
+        limit = self._limits.max_pending
+        if self._pending + self._work.held_bytes <= limit:
             return
-        for connection, size in holding_most(tuple(self._connections.values()), self._work.held_memory(), self._max_pending):
+        for connection, size in holding_most(tuple(self._connections.values()), self._work.held_memory(), limit):
             connection.close(f"all connections together hold too much, and this one {size} bytes of it", logging.WARNING)
 
     def _limit_backlog(self, now: float) -> None:
         """Close connections while all together keep too much for their peers, see ``slowest_readers``."""
-        for connection, size in slowest_readers(tuple(self._connections.values()), self._max_backlog, now):
+        for connection, size in slowest_readers(tuple(self._connections.values()), self._limits.max_backlog, now):
             connection.close(f"reads too slowly, and all together keep too much: {size} bytes of it", logging.WARNING)

@@ -113,6 +113,12 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
+def _connections(timeout: float, count: int) -> urllib3.PoolManager:
+    manager = urllib3.PoolManager(maxsize=count, timeout=urllib3.Timeout(connect=timeout, read=timeout), retries=False)
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+    return manager
+
+
 class FileServer:
     """Uploads to ``site`` (a URL that ends in a slash) and downloads from where an upload went; each within ``timeout`` seconds.
 
@@ -121,15 +127,18 @@ class FileServer:
 
     def __init__(self, site: str, timeout: float, connections: int, max_length: int, calls: BackendCalls = UNTRACKED) -> None:
         self._calls: Final = calls
-        self._site: Final = site
-        self._max_length: Final = max_length
-        self._timeout: Final = timeout
         self._resolver: Final = Resolver()
         self._lock: Final = threading.Lock()
         self._requests = self._failures = 0
         self._seconds = 0.0
-        self._http = urllib3.PoolManager(maxsize=connections, timeout=urllib3.Timeout(connect=timeout, read=timeout), retries=False)
-        self._http.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+        self._site, self._timeout, self._max_length = site, timeout, max_length
+        self._http = _connections(timeout, connections)
+
+    def configure(self, site: str, timeout: float, connections: int, max_length: int) -> None:
+        """Change the settings for requests that begin from now on; kept connections are closed."""
+        self._site, self._timeout, self._max_length = site, timeout, max_length
+        former, self._http = self._http, _connections(timeout, connections)
+        former.clear()  # one that is in use is closed when its request is done
 
     def upload(self, sound: bytes) -> str:
         """Store ``sound`` and return the URL under which it can be fetched.

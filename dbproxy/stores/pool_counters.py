@@ -74,6 +74,12 @@ class PoolCounters:
         with self._lock:
             self.connects += 1
 
+    def replaced(self, new: PoolCounters) -> None:
+        """The pool has got other connections, whose making ``new`` has counted: the server was asked, and works."""
+        with self._lock:
+            self.connects += new.connects
+            self.works = True
+
     def failed(self, kind: FailureKind, text: str) -> None:
         """Something failed; ``text`` must not hold what users have written."""
         with self._lock:

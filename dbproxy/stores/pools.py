@@ -6,32 +6,75 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
-from dbproxy.config import TlsSettings
+from dbproxy.config import Config, TlsSettings
 from dbproxy.errors import StoreUnavailableError
 from dbproxy.stores.backend_calls import FREE_CONNECTION, BackendCalls
 from dbproxy.stores.pool_counters import PoolCounters, PoolReport
-from dbproxy.stores.tls import tls_keys
+from dbproxy.stores.tls import certificate_digests, tls_keys
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-class LimitedPool(ABC):
-    """Lets ``size`` threads have a connection at a time; another one waits, at most ``timeout`` seconds. Any thread.
+class PoolState:
+    """The server, the connections and the limits of a pool. A reload replaces it as a whole; who takes a connection of a state gives it
+    back to the same one. Any thread.
+    """
 
-    A subclass takes ``_free`` without waiting if it can, calls ``_wait_for_free`` if not, and releases it afterwards.
+    def __init__(self, label: str, server: str, size: int, timeout: float, tls: TlsSettings | None, counters: PoolCounters) -> None:
+        """``label``: what errors call it; ``server``: host:port."""
+        self.label = label
+        self.server = server
+        self.size = size
+        self.timeout = timeout
+        self.certificates = certificate_digests(tls)
+        self.counters = counters
+        self.free = threading.BoundedSemaphore(size)
+        self.retired = False
+        """Whether another one has taken its place: its connections are closed when they come back."""
+
+
+State = TypeVar("State", bound=PoolState)
+
+
+class LimitedPool(ABC, Generic[State]):
+    """Lets a number of threads have a connection at a time; another one waits for a limited time. Any thread.
+
+    A subclass reads ``_state`` once for each connection, takes its ``free`` without waiting if it can, calls ``_wait_for_free`` if not,
+    and releases it afterwards.
     """
 
     kind: ClassVar[Literal["mysql", "redis"]]
 
-    def __init__(self, name: str, server: str, size: int, timeout: float, calls: BackendCalls) -> None:
-        """``server``: host:port."""
+    def __init__(self, name: str, calls: BackendCalls, state: State) -> None:
         self.name = name
-        self.server = server
-        self.size = size
-        self.counters = PoolCounters()
-        self._timeout = timeout
+        self.counters = state.counters
         self._calls = calls
-        self._free = threading.BoundedSemaphore(size)
+        self._state = state
+        self._former_calls = 0
+        self._former_seconds = 0.0
+
+    def __str__(self) -> str:
+        return self._state.label
+
+    @property
+    def certificates(self) -> Mapping[str, bytes]:
+        """Digests of the files that its TLS context was made of; see ``certificate_digests``."""
+        return self._state.certificates
+
+    def adopt(self, other: Self) -> None:
+        """Take server, connections and limits of ``other`` from now on, without any I/O; ``other`` gets the former ones and has to be
+        closed.
+        """
+        former, new = self._state, other._state
+        _, _, calls, seconds = self._connections_and_calls()
+        self._former_calls, self._former_seconds = calls, seconds
+        self.counters.replaced(new.counters)
+        new.counters = self.counters
+        former.retired = True
+        self._state, other._state = new, former
 
     @abstractmethod
     def open(self) -> None:
@@ -39,7 +82,7 @@ class LimitedPool(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close the idle connections; after ``adopt`` also those that are in use, when they come back."""
 
     @abstractmethod
     def check(self) -> None:
@@ -52,7 +95,9 @@ class LimitedPool(ABC):
 
     @abstractmethod
     def _connections_and_calls(self) -> tuple[int, int, int, float]:
-        """Connections in use, open ones that are idle, calls, and the seconds for which threads waited for the server."""
+        """Connections in use, open ones that are idle, calls, and the seconds for which threads waited for the server. The last two are
+        for all servers that the pool has had.
+        """
 
     def report(self) -> PoolReport:
         """The state of the pool; it asks no server."""
@@ -61,10 +106,10 @@ class LimitedPool(ABC):
         return PoolReport(
             kind=self.kind,
             name=self.name,
-            server=self.server,
+            server=self._state.server,
             in_use=in_use,
             idle=idle,
-            limit=self.size,
+            limit=self._state.size,
             waiting=counters.waiting,
             waits=counters.waits,
             wait_seconds=counters.wait_seconds,
@@ -80,7 +125,7 @@ class LimitedPool(ABC):
         """Name the configuration keys to look at when the server cannot be used; ``database``: how the key of the database ends."""
         return ", ".join(f"{self.name}_{end}" for end in ("host", "port", database, "username", "password", *tls_keys(tls)))
 
-    def _wait_for_free(self) -> None:
+    def _wait_for_free(self, state: PoolState) -> None:
         """Wait until a connection is free, and take it.
 
         Raises:
@@ -91,8 +136,8 @@ class LimitedPool(ABC):
         self.counters.begin_waiting()
         self._calls.begin()
         try:
-            if not self._free.acquire(timeout=self._timeout):
-                text = f"{self}: no connection became free within {self._timeout:g} s ({self.name}_maxconncnt)"
+            if not state.free.acquire(timeout=state.timeout):
+                text = f"{state.label}: no connection became free within {state.timeout:g} s ({self.name}_maxconncnt)"
                 self.counters.failed("no_connection", text)
                 raise StoreUnavailableError(text)
         finally:
@@ -100,10 +145,10 @@ class LimitedPool(ABC):
             self.counters.end_waiting(time.monotonic() - began)
 
 
-Pool = TypeVar("Pool", bound=LimitedPool)
+Pool = TypeVar("Pool", bound=LimitedPool[Any])
 
 
-class PoolManager(Generic[Pool]):
+class PoolManager(ABC, Generic[Pool]):
     """Pools by the name of their instance in the configuration."""
 
     def __init__(self, pools: Mapping[str, Pool]) -> None:
@@ -118,6 +163,19 @@ class PoolManager(Generic[Pool]):
         """
         for pool in self.pools.values():
             pool.open()
+
+    @abstractmethod
+    def candidate(self, name: str, config: Config) -> Pool:
+        """Make a pool with the settings of an instance in ``config``, for ``adopt`` of the pool with this name.
+
+        Raises:
+            StartupError: certificates that cannot be used.
+
+        """
+
+    @abstractmethod
+    def settings(self, name: str, config: Config) -> object:
+        """Everything in ``config`` that a pool depends on; to be compared."""
 
     def close(self) -> None:
         """Close all pools."""

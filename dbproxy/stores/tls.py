@@ -1,8 +1,10 @@
-"""TLS to MySQL and Redis: one context for all connections of an instance. Called while the proxy starts."""
+"""TLS to MySQL and Redis: one context for all connections of an instance. Called at the start and by a reload."""
 
 from __future__ import annotations
 
+import hashlib
 import ssl
+from pathlib import Path
 
 from dbproxy.config import TlsSettings
 from dbproxy.errors import StartupError
@@ -36,6 +38,23 @@ def tls_context(name: str, settings: TlsSettings) -> ssl.SSLContext:
             files = settings.cert + (f" and {settings.key}" if settings.key else "")
             raise StartupError(f"{name}: {files} cannot be used: {error} (keys {name}_ssl_cert, {name}_ssl_key)") from error
     return context
+
+
+def certificate_digests(settings: TlsSettings | None) -> dict[str, bytes]:
+    """Return a digest of each file that ``tls_context`` reads, by the end of its configuration key, to see whether one has changed. A file
+    that cannot be read has an empty one.
+    """
+    if settings is None:
+        return {}
+    paths = {"_ssl_ca": settings.ca or ssl.get_default_verify_paths().cafile, "_ssl_cert": settings.cert, "_ssl_key": settings.key}
+    return {end: _digest(path) for end, path in paths.items() if path}
+
+
+def _digest(path: str) -> bytes:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).digest()
+    except OSError:
+        return b""
 
 
 def tls_keys(settings: TlsSettings | None) -> tuple[str, ...]:

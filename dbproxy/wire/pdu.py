@@ -39,13 +39,14 @@ class Framer:
     """Cuts what arrives on one connection into PDUs: feed it bytes, get the PDUs that are complete.
 
     A length below 16 or above ``max_length`` bytes breaks the stream for good: the PDUs before it are still returned, then ``error``
-    says what was wrong, and whatever follows is ignored. It never holds more than ``max_length`` bytes and one read.
+    says what was wrong, and whatever follows is ignored. It never holds more than ``max_length`` bytes and one read. ``max_length`` may be
+    changed at any time; a PDU that has begun to arrive then is still returned.
     """
 
-    __slots__ = ("_buffer", "_max_length", "_needed", "error")
+    __slots__ = ("_buffer", "_needed", "error", "max_length")
 
     def __init__(self, max_length: int) -> None:
-        self._max_length = max_length
+        self.max_length = max_length
         self._buffer = bytearray()
         self._needed = HEADER_LENGTH
         self.error: str | None = None
@@ -74,8 +75,8 @@ class Framer:
         position, end = 0, len(data)
         while end - position >= HEADER_LENGTH:
             length, _, _, service_id, command_id, seq_num, _ = HEADER.unpack_from(data, position)
-            if not HEADER_LENGTH <= length <= self._max_length:
-                self.error = f"PDU length {length} is not between {HEADER_LENGTH} and {self._max_length}"
+            if not HEADER_LENGTH <= length <= self.max_length and (position or length != self._needed):
+                self.error = f"PDU length {length} is not between {HEADER_LENGTH} and {self.max_length}"
                 return pdus
             if end - position < length:
                 self._needed = length

@@ -108,6 +108,10 @@ class BatchExecutor:
         self._resubmit = resubmit
         self._hold = hold
 
+    def configure(self, request_timeout: float) -> None:
+        """Change RequestTimeout, in seconds; it counts for batches that are begun from now on. Any thread."""
+        self._request_timeout = request_timeout
+
     def __call__(self, batch: Batch) -> None:
         """Answer, refuse, hold or drop every task of a batch; all of them share a queue, but not always a handler."""
         outbox = _Outbox(self._responses)

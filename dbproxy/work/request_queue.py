@@ -15,7 +15,7 @@ LONG_REPLIES_SHARE, LONG_REPLIES_MINIMUM = 3, 16
 class RequestQueue:
     """One queue: what waits in it, and whether it stands in the ready list."""
 
-    __slots__ = ("_max_batch", "entries", "external", "is_ready", "long_replies", "parallel", "sibling")
+    __slots__ = ("_max_batch", "_settings", "entries", "external", "is_ready", "long_replies", "parallel", "sibling")
 
     def __init__(self, settings: QueueSettings, limits: QueueLimits) -> None:
         self.entries: deque[ProxyTask | OrderedTasks] = deque()
@@ -23,8 +23,13 @@ class RequestQueue:
         self.external = settings.external
         self.sibling = settings.sibling
         self.long_replies = settings.long_replies
-        self.parallel = settings.parallel or (limits.max_external if settings.external else limits.max_active)
-        self._max_batch = 1 if settings.external else limits.max_batch
+        self._settings = settings
+        self.configure(limits)
+
+    def configure(self, limits: QueueLimits) -> None:
+        """Apply these limits from the next batch on."""
+        self.parallel = self._settings.parallel or (limits.max_external if self.external else limits.max_active)
+        self._max_batch = 1 if self.external else limits.max_batch
 
     @property
     def batch_limit(self) -> int:

@@ -68,7 +68,6 @@ class RequestQueues:
     ) -> None:
         self._settings = settings
         self._limits = limits
-        self._max_active = limits.max_active
         self._is_blocked = is_blocked
         self._under_pressure = under_pressure
         self._queues: dict[str, RequestQueue] = {}
@@ -83,6 +82,12 @@ class RequestQueues:
         self.large: dict[int, int] = {}
         """Connection uuid → bytes of its waiting bodies that are large."""
         self.large_bytes = 0
+
+    def configure(self, limits: QueueLimits) -> None:
+        """Cut the next batches with these limits; those at work stay as they are."""
+        self._limits = limits
+        for queue in self._queues.values():
+            queue.configure(limits)
 
     @property
     def outstanding(self) -> int:
@@ -130,7 +135,7 @@ class RequestQueues:
 
     def take(self, now: float) -> Batch | None:
         """Cut the next batch, or return None when nothing can be started; see ``next_poll``. A paused batch whose turn it is goes on."""
-        free = self._max_active - self._computing(now)
+        free = self._limits.max_active - self._computing(now)
         if self._resuming and free > 0 and (self._resume_next or not self._ready):
             self._resume_next = False
             self._resume(self._resuming.popleft())
@@ -181,7 +186,7 @@ class RequestQueues:
 
     def has_too_many(self, now: float) -> bool:
         """Whether more batches compute than there are slots, so that one that has just left a store call must wait for one."""
-        return self._computing(now) > self._max_active
+        return self._computing(now) > self._limits.max_active
 
     def pause(self, batch: Batch, *, first: bool) -> None:
         """Take the slot from a batch until ``take`` or ``try_resume`` gives it another and sets ``resumed``; ``first``: before those that
@@ -264,7 +269,7 @@ class RequestQueues:
         return sum(not (batch.paused or batch.external or batch.is_waiting(now)) for batch in self._active)
 
     def _has_slot(self, now: float) -> bool:
-        return self._computing(now) < self._max_active
+        return self._computing(now) < self._limits.max_active
 
     @staticmethod
     def _is_busy(queue: RequestQueue, at_work: Iterable[Batch]) -> bool:

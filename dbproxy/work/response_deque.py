@@ -33,8 +33,8 @@ class ResponseDeque:
 
     def __init__(self, wake: Callable[[], None], max_connection_bytes: int = NO_LIMIT, max_total_bytes: int = NO_LIMIT) -> None:
         self._wake: Final = wake
-        self._max_connection: Final = max_connection_bytes
-        self._max_total: Final = max_total_bytes
+        self._max_connection = max_connection_bytes
+        self._max_total = max_total_bytes
         self._lock: Final = threading.Lock()
         self._room: Final = threading.Condition(self._lock)
         self._room_wanted = 0
@@ -44,6 +44,11 @@ class ResponseDeque:
         self._sending: dict[int, int] = {}
         self._kept: dict[int, int] = {}
         self._posted_total = self._sending_total = self._kept_total = 0
+
+    def configure(self, max_connection_bytes: int, max_total_bytes: int) -> None:
+        """Change the limits. Reactor thread."""
+        self._max_connection, self._max_total = max_connection_bytes, max_total_bytes
+        self._tell_room()
 
     def post(self, responses: Sequence[Response], size: int) -> None:
         """Append responses of ``size`` bytes in all and wake the reactor once. Any thread."""

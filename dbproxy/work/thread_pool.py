@@ -1,51 +1,17 @@
-"""ThreadPool and WorkerThread: the threads that talk to MySQL and Redis."""
+"""ThreadPool: the worker threads, and what they are given to do."""
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from dbproxy.work.batch import WAITING_AFTER, Batch
 from dbproxy.work.proxy_task import ProxyTask
+from dbproxy.work.queue_settings import QueueLimits
 from dbproxy.work.request_queues import RequestQueues
 from dbproxy.work.worker_calls import WorkerCalls
-
-logger = logging.getLogger(__name__)
-
-
-class WorkerThread(threading.Thread):
-    """Takes batches from the pool and works them off until the pool stops. An error in a batch never ends it."""
-
-    def __init__(self, pool: ThreadPool, number: int, work: Callable[[Batch], None], calls: WorkerCalls) -> None:
-        super().__init__(name=f"worker-{number}", daemon=True)
-        self._pool = pool
-        self._work = work
-        self._calls = calls
-        self._wakeup = threading.Lock()  # held, but for the moment between the wake-up call and the waking up
-        self._wakeup.acquire()
-
-    def sleep(self, timeout: float | None) -> bool:
-        """Sleep until ``wake``; False when ``timeout`` seconds have passed before. The worker itself, without the pool's lock."""
-        return self._wakeup.acquire(timeout=-1 if timeout is None else timeout)
-
-    def wake(self) -> None:
-        """End its sleep, or the one that it is about to begin. Once for each sleep; any thread."""
-        self._wakeup.release()
-
-    def run(self) -> None:
-        """Work until the pool says that there is nothing more to come."""
-        while (batch := self._pool.take(self)) is not None:
-            self._calls.work_for(batch)
-            try:
-                self._work(batch)
-            except Exception:
-                logger.exception("a batch of %d x %s failed; its requests stay unanswered", len(batch.tasks), batch.tasks[0])
-            finally:
-                self._calls.replies_posted()
-                self._calls.work_for(None)
-                self._pool.finish(batch)
+from dbproxy.work.worker_thread import WorkerThread
 
 
 class ThreadPool:
@@ -83,14 +49,59 @@ class ThreadPool:
         self._overloaded = False
         self._large_overloaded = False
         self._stopping = False
-        self._takes_none = False
-        self._threads = [WorkerThread(self, number, work, calls) for number in range(1, thread_num + 1)]
+        self._takes_none = 0
+        self._work = work
+        self._calls = calls
+        self._wanted = 0
+        self._number = 0
+        self._threads: list[WorkerThread] = []
+        self._resize(thread_num)
         calls.attach(self)
 
     def start(self) -> None:
         """Start the workers."""
         for thread in self._threads:
             thread.start()
+
+    def resize(self, thread_num: int) -> None:
+        """Change the number of workers of a pool that has been started. Those that are too many end when they have done their batches,
+        without being waited for. Any thread but a worker; one at a time.
+
+        Raises:
+            RuntimeError: the system has no more threads; the number is what it was before.
+
+        """
+        before = self._wanted
+        for thread in self._resize(thread_num):
+            try:
+                thread.start()
+            except RuntimeError:
+                with self._lock:
+                    self._threads = [known for known in self._threads if known.ident is not None]
+                self._resize(before)
+                raise
+
+    def _resize(self, thread_num: int) -> list[WorkerThread]:
+        """Make the workers that are lacking, and return them; wake those that sleep if there are too many."""
+        with self._lock:
+            made: list[WorkerThread] = []
+            self._wanted = thread_num
+            while len(self._threads) < thread_num:
+                self._number += 1
+                made.append(WorkerThread(self, self._number, self._work, self._calls))
+                self._threads.append(made[-1])
+            for _ in range(min(len(self._threads) - thread_num, len(self._asleep))):
+                self._asleep.pop(0).wake()
+        return made
+
+    def configure(self, queue_limits: QueueLimits, *, max_waiting: int, max_waiting_bytes: int) -> None:
+        """Change the limits. Reactor thread."""
+        with self._lock:
+            self._queues.configure(queue_limits)
+            self._max_waiting, self._max_waiting_bytes = max_waiting, max_waiting_bytes
+            self._note_drained()
+            self._note_overload()
+            self._wake_another(time.monotonic())  # more batches may compute now
 
     @property
     def overloaded(self) -> bool:
@@ -135,14 +146,22 @@ class ThreadPool:
                 self._wake_another(time.monotonic())
 
     def take(self, worker: WorkerThread) -> Batch | None:
-        """Wait for the next batch; None when the pool stops. The worker itself."""
+        """Wait for the next batch; None when the pool stops or has too many workers. The worker itself."""
         while True:
             with self._lock:
+                if len(self._threads) > self._wanted and not self._stopping:
+                    self._retire(worker)
+                    return None
                 batch, wake = self._take_or_sleep(worker)
             if wake:
                 self._wake_reactor()
             if batch is not None or self._stopping:
                 return batch
+
+    def _retire(self, worker: WorkerThread) -> None:
+        """Forget a worker that is about to end. With the lock; it may have been woken for a batch, which another one takes then."""
+        self._threads.remove(worker)
+        self._wake_another(time.monotonic())
 
     def finish(self, batch: Batch) -> None:
         """Report a batch as done. Worker threads."""
@@ -156,7 +175,7 @@ class ThreadPool:
             while self._asleep:
                 self._asleep.pop().wake()
         deadline = time.monotonic() + timeout
-        for thread in self._threads:
+        for thread in tuple(self._threads):
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
@@ -164,14 +183,14 @@ class ThreadPool:
     # beginning nothing new, for a change of the configuration or of the process; any thread
 
     def stop_taking(self) -> None:
-        """Begin no batch until ``start_taking``; those at work go on."""
+        """Begin no batch until ``start_taking``, which has to be called as often as this; batches at work go on."""
         with self._lock:
-            self._takes_none = True
+            self._takes_none += 1
 
     def start_taking(self) -> None:
-        """Begin batches again."""
+        """Begin batches again, unless somebody else has stopped it too."""
         with self._lock:
-            self._takes_none = False
+            self._takes_none -= 1
             self._wake_another(time.monotonic())
 
     @property

@@ -56,7 +56,6 @@ def test_no_part_of_a_refused_batch_is_tried_after_the_deadline(stack: Stack) ->
             RelationModel(),
             SessionModel(backends.master, backends.slave),
             content_limit=1000,
-            lock_timeout=5,
             outcome_timeout=0.5,
         )
 
@@ -92,8 +91,8 @@ def test_the_sync_touches_all_sessions_of_a_transaction_or_none(stack: Stack) ->
     seed.session(stack, 1, 9, session_type=GROUP, updated=seed.T0)
     sessions = "select userId,updated>%s as touched from IMRecentSession order by userId"
     with Backends(load_config(stack.write_config())) as backends:
-        members = GroupMembers(backends.master, backends.slave, backends.caches.group_member, 5)
-        sync_center = SyncCenter(backends.master, backends.caches.unread, members, interval=3600, lock_timeout=5)
+        members = GroupMembers(backends.master, backends.slave, backends.caches.group_member)
+        sync_center = SyncCenter(backends.master, backends.caches.unread, members, interval=3600)
         with refused(stack, "IMRecentSession", "new.userId=2"), pytest.raises(StatementError):
             sync_center.sync()
         assert stack.rows(sessions, (seed.T0,)) == [{"userId": 1, "touched": 0}]

@@ -17,7 +17,7 @@ from dbproxy.cli import main, serve, write_pid
 from dbproxy.config import Config, load_config
 from dbproxy.errors import StartupError, StopRequestedError
 
-HARMLESS = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
+HARMLESS = [signal.SIGUSR1, signal.SIGUSR2]
 STOCK = Path(__file__).parents[2] / "conf" / "dbproxyserver.conf"
 
 
@@ -29,6 +29,7 @@ class FakeService:
         self.start_error = start_error
         self.run_error = run_error
         self.stops = 0
+        self.reloads = 0
         self.signal_in_run: signal.Signals | None = None
 
     def start(self) -> None:
@@ -45,6 +46,9 @@ class FakeService:
     def request_stop(self) -> None:
         self.stops += 1
 
+    def reload(self) -> None:
+        self.reloads += 1
+
     def call_soon(self, action: Callable[[], None]) -> None:
         action()
 
@@ -53,7 +57,7 @@ class FakeService:
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working directory of its own, and signal handlers and logging as they were."""
     monkeypatch.chdir(tmp_path)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, *HARMLESS)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGHUP, *HARMLESS)}
     root = logging.getLogger()
     before, levels = root.handlers[:], (root.level, logging.getLogger("dbproxy").level)
     yield tmp_path
@@ -159,17 +163,25 @@ def test_other_signals_are_logged_and_stop_nothing(number: signal.Signals, confi
     assert f"signal {number.name} is ignored" in caplog.text
 
 
+def test_sighup_reloads_and_stops_nothing(config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    service = FakeService()
+    service.signal_in_run = signal.SIGHUP
+    assert serve(config, lambda _: service) == 0
+    assert (service.stops, service.reloads) == (0, 1)
+    assert "ignored" not in caplog.text
+
+
 def test_signals_that_come_before_there_is_a_service_reach_it(config: Config, caplog: pytest.LogCaptureFixture) -> None:
     service = FakeService()
 
     def create(_: Config) -> FakeService:
-        for number in (*HARMLESS, signal.SIGTERM):
+        for number in (signal.SIGHUP, *HARMLESS, signal.SIGTERM):
             signal.raise_signal(number)
         return service
 
     assert serve(config, create) == 0
-    assert service.stops == 1
-    assert [f"signal {number.name} is ignored" in caplog.text for number in HARMLESS] == [True, True, True]
+    assert (service.stops, service.reloads) == (1, 1)
+    assert [f"signal {number.name} is ignored" in caplog.text for number in HARMLESS] == [True, True]
 
 
 def test_a_stop_during_the_start_is_a_clean_end_without_a_pid(workplace: Path, config: Config, caplog: pytest.LogCaptureFixture) -> None:

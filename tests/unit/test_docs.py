@@ -36,6 +36,15 @@ def test_the_readme_names_every_key_that_is_needed(readme: str) -> None:
     assert [key for key in keys if f"`{key}`" not in text_of(readme)] == []
 
 
+@pytest.mark.parametrize(("document", "restart"), [("docs/RELOAD.md", "needs a restart"), ("docs/RELOAD.zh-CN.md", "需要重启")])
+def test_the_table_of_reloads_lists_every_key_and_names_those_that_need_a_restart(document: str, restart: str) -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", text_of(document), re.MULTILINE))
+    keys = {key.name: key for key in (*REQUIRED_KEYS, *OPTIONAL_KEYS, DB_INSTANCES, CACHE_INSTANCES)}
+    keys |= {"NAME" + key.name: key for key in (*DB_INSTANCE_KEYS, *CACHE_INSTANCE_KEYS, *TLS_KEYS)}
+    assert set(rows) == set(keys)
+    assert {name for name, text in rows.items() if restart in text} == {name for name, key in keys.items() if key.restart}
+
+
 def test_the_two_readmes_have_the_same_parts() -> None:
     def parts(readme: str) -> list[str]:
         # headings, rows of tables with their first cell when it is code, steps, list entries, and blocks of code

@@ -61,3 +61,14 @@ def test_nothing_is_returned_before_a_pdu_is_complete() -> None:
     framer = Framer(LIMIT)
     assert [framer.feed(stream[i : i + 1]) for i in range(len(stream) - 1)] == [[]] * (len(stream) - 1)
     assert framer.feed(stream[-1:]) == [ImPdu(3, 0x0301, 9, b"hello")]
+
+
+def test_a_limit_that_shrinks_spares_the_pdu_that_has_begun_to_arrive() -> None:
+    stream = pack_pdu(3, 0x0301, 9, bytes(100))
+    framer = Framer(LIMIT)
+    assert framer.feed(stream[:50]) == []
+    framer.max_length = 64
+    assert framer.feed(stream[50:] + pack_pdu(3, 0x0301, 10, b"short")) == [ImPdu(3, 0x0301, 9, bytes(100)), ImPdu(3, 0x0301, 10, b"short")]
+    assert framer.error is None
+    assert framer.feed(stream) == []
+    assert framer.error is not None

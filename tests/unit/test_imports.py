@@ -28,6 +28,9 @@ ALLOWED = {
     "log_queue": set(),
     "lifecycle": {"net", "errors"},
     "descriptors": {"config"},
+    "config_changes": {"config", "config_keys"},
+    "components": {"config", "descriptors", "models", "net", "stores", "sync_center", "work"},
+    "reload": {"config", "config_changes", "errors", "stores"},
     "ops": {"__version__", "ops", "work", "wire", "config", "config_options", "errors", "log"},
     "notify": set(),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import socket
 import time
@@ -12,7 +13,7 @@ import pytest
 from dbproxy.errors import StartupError
 from dbproxy.net.allowed_peers import Network, may_connect
 from dbproxy.net.proxy_conn import ConnLimits, ProxyConn
-from dbproxy.net.proxy_server import LAST_UUID, ProxyServer
+from dbproxy.net.proxy_server import LAST_UUID, ProxyServer, ServerLimits
 from dbproxy.net.reactor import Reactor
 from dbproxy.wire.commands import HEARTBEAT_PDU, STOP_RECEIVE_PDU
 from dbproxy.wire.pdu import HEADER, ImPdu, pack_pdu
@@ -45,6 +46,10 @@ class FakeWork:
         return self.count, 7.0
 
 
+def server_limits(allowed: tuple[Network, ...] = (), max_connections: int = 100, connection: ConnLimits = LIMITS) -> ServerLimits:
+    return ServerLimits(max_connections, max_pending=1 << 20, max_backlog=1 << 20, allowed_peers=allowed, connection=connection)
+
+
 class ServerHarness:
     """A server that listens on a free port, turned by hand."""
 
@@ -56,13 +61,9 @@ class ServerHarness:
         self.peers: list[socket.socket] = []
         self.server = ProxyServer(
             self.reactor,
-            LIMITS,
+            server_limits(allowed, max_connections),
             self.responses,
             self.work,
-            max_connections=max_connections,
-            max_pending=1 << 20,
-            max_backlog=1 << 20,
-            allowed_peers=allowed,
             on_pdus=self._receive,
         )
         self.server.listen(["127.0.0.1"], 0)
@@ -352,19 +353,33 @@ def test_what_is_not_taken_any_more_is_read_so_that_the_end_resets_nothing(serve
     assert harness.received == []
 
 
+def test_limits_that_change_leave_connections_open_and_count_for_them_too(servers: Servers) -> None:
+    harness = servers()
+    first = harness.connect()
+    allowed = (ipaddress.ip_network("10.0.0.0/8"),)
+    harness.server.configure(server_limits(allowed, connection=dataclasses.replace(LIMITS, max_pdu_length=1024)))
+    assert harness.connect().recv(1) == b""
+    first.sendall(pack_pdu(3, 0x0301, 1, bytes(1008)))
+    harness.turns(10)
+    assert [len(pdu.body) for _, pdu in harness.received] == [1008]
+    first.sendall(pack_pdu(3, 0x0301, 1, bytes(1009)))
+    harness.turns(10)
+    assert first.recv(1) == b""
+    harness.server.configure(server_limits(max_connections=1))
+    harness.connect()
+    assert harness.connect().recv(1) == b""
+    assert len(harness.server) == 1
+
+
 def test_all_addresses_get_the_same_port_and_a_taken_one_is_named() -> None:
     reactor = Reactor()
 
     def server() -> ProxyServer:
         return ProxyServer(
             reactor,
-            LIMITS,
+            server_limits(),
             ResponseDeque(reactor.wake),
             FakeWork(),
-            max_connections=1,
-            max_pending=1 << 20,
-            max_backlog=1 << 20,
-            allowed_peers=(),
             on_pdus=lambda *_: None,
         )
 

@@ -19,8 +19,9 @@ from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.queue_settings import QueueLimits
 from dbproxy.work.request_queues import RequestQueues
 from dbproxy.work.response_deque import ResponseDeque
-from dbproxy.work.thread_pool import ThreadPool, WorkerThread
+from dbproxy.work.thread_pool import ThreadPool
 from dbproxy.work.worker_calls import WorkerCalls
+from dbproxy.work.worker_thread import WorkerThread
 
 
 class PoolHarness:
@@ -372,4 +373,53 @@ def test_a_pool_that_takes_nothing_begins_no_batch_and_finishes_what_it_has_begu
     submit(harness.pool, tasks)
     harness.pool.start_taking()
     eventually(lambda: done, [1, 2])
+    assert harness.pool.stop(10)
+
+
+def test_a_pool_grows_and_shrinks_while_it_works() -> None:
+    at_work = threading.Semaphore(0)
+    go_on = threading.Event()
+
+    def work(_: Batch) -> None:
+        at_work.release()
+        go_on.wait(10)
+
+    def workers() -> int:
+        return sum(
+            isinstance(thread, WorkerThread) and thread.is_alive() and thread.name.startswith("worker") for thread in threading.enumerate()
+        )
+
+    before = workers()
+    harness = PoolHarness(work, threads=1)
+    harness.pool.configure(QueueLimits(max_batch=1, max_active=8), max_waiting=1000, max_waiting_bytes=1 << 20)
+    submit(harness.pool, [plain_task(uuid) for uuid in range(6)])
+    assert at_work.acquire(timeout=10)
+    assert not at_work.acquire(timeout=0.1)
+    harness.pool.resize(6)
+    assert workers() - before == 6
+    for _ in range(5):
+        harness.pool.wake_worker()
+        assert at_work.acquire(timeout=10)
+    harness.pool.resize(2)
+    go_on.set()
+    assert eventually(lambda: workers() - before, 2) == 2
+    submit(harness.pool, [plain_task(7)])
+    assert at_work.acquire(timeout=10)
+    assert eventually(lambda: harness.pool.outstanding, 0) == 0
+    harness.pool.resize(1)
+    assert eventually(lambda: workers() - before, 1) == 1
+    assert harness.pool.stop(10)
+    assert workers() == before
+
+
+def test_two_who_stop_a_pool_from_taking_have_to_start_it_both() -> None:
+    done: list[int] = []
+    harness = PoolHarness(lambda batch: done.extend(task.conn_uuid for task in batch.tasks))
+    harness.pool.stop_taking()
+    harness.pool.stop_taking()
+    submit(harness.pool, [plain_task(1)])
+    harness.pool.start_taking()
+    assert harness.pool.waiting()[0] == 1
+    harness.pool.start_taking()
+    assert eventually(lambda: done, [1]) == [1]
     assert harness.pool.stop(10)

@@ -65,6 +65,8 @@ class DBConn:
         """For which the server was waited for."""
         self._connect_timeout = config.db_connect_timeout
         self._statement_timeout = config.db_timeout
+        self.lock_timeout = config.db_lock_timeout
+        """Seconds: the longest wait for locks; DBLockTimeout."""
         self._max_idle = wait_timeout - _IDLE_MARGIN
         self.committing = False
         self.has_user_text = False

@@ -13,16 +13,17 @@ from dbproxy.stores.mysql.connection import DBConn
 
 
 @contextmanager
-def named_locks(connection: DBConn, names: Sequence[str], timeout: float) -> Iterator[None]:
+def named_locks(connection: DBConn, names: Sequence[str]) -> Iterator[None]:
     """Hold named locks for the length of the block. The thread that has the connection.
 
     A server that receives nothing for longer than ``idle_timeout`` releases them and closes the connection: code that writes elsewhere
     under these locks has to check ``is_lost`` afterwards.
 
     Raises:
-        LockWaitError: one was not free within ``timeout`` seconds.
+        LockWaitError: one was not free within DBLockTimeout.
 
     """
+    timeout = connection.lock_timeout
     names = sorted(set(names))  # one order for all, so that there are no deadlocks
     if not names:
         yield

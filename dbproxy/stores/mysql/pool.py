@@ -22,7 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pymysql
 from pymysql.constants import CR, ER
@@ -44,10 +44,14 @@ from dbproxy.stores.mysql.connection import DBConn
 from dbproxy.stores.mysql.driver import DriverPool
 from dbproxy.stores.mysql.errors import CLIENT_INTERACTION_TIMEOUT, CannotConnectError, error_code, error_text, is_refusal
 from dbproxy.stores.mysql.result import Row
-from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, end_session
-from dbproxy.stores.pools import LimitedPool, PoolManager
+from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, end_session, idle_timeout
+from dbproxy.stores.pool_counters import PoolCounters
+from dbproxy.stores.pools import LimitedPool, PoolManager, PoolState
 from dbproxy.stores.resolver import Resolver
 from dbproxy.stores.tls import is_tls_refusal, tls_context
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
 
@@ -76,25 +80,37 @@ WRITE_ATTEMPTS = 4
 """How often a statement or a transaction is executed before its deadlock is the caller's."""
 
 
-class DBPool(LimitedPool):
+class _State(PoolState):
+    """The connections to one server."""
+
+    def __init__(self, instance: DBInstance, config: Config, resolver: Resolver, calls: BackendCalls) -> None:
+        server = f"{instance.host}:{instance.port}"
+        label = f"MySQL instance {instance.name} at {server}"
+        super().__init__(label, server, instance.maxconncnt, config.db_pool_timeout, instance.tls, PoolCounters())
+        self.instance = instance
+        tls = None if instance.tls is None else tls_context(instance.name, instance.tls)
+        self.pending_kills: deque[tuple[ServerConnectionId, float]] = deque(maxlen=_MAX_PENDING_KILLS)
+        """Connections that were lost, each with the monotonic time from which on it may be ended on the server."""
+        self.pool = DriverPool(
+            lambda: DBConn(instance, config, tls, resolver, calls, lambda: self.counters.connected()),
+            min(_MINIMUM_IDLE, instance.maxconncnt),
+            instance.maxconncnt,
+        )
+
+
+class DBPool(LimitedPool[_State]):
     """The connections to one MySQL instance: 2 at the start, up to ``maxconncnt``; a thread waits up to ``DBPoolTimeout`` for one."""
 
     kind = "mysql"
 
     def __init__(self, instance: DBInstance, config: Config, resolver: Resolver, calls: BackendCalls = UNTRACKED) -> None:
-        super().__init__(instance.name, f"{instance.host}:{instance.port}", instance.maxconncnt, config.db_pool_timeout, calls)
-        self._instance = instance
-        tls = None if instance.tls is None else tls_context(instance.name, instance.tls)
-        self._pending_kills: deque[tuple[ServerConnectionId, float]] = deque(maxlen=_MAX_PENDING_KILLS)
-        """Connections that were lost, each with the monotonic time from which on it may be ended on the server."""
-        self._pool = DriverPool(
-            lambda: DBConn(instance, config, tls, resolver, calls, self.counters.connected),
-            min(_MINIMUM_IDLE, instance.maxconncnt),
-            instance.maxconncnt,
-        )
+        super().__init__(instance.name, calls, _State(instance, config, resolver, calls))
 
-    def __str__(self) -> str:
-        return f"MySQL instance {self.name} at {self._instance.host}:{self._instance.port}"
+    def adopt(self, other: Self) -> None:
+        """See LimitedPool."""
+        if other._state.server == self._state.server:
+            other._state.pending_kills = self._state.pending_kills
+        super().adopt(other)
 
     def open(self) -> None:
         """Connect the first connections.
@@ -104,17 +120,18 @@ class DBPool(LimitedPool):
                 called again then.
 
         """
+        state = self._state
         pooled = []
         try:
-            for _ in range(min(_MINIMUM_IDLE, self._instance.maxconncnt)):
-                connection = self._pool.dedicated_connection()
+            for _ in range(min(_MINIMUM_IDLE, state.size)):
+                connection = state.pool.dedicated_connection()
                 pooled.append(connection)
                 connection.dbapi_connection.ensure_connected()
         except pymysql.err.Error as error:
-            keys = self._connection_keys("dbname", self._instance.tls)
+            keys = self._connection_keys("dbname", state.instance.tls)
             waiting_helps = error_code(error) in _NOT_READY and not is_tls_refusal(error)
             kind = BackendNotReadyError if waiting_helps else StartupError
-            raise kind(f"{self}, database {self._instance.dbname}: {error_text(error)} (keys {keys})") from error
+            raise kind(f"{self}, database {state.instance.dbname}: {error_text(error)} (keys {keys})") from error
         finally:
             for connection in pooled:
                 connection.dbapi_connection.mark_idle()
@@ -132,20 +149,21 @@ class DBPool(LimitedPool):
 
         """
         self._calls.before_call()
-        if not self._free.acquire(blocking=False):
-            self._wait_for_free()
+        state = self._state
+        if not state.free.acquire(blocking=False):
+            self._wait_for_free(state)
         try:
-            pooled = self._pool.dedicated_connection()
+            pooled = state.pool.dedicated_connection()
             connection: DBConn = pooled.dbapi_connection
             try:
                 connection.ensure_connected()
-                if self._pending_kills and self._pending_kills[0][1] <= time.monotonic():
-                    self._kill_lost_connections(connection)
+                if state.pending_kills and state.pending_kills[0][1] <= time.monotonic():
+                    _kill_lost_connections(state, connection)
                 yield connection
                 if not self.counters.works:
                     self.counters.works = True
             except pymysql.err.Error as error:
-                raise self._translate(connection, error) from error
+                raise self._translate(state, connection, error) from error
             except DbproxyError:
                 connection.end_transaction()
                 raise
@@ -157,8 +175,10 @@ class DBPool(LimitedPool):
                     connection.discard()
                 connection.mark_idle()
                 pooled.close()
+                if state.retired:
+                    state.pool.close()
         finally:
-            self._free.release()
+            state.free.release()
 
     def write(self, work: Callable[[DBConn], Result]) -> Result:
         """Run ``work``, which is one statement or one transaction, with a connection; again if the server rolled it back because others
@@ -225,50 +245,53 @@ class DBPool(LimitedPool):
             connection.execute("do 1")
 
     def close(self) -> None:
-        """Close the idle connections; one that is in use is closed when it is checked in."""
-        self._pool.close()
+        """Close the idle connections; see LimitedPool."""
+        self._state.pool.close()
 
     def _connections_and_calls(self) -> tuple[int, int, int, float]:
-        return self._pool.usage()
+        in_use, idle, calls, seconds = self._state.pool.usage()
+        return in_use, idle, self._former_calls + calls, self._former_seconds + seconds
 
-    def _kill_lost_connections(self, connection: DBConn) -> None:
-        """End on the server what is left of connections that were lost: where the network did not deliver that we closed them, their
-        transactions would hold their locks until the server times out. Those that may be committing are left alone, and tried again later.
-        """
-        now = time.monotonic()
-        for _ in range(len(self._pending_kills)):
-            try:
-                session, due = self._pending_kills.popleft()
-            except IndexError:  # another thread took the last one
-                return
-            try:
-                if due > now or not end_session(connection, session):
-                    self._pending_kills.append((session, max(due, now + _KILL_RETRY_DELAY)))
-            except pymysql.err.Error:
-                if not connection.open:
-                    self._pending_kills.append((session, now))
-                    raise
-
-    def _translate(self, connection: DBConn, error: pymysql.err.Error) -> Exception:
+    def _translate(self, state: _State, connection: DBConn, error: pymysql.err.Error) -> Exception:
         """Turn a driver's error into ours, and make sure that no transaction or unread result stays on the connection."""
         code = error_code(error)
         committing, connection.committing = connection.committing, False
         if isinstance(error, CannotConnectError):
-            text = f"{self}: {error_text(error)}"
+            text = f"{state.label}: {error_text(error)}"
             self.counters.failed("connect", text)
             return StoreUnavailableError(text)
         text = error_text(error, has_user_text=connection.has_user_text)
         if is_refusal(code) and code not in _SERVER_GOES_AWAY:
             connection.end_transaction()
-            self.counters.failed("refused", f"{self}: {text}")
+            self.counters.failed("refused", f"{state.label}: {text}")
             return _REFUSALS.get(code, StatementError)(code, text)
         connection.discard()
         timed_out = code in _STATEMENT_TIMEOUTS or isinstance(error.__cause__, (TimeoutError, BlockingIOError))
-        self.counters.failed("timeout" if timed_out else "lost", f"{self}: {text}")
-        self._pending_kills.append((connection.server_connection_id, 0.0))
+        self.counters.failed("timeout" if timed_out else "lost", f"{state.label}: {text}")
+        state.pending_kills.append((connection.server_connection_id, 0.0))
         if committing:
-            return OutcomeUnknownError(f"{self}: lost during a commit: {text}")
-        return StoreUnavailableError(f"{self}: {text}")
+            return OutcomeUnknownError(f"{state.label}: lost during a commit: {text}")
+        return StoreUnavailableError(f"{state.label}: {text}")
+
+
+def _kill_lost_connections(state: _State, connection: DBConn) -> None:
+    """End on the server what is left of connections that were lost: where the network did not deliver that we closed them, their
+    transactions would hold their locks until the server times out. Those that may be committing are left alone, and tried again later.
+    """
+    now = time.monotonic()
+    pending = state.pending_kills
+    for _ in range(len(pending)):
+        try:
+            session, due = pending.popleft()
+        except IndexError:  # another thread took the last one
+            return
+        try:
+            if due > now or not end_session(connection, session):
+                pending.append((session, max(due, now + _KILL_RETRY_DELAY)))
+        except pymysql.err.Error:
+            if not connection.open:
+                pending.append((session, now))
+                raise
 
 
 _LOST = {0, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST}
@@ -288,7 +311,17 @@ class DBManager(PoolManager[DBPool]):
     """The pools by name: ``master`` takes the writes, ``slave`` the reads that may be a moment old."""
 
     def __init__(self, config: Config, calls: BackendCalls = UNTRACKED) -> None:
-        resolver = Resolver()
-        super().__init__({name: DBPool(instance, config, resolver, calls) for name, instance in config.db_instances.items()})
+        self._resolver = Resolver()
+        self._calls = calls
+        super().__init__({name: self.candidate(name, config) for name in config.db_instances})
         self.master = self.pools["teamtalk_master"]
         self.slave = self.pools["teamtalk_slave"]
+
+    def candidate(self, name: str, config: Config) -> DBPool:
+        """See PoolManager."""
+        return DBPool(config.db_instances[name], config, self._resolver, self._calls)
+
+    def settings(self, name: str, config: Config) -> object:
+        """See PoolManager."""
+        timeouts = (config.db_connect_timeout, config.db_timeout, config.db_lock_timeout, config.db_pool_timeout)
+        return config.db_instances[name], timeouts, idle_timeout(config)

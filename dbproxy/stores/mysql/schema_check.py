@@ -1,4 +1,7 @@
-"""Check before the proxy serves that the databases have what it needs. Once, by the thread that starts the proxy."""
+"""Check before the proxy serves that the databases have what it needs.
+
+By the thread that starts the proxy, and by the one that reloads the configuration when a pool moves to another server.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +28,12 @@ def check_schema(databases: DBManager) -> schema.ContentLimits:
         StartupError: naming the instance, and what is missing; BackendNotReadyError if the server was lost meanwhile.
 
     """
-    columns = {pool: _check(pool) for pool in databases.pools.values()}
-    return schema.content_limits(columns[databases.master])
+    limits = {pool: check_tables(pool) for pool in databases.pools.values()}
+    return limits[databases.master]
 
 
-def _check(pool: DBPool) -> list[schema.Row]:
-    """Check one instance and return its columns."""
+def check_tables(pool: DBPool) -> schema.ContentLimits:
+    """Check one instance, as ``check_schema`` does, and return what its columns take."""
     rows = _columns(pool)
     if not any(table.lower() == _MADE_IF_MISSING.lower() for table, _, _ in rows):
         _make_transmit_file(pool)
@@ -41,7 +44,7 @@ def _check(pool: DBPool) -> list[schema.Row]:
     lacking = schema.missing_indexes(_indexes(pool))
     if lacking:
         raise StartupError(f"{pool}: indexes of a stock database are missing; these statements make them: {'; '.join(lacking)}")
-    return rows
+    return schema.content_limits(rows)
 
 
 def _make_transmit_file(pool: DBPool) -> None:

@@ -16,18 +16,22 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 
 from dbproxy.config import CacheInstance, Config
 from dbproxy.errors import BackendNotReadyError, StartupError, StoreUnavailableError
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
-from dbproxy.stores.pools import LimitedPool, PoolManager
+from dbproxy.stores.pool_counters import PoolCounters
+from dbproxy.stores.pools import LimitedPool, PoolManager, PoolState
 from dbproxy.stores.redis.commands import BrokenKey, CacheCommand
 from dbproxy.stores.redis.driver import DriverConnection
 from dbproxy.stores.resolver import Resolver
 from dbproxy.stores.tls import is_tls_refusal, tls_context
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +46,43 @@ def _may_get_ready(error: BaseException | None) -> bool:
     return isinstance(error, lost) and not is_tls_refusal(error)
 
 
-class CachePool(LimitedPool):
+class _State(PoolState):
+    """The connections to one server."""
+
+    def __init__(self, instance: CacheInstance, config: Config) -> None:
+        server = f"{instance.host}:{instance.port}"
+        label = f"Redis instance {instance.name} at {server} db {instance.db}"
+        super().__init__(label, server, instance.maxconncnt, config.cache_pool_timeout, instance.tls, PoolCounters())
+        self.instance = instance
+        self.config = config
+        self.tls = None if instance.tls is None else tls_context(instance.name, instance.tls)
+        self.idle: deque[DriverConnection] = deque()  # last in, first out; append and pop are atomic
+        self.connections: list[DriverConnection] = []
+        """All that were ever made, at most ``maxconncnt`` until ``close``: a lost one is connected again."""
+        self.given_up = 0
+        self.run_id: bytes | None = None
+        """Of the server that was last connected to; None: not known."""
+
+    def has_data_of(self, other: _State) -> bool:
+        """Whether both lead to the same data, as far as is known."""
+        if self.instance.db != other.instance.db:
+            return False
+        if self.run_id is None or other.run_id is None:
+            return self.server == other.server
+        return self.run_id == other.run_id
+
+    def close_idle(self) -> None:
+        """Close the idle connections."""
+        while True:
+            try:
+                connection = self.idle.pop()
+            except IndexError:
+                return
+            connection.disconnect()
+            self.given_up += 1
+
+
+class CachePool(LimitedPool[_State]):
     """The connections to one Redis instance and database number, up to ``maxconncnt``; with none free, a thread waits up to
     ``CachePoolTimeout``.
     """
@@ -50,23 +90,19 @@ class CachePool(LimitedPool):
     kind = "redis"
 
     def __init__(self, instance: CacheInstance, config: Config, resolver: Resolver, calls: BackendCalls = UNTRACKED) -> None:
-        super().__init__(instance.name, f"{instance.host}:{instance.port}", instance.maxconncnt, config.cache_pool_timeout, calls)
-        self._instance = instance
-        self._config = config
-        self._tls = None if instance.tls is None else tls_context(instance.name, instance.tls)
+        super().__init__(instance.name, calls, _State(instance, config))
         self._resolver = resolver
-        self._idle: deque[DriverConnection] = deque()  # last in, first out; append and pop are atomic
-        self._connections: list[DriverConnection] = []
-        """All that were ever made, at most ``maxconncnt`` until ``close``: a lost one is connected again."""
-        self._given_up = 0
-        self._run_id: bytes | None = None
         self._run_id_lock = threading.Lock()
         self.restarts = 0
-        """How often the server turned out to be another one than before: started again, or a replica that took over. It rises before
-        anything is asked of the new one, whose data may be older than what was written."""
+        """How often the server turned out to be another one than before: started again, a replica that took over, or another address after
+        a reload. It rises before anything is asked of the new one, whose data may be older than what was written."""
 
-    def __str__(self) -> str:
-        return f"Redis instance {self.name} at {self._instance.host}:{self._instance.port} db {self._instance.db}"
+    def adopt(self, other: Self) -> None:
+        """See LimitedPool."""
+        with self._run_id_lock:
+            if not other._state.has_data_of(self._state):
+                self.restarts += 1
+            super().adopt(other)
 
     def open(self) -> None:
         """Connect once and check that the database answers.
@@ -79,7 +115,7 @@ class CachePool(LimitedPool):
         try:
             self.execute([("PING",)])
         except StoreUnavailableError as error:
-            keys = self._connection_keys("db", self._instance.tls)
+            keys = self._connection_keys("db", self._state.instance.tls)
             kind = BackendNotReadyError if _may_get_ready(error.__cause__) else StartupError
             raise kind(f"{error} (keys {keys})") from error
 
@@ -155,10 +191,8 @@ class CachePool(LimitedPool):
         self.execute([("PING",)])
 
     def close(self) -> None:
-        """Close the idle connections; one that is in use is closed when the process ends."""
-        while self._idle:
-            self._idle.pop().disconnect()
-            self._given_up += 1
+        """Close the idle connections; see LimitedPool."""
+        self._state.close_idle()
 
     @contextmanager
     def _connection(self) -> Iterator[DriverConnection]:
@@ -166,18 +200,19 @@ class CachePool(LimitedPool):
         taken for those to the next commands.
         """
         self._calls.before_call()
-        if not self._free.acquire(blocking=False):
-            self._wait_for_free()
+        state = self._state
+        if not state.free.acquire(blocking=False):
+            self._wait_for_free(state)
         try:
             try:
-                connection = self._idle.pop()
+                connection = state.idle.pop()
             except IndexError:
-                connection = DriverConnection(self._instance, self._config, self._tls, self._resolver, self._calls)
-                self._connections.append(connection)
+                connection = DriverConnection(state.instance, state.config, state.tls, self._resolver, self._calls)
+                state.connections.append(connection)
             connected = False
             try:
                 if connection.ensure_connected():
-                    self._notice_restart(connection)
+                    self._notice_restart(state, connection)
                     self.counters.connected()
                 connected = True
                 yield connection
@@ -185,28 +220,32 @@ class CachePool(LimitedPool):
                     self.counters.works = True
             except (redis.RedisError, OSError) as error:
                 connection.disconnect()
-                raise self._failed(error, connected) from error
+                raise self._failed(state, error, connected) from error
             except BaseException:
                 connection.disconnect()
                 raise
             finally:
-                self._idle.append(connection)
+                state.idle.append(connection)
+                if state.retired:
+                    state.close_idle()
         finally:
-            self._free.release()
+            state.free.release()
 
-    def _failed(self, error: redis.RedisError | OSError, connected: bool) -> StoreUnavailableError:
-        text = f"{self}: {error}"
+    def _failed(self, state: _State, error: redis.RedisError | OSError, connected: bool) -> StoreUnavailableError:
+        text = f"{state.label}: {error}"
         in_time = not isinstance(error, (redis.TimeoutError, TimeoutError))
         self.counters.failed("connect" if not connected else "lost" if in_time else "timeout", text)
         return StoreUnavailableError(text)
 
     def _connections_and_calls(self) -> tuple[int, int, int, float]:
-        made, idle = self._connections.copy(), self._idle.copy()
+        state = self._state
+        made, idle = state.connections.copy(), state.idle.copy()
         open_idle = sum(connection.open for connection in idle)
         calls, seconds = sum(connection.calls for connection in made), sum(connection.seconds for connection in made)
-        return max(0, len(made) - self._given_up - len(idle)), open_idle, calls, seconds
+        in_use = max(0, len(made) - state.given_up - len(idle))
+        return in_use, open_idle, self._former_calls + calls, self._former_seconds + seconds
 
-    def _notice_restart(self, connection: DriverConnection) -> None:
+    def _notice_restart(self, state: _State, connection: DriverConnection) -> None:
         """Ask a new connection's server for its run id; with an account that may not ask no restart is noticed."""
         (reply,), refused = connection.exchange([("INFO", "server")])
         if refused is not None:
@@ -216,19 +255,28 @@ class CachePool(LimitedPool):
         if found is None:
             return
         with self._run_id_lock:
-            former, self._run_id = self._run_id, found[1]
-            if former not in (None, found[1]):
+            former, state.run_id = state.run_id, found[1]
+            if former not in (None, found[1]) and not state.retired:
                 self.restarts += 1
-                logger.warning("%s was started again, or replaced by another", self)
+                logger.warning("%s was started again, or replaced by another", state.label)
 
 
 class CacheManager(PoolManager[CachePool]):
     """The pools by purpose. Several may lead to the same server; that is the operator's choice."""
 
     def __init__(self, config: Config, calls: BackendCalls = UNTRACKED) -> None:
-        resolver = Resolver()
-        super().__init__({name: CachePool(instance, config, resolver, calls) for name, instance in config.cache_instances.items()})
+        self._resolver = Resolver()
+        self._calls = calls
+        super().__init__({name: self.candidate(name, config) for name in config.cache_instances})
         self.unread = self.pools["unread"]
         self.group_set = self.pools["group_set"]
         self.token = self.pools["token"]
         self.group_member = self.pools["group_member"]
+
+    def candidate(self, name: str, config: Config) -> CachePool:
+        """See PoolManager."""
+        return CachePool(config.cache_instances[name], config, self._resolver, self._calls)
+
+    def settings(self, name: str, config: Config) -> object:
+        """See PoolManager."""
+        return config.cache_instances[name], (config.cache_connect_timeout, config.cache_timeout, config.cache_pool_timeout)
