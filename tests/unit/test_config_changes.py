@@ -22,7 +22,7 @@ from dbproxy.config_keys import (
 
 STOCK = (Path(__file__).parents[2] / "conf" / "dbproxyserver.conf").read_text(encoding="utf-8")
 
-RESTART = {"ListenIP", "ListenPort", "aesKey", "DBInstances", "CacheInstances"}
+RESTART = {"ListenIP", "ListenPort", "AdminSocket", "aesKey", "DBInstances", "CacheInstances"}
 
 VALUES = {
     "ListenIP": "127.0.0.2",
@@ -37,6 +37,7 @@ VALUES = {
     "_username": "other",
     "_password": "other",
     "_ssl": "on",
+    "AdminSocket": "other.sock",
     "_ssl_verify": "off",
 }
 """What a key is changed to; whole numbers and seconds are changed by one."""

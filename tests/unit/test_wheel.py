@@ -34,6 +34,12 @@ def test_the_wheel_has_the_commands_and_the_pytest_plugin(built: set[str]) -> No
     } <= built
 
 
+def test_the_wheel_has_every_file_of_the_dashboard(built: set[str]) -> None:
+    files = [path for path in (ROOT / "dbproxy" / "ops" / "dashboard").rglob("*") if path.is_file()]
+    assert len(files) > 20
+    assert {path.relative_to(ROOT).as_posix() for path in files} - built == set()
+
+
 def test_the_wheel_leaves_out_what_only_a_checkout_uses(built: set[str]) -> None:
     assert {name.split("/")[0] for name in built if ".dist-info/" not in name} == {"dbproxy"}
     assert [name for name in built if "soak" in name or "devtools" in name or "demo" in name] == []
