@@ -66,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             for warning in key_warnings(config):
                 print(f"{options.config}: warning: {warning}")
             return EXIT_OK
+        if options.check_backends:
+            return _check_backends(config)
         log.configure(config.log_level, config.log_file)
     except ConfigError as error:
         for problem in error.problems:
@@ -189,8 +191,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="db_proxy_server", description="TeamTalk's database proxy.")
     add_config_options(parser)
     parser.add_argument("--check-config", action="store_true", help="list every mistake in the configuration file and exit")
+    parser.add_argument(
+        "--check-backends", action="store_true", help="examine every backend, say what would go wrong, and exit (see dbproxy-doctor)"
+    )
     parser.add_argument("-v", "--version", action="store_true", help="print the version and exit")
     return parser
+
+
+def _check_backends(config: Config) -> int:
+    # Imported late: the daemon does not need it.
+    from dbproxy.doctor.cli import run
+
+    return run(config)
 
 
 class _Source:

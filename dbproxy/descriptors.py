@@ -23,15 +23,19 @@ def raise_limit() -> None:
             logger.info("only %d file descriptors: %s", soft, error)
 
 
+def reserved_descriptors(config: Config) -> int:
+    """How many descriptors connections of peers must leave to the connections to backends and to the process itself."""
+    reserved = sum(instance.maxconncnt for instance in config.db_instances.values())
+    reserved += sum(instance.maxconncnt for instance in config.cache_instances.values())
+    return reserved + config.audio_threads + OWN_DESCRIPTORS
+
+
 def max_connections(config: Config) -> int:
     """How many connections of peers there may be at once: MaxConnections, or what the limit of the process leaves beside the connections to
     backends, so that these can always be opened.
     """
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    reserved = sum(instance.maxconncnt for instance in config.db_instances.values())
-    reserved += sum(instance.maxconncnt for instance in config.cache_instances.values())
-    reserved += config.audio_threads + OWN_DESCRIPTORS
-    left = limit - min(reserved, limit // 2)
+    left = limit - min(reserved_descriptors(config), limit // 2)
     if left < config.max_connections:
         logger.warning("only %d file descriptors: at most %d connections instead of MaxConnections", limit, left)
     return min(config.max_connections, left)

@@ -10,6 +10,7 @@ import pytest
 
 import dbproxy
 from dbproxy.config_keys import CACHE_INSTANCE_KEYS, CACHE_INSTANCES, DB_INSTANCE_KEYS, DB_INSTANCES, OPTIONAL_KEYS, REQUIRED_KEYS, TLS_KEYS
+from dbproxy.doctor.kinds import Kind
 from dbproxy.wire.commands import COMMANDS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -100,6 +101,17 @@ def test_the_architecture_lists_every_command_with_its_messages() -> None:
         for command in COMMANDS.values()
     }
     assert set(rows) == want
+
+
+@pytest.mark.parametrize("document", ["docs/DOCTOR.md", "docs/DOCTOR.zh-CN.md"])
+def test_every_kind_of_finding_is_explained_once(document: str) -> None:
+    explained = re.findall(r"^\| `([a-z][a-z-]*)` \| .+ \|.*\|$", text_of(document), re.MULTILINE)
+    assert sorted(explained) == sorted(kind.value for kind in Kind)
+
+
+def test_every_kind_of_finding_is_used() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "dbproxy" / "doctor").rglob("*.py"))
+    assert [kind.name for kind in Kind if f"Kind.{kind.name}" not in sources] == []
 
 
 def test_the_changelog_begins_with_this_version() -> None:

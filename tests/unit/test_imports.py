@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,8 +38,11 @@ ALLOWED = {
 }
 """Which layers (or single modules) a layer may import. app and cli may import all and are not listed."""
 
-TOOLS = {"testing", "audit", "bench", "backends", "install"}
+TOOLS = {"testing", "audit", "bench", "backends", "doctor", "install"}
 """What comes with the daemon but is no part of it: it may import every layer, and the daemon may not import it."""
+
+LATE = {("cli", "doctor")}
+"""Commands of the daemon that are a tool: imported by the function that runs it, so that a proxy that serves never loads it."""
 
 DAEMON = sorted({*ALLOWED, "app", "cli"})
 
@@ -67,7 +72,15 @@ def test_a_layer_imports_only_what_it_may(layer: str) -> None:
 
 @pytest.mark.parametrize("layer", DAEMON)
 def test_the_daemon_does_not_need_the_tools_beside_it(layer: str) -> None:
-    assert [path for path in files_of(layer) if TOOLS & set(imports_of(path))] == []
+    late = {tool for importer, tool in LATE if importer == layer}
+    assert [path for path in files_of(layer) if (TOOLS - late) & set(imports_of(path))] == []
+
+
+def test_a_proxy_that_serves_loads_no_tool() -> None:
+    code = "import sys, dbproxy.cli, dbproxy.app; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, cwd=PACKAGE.parent).stdout
+    assert "dbproxy.app" in loaded.split()
+    assert {name for name in loaded.split() if name.startswith("dbproxy.") and name.split(".")[1] in TOOLS} == set()
 
 
 def test_every_layer_is_listed() -> None:

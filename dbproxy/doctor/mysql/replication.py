@@ -1,0 +1,153 @@
+"""Replication: whether the slave follows the master, and how far behind it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pymysql.constants import ER
+
+from dbproxy.doctor.finding import Subject
+from dbproxy.doctor.kinds import Kind
+from dbproxy.doctor.mysql.session import RefusedError, Session, text
+
+MOST_LAG = 10
+"""Seconds that the slave may be behind the master."""
+
+# Places in a row of SHOW REPLICA STATUS. They have been the same since MySQL 5.1, in MariaDB too; only the names of the columns differ.
+_SOURCE_HOST, _SOURCE_PORT, _IO_RUNNING, _SQL_RUNNING, _LAG, _IO_ERROR, _SQL_ERROR, _SOURCE_ID = 1, 3, 10, 11, 32, 34, 36, 39
+_RUNNING = {"Yes", "No", "Connecting", "Preparing"}
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One source that a server replicates from."""
+
+    source: str
+    source_id: str
+    """server_id of the source."""
+    receives: str
+    """Yes, No, Connecting."""
+    applies: str
+    lag: int | None
+    """Seconds; None: unknown, because it does not replicate."""
+    errors: tuple[str, str]
+    """Numbers of the last errors of receiving and of applying; 0: none."""
+
+
+def check(session: Session, subject: Subject, master: Session | None) -> None:
+    """Check the slave, which is another server than the master. ``master`` None: it could not be reached."""
+    try:
+        replicas = list(_replicas(session))
+    except RefusedError as error:
+        privilege = "SLAVE MONITOR" if session.connection.is_mariadb else "REPLICATION CLIENT"
+        (account,) = session.values("current_user()")
+        user, _, host = account.rpartition("@")
+        subject.warning(
+            Kind.REPLICATION,
+            "whether it follows the master cannot be said: the account may not ask for the state of the replication "
+            f"({subject.foreign(error)})",
+            f"GRANT {privilege} ON *.* TO '{user}'@'{host}'",
+        )
+        return
+    if not replicas:
+        _report_no_replica(session, subject)
+    for replica in replicas:
+        _report(subject, replica, master)
+    if replicas and not session.is_on("read_only"):
+        subject.info(
+            Kind.READ_ONLY,
+            "this replica takes writes (read_only is off); the proxy only reads from it, but whoever writes here by mistake stops "
+            "the replication",
+            "SET GLOBAL read_only=1",
+        )
+
+
+def check_source(session: Session, subject: Subject) -> None:
+    """Say it when the master itself follows another server."""
+    try:
+        sources = [replica.source for replica in _replicas(session)]
+    except RefusedError:
+        return
+    if sources:
+        subject.info(
+            Kind.REPLICATION,
+            f"the master itself replicates from {', '.join(sources)}",
+            "fine if only one of the two is written to; otherwise ids collide and the replication stops",
+        )
+
+
+def _replicas(session: Session) -> Iterator[Replica]:
+    """Yield the sources of a server; raises RefusedError when the account may not ask."""
+    for row, skipped in _status_rows(session):
+        fields = [text(value) for value in row[skipped:]]
+        if len(fields) <= _SOURCE_ID or fields[_IO_RUNNING] not in _RUNNING or fields[_SQL_RUNNING] not in _RUNNING:
+            continue
+        yield Replica(
+            source=f"{fields[_SOURCE_HOST]}:{fields[_SOURCE_PORT]}",
+            source_id=fields[_SOURCE_ID],
+            receives=fields[_IO_RUNNING],
+            applies=fields[_SQL_RUNNING],
+            lag=int(fields[_LAG]) if fields[_LAG].isdecimal() else None,
+            errors=(fields[_IO_ERROR], fields[_SQL_ERROR]),
+        )
+
+
+def _status_rows(session: Session) -> Iterator[tuple[Sequence[bytes | None], int]]:
+    """Yield the rows and how many columns come before those that all servers have."""
+    if session.connection.is_mariadb:
+        for row in session.select("show all slaves status"):
+            yield row, 2  # name of the connection, state of the SQL thread
+        return
+    try:
+        rows = session.select("show replica status")
+    except RefusedError as error:
+        if error.code != ER.PARSE_ERROR:
+            raise
+        rows = session.select("show slave status")  # MySQL before 8.0.22
+    for row in rows:
+        yield row, 0
+
+
+def _report(subject: Subject, replica: Replica, master: Session | None) -> None:
+    stopped = [name for name, state in (("receiving", replica.receives), ("applying", replica.applies)) if state != "Yes"]
+    if stopped:
+        numbers = ", ".join(number for number in replica.errors if number not in ("", "0"))
+        subject.error(
+            Kind.REPLICATION,
+            f"the replication from {replica.source} does not work ({' and '.join(stopped)} "
+            f"stopped{', error ' + numbers if numbers else ''}): "
+            "lists and histories stay as they are, while messages go on being stored in the master",
+            "SHOW REPLICA STATUS there says why; mend that and START REPLICA, or point teamtalk_slave at the master meanwhile",
+        )
+        return
+    if master is not None and replica.source_id not in ("", "0", master.variables.get("server_id", "")):
+        subject.info(
+            Kind.REPLICATION,
+            f"it replicates from {replica.source} (server_id {replica.source_id}), and the master of this configuration has server_id "
+            f"{master.variables.get('server_id')}",
+            "fine if that one replicates from the master; otherwise the slave has other data",
+        )
+    if replica.lag is not None and replica.lag > MOST_LAG:
+        subject.warning(
+            Kind.REPLICATION_LAG,
+            f"it is {replica.lag} s behind {replica.source}: users do not see what was written in between",
+            "look what it is busy with (SHOW PROCESSLIST there; a long transaction, a slow disk, one thread only), or point teamtalk_slave "
+            "at the master meanwhile",
+        )
+    else:
+        lag = "an unknown time" if replica.lag is None else f"{replica.lag} s"
+        subject.ok(Kind.REPLICATION, f"it follows {replica.source}, {lag} behind")
+
+
+def _report_no_replica(session: Session, subject: Subject) -> None:
+    group = session.variables.get("group_replication_group_name", "")
+    if group or session.is_on("wsrep_on") or "aurora_version" in session.variables:
+        name = "MySQL group replication" if group else "Galera" if session.is_on("wsrep_on") else "Aurora"
+        subject.info(Kind.REPLICATION, f"{name} keeps it equal to the master; its lag is not examined here")
+        return
+    subject.warning(
+        Kind.REPLICATION,
+        "it is another server than the master and replicates from nowhere: users do not see what is written",
+        "set up replication from the master, or point teamtalk_slave at the master",
+    )
