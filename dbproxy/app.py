@@ -53,7 +53,9 @@ from dbproxy.work.handler_map import HandlerMap
 from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.queue_report import QueueReport
 from dbproxy.work.request_queues import RequestQueues
+from dbproxy.work.request_stats import RequestStats
 from dbproxy.work.response_deque import ResponseDeque
+from dbproxy.work.slow_requests import SlowRequests
 from dbproxy.work.thread_pool import ThreadPool
 from dbproxy.work.worker_calls import WorkerCalls
 
@@ -105,6 +107,8 @@ class Application:
         self._file_server = FileServer(
             config.msfs_site, config.file_server_timeout, config.audio_threads, config.max_audio_length, self._file_server_calls
         )
+        self._slow_requests = SlowRequests()
+        self._slow_requests.configure(config.slow_request)
         self._pool: ThreadPool | None = None
         self._server: ProxyServer | None = None
         self._sync_center: SyncCenter | None = None
@@ -217,9 +221,10 @@ class Application:
         self._content_limits = connect_when_ready(self._connect, config.start_timeout, lambda: self._stop_requested)
         models = self._build_models()
         handlers = self._build_handlers(models)
+        stats = RequestStats((handler.command.name for handler in handlers), self._slow_requests)
         executor = BatchExecutor(self._responses, self._calls, config.request_timeout, resubmit=self._put_again, hold=self._hold)
-        pool = self._pool = self._build_pool(handlers, executor)
-        dispatcher = Dispatcher(handlers, pool.put)
+        pool = self._pool = self._build_pool(handlers, executor, stats)
+        dispatcher = Dispatcher(handlers, pool.put, stats.recorder())
         server = self._server = ProxyServer(
             self._reactor,
             server_limits(config),
@@ -247,6 +252,7 @@ class Application:
             messages=models.messages,
             group_messages=models.group_messages,
             sync_center=sync_center,
+            slow_requests=self._slow_requests,
         )
 
     def _keep_notifying(self) -> None:
@@ -301,7 +307,7 @@ class Application:
         )
         return HandlerMap(handler for topic in topics for handler in topic.handlers())
 
-    def _build_pool(self, handlers: HandlerMap, executor: BatchExecutor) -> ThreadPool:
+    def _build_pool(self, handlers: HandlerMap, executor: BatchExecutor, stats: RequestStats) -> ThreadPool:
         config = self._config
         queues = RequestQueues(
             handlers.queue_settings,
@@ -314,6 +320,7 @@ class Application:
             queues,
             executor,
             self._calls,
+            stats,
             max_waiting=config.max_waiting_requests,
             max_waiting_bytes=config.max_waiting_bytes,
             wake_reactor=self._reactor.wake,

@@ -20,6 +20,7 @@ from dbproxy.sync_center import SyncCenter
 from dbproxy.work.batch_executor import BatchExecutor
 from dbproxy.work.queue_settings import QueueLimits
 from dbproxy.work.response_deque import ResponseDeque
+from dbproxy.work.slow_requests import SlowRequests
 from dbproxy.work.thread_pool import ThreadPool
 
 
@@ -60,6 +61,7 @@ class Components:
     messages: MessageModel
     group_messages: GroupMessageModel
     sync_center: SyncCenter
+    slow_requests: SlowRequests
 
     def configure(self, config: Config, content: ContentLimits) -> None:
         """Apply ``config``; ``content``: what the columns of the master take. It neither waits nor fails. Reactor thread."""
@@ -72,3 +74,4 @@ class Components:
         self.messages.configure(content.message, config.request_timeout)
         self.group_messages.configure(content.group_message, config.request_timeout)
         self.sync_center.configure(config.sync_interval)
+        self.slow_requests.configure(config.slow_request)

@@ -131,6 +131,8 @@ class Config:
     sync_interval: float
     admin_socket: str
     """Path of the control socket; empty: none."""
+    slow_request: float
+    """A request that took longer in all is logged; 0: none is."""
     log_file: str
     """Empty: stderr."""
     log_level: str

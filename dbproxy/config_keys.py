@@ -249,6 +249,7 @@ OPTIONAL_KEYS: tuple[Key, ...] = (
         "dbproxy.sock",
         restart=True,
     ),
+    Key("SlowRequest", "slow_request", _seconds(0, 3600), "0.5"),
     Key("LogFile", "log_file", ANY, ""),
     Key("LogLevel", "log_level", Rule("debug, info, warning or error", _parse_level), "info"),
 )

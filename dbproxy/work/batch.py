@@ -21,6 +21,15 @@ REDIS: Final = 1
 FILE_SERVER: Final = 2
 """The kinds of backends: indexes of ``Batch.inside``."""
 
+ANSWERED: Final = 0
+REFUSED: Final = 1
+DROPPED: Final = 2
+UNREADABLE: Final = 3
+"""What became of a request: answered (or done, for commands without a reply), answered with a refusal, left without a reply because any
+would be wrong, or not to be parsed."""
+GIVEN_BACK: Final = 4
+"""Not done in this batch: held until its connection takes its replies, or waiting for the second part of its work."""
+
 NAMED_FROM = 0.001
 """Seconds of a store call from which on it is remembered what it was."""
 
@@ -41,12 +50,15 @@ class Batch:
         "longest",
         "longest_call",
         "ordered",
+        "outcomes",
         "paused",
         "queues",
         "resumed",
         "slice_started",
+        "started",
         "suspended",
         "tasks",
+        "uniform",
         "waited",
         "waiting_since",
     )
@@ -58,7 +70,11 @@ class Batch:
         self.body_bytes = 0
         self.waiting_since = 0.0
         self.waited = 0.0
-        self.slice_started = now
+        self.started = self.slice_started = now
+        self.outcomes: dict[ProxyTask, int] = {}
+        """What became of those tasks that were not simply answered. Written by its worker alone."""
+        self.uniform = False
+        """Whether all tasks have the same handler and none has a follow-up. Written by its worker."""
         self.paused = False
         self.suspended = False
         """Whether it waits for its turn to read a large result; it holds a connection."""
@@ -75,6 +91,15 @@ class Batch:
         """Seconds of the longest single wait among these; ``longest_call`` is None below ``NAMED_FROM``."""
         self.longest_call: tuple[Callable[[object], str], object] | None = None
         """What it waited for: what makes a name of it, and the call."""
+
+    def note(self, task: ProxyTask, outcome: int) -> None:
+        """Note that a task was not simply answered. Its worker only."""
+        self.outcomes[task] = outcome
+
+    def drop_the_rest(self) -> None:
+        """Note that the work on it ended with an error: what nothing was noted for counts as dropped. Its worker only."""
+        for task in self.tasks:
+            self.outcomes.setdefault(task, DROPPED)
 
     @property
     def external(self) -> bool:

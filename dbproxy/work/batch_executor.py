@@ -10,7 +10,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from dbproxy.errors import StoreError, StoreUnavailableError
-from dbproxy.work.batch import Batch
+from dbproxy.work.batch import DROPPED, GIVEN_BACK, REFUSED, UNREADABLE, Batch
 from dbproxy.work.handler_map import Answer, FollowUp, Handler, LazyAnswer
 from dbproxy.work.parsing import Parser
 from dbproxy.work.proxy_task import ProxyTask
@@ -117,7 +117,8 @@ class BatchExecutor:
         outbox = _Outbox(self._responses)
         tasks = batch.tasks
         try:
-            if tasks[0].follow_up is None and all(task.handler is tasks[0].handler for task in tasks):
+            batch.uniform = tasks[0].follow_up is None and all(task.handler is tasks[0].handler for task in tasks)
+            if batch.uniform:
                 self._execute(batch, tasks[0].handler, tasks, outbox)
             else:
                 for task in tasks:
@@ -138,25 +139,26 @@ class BatchExecutor:
         parser = Parser()
         for task in tasks:
             if not parser.parse(task):
+                batch.note(task, UNREADABLE)
                 if handler.unreadable is not None:
                     outbox.add(task, handler.unreadable().SerializeToString())
             elif task.received_at < oldest:
                 logger.error(handler.command.name + ": waited longer than %g s (RequestTimeout): %s", self._request_timeout, task)
-                self._refuse(task, outbox)
+                self._refuse(batch, task, outbox)
             else:
                 ready.append(task)
         parser.report()
         for part in _parts(batch, handler, ready):
-            self._answer(batch, handler, self._hold_blocked(handler, part, outbox), outbox)
+            self._answer(batch, handler, self._hold_blocked(batch, handler, part, outbox), outbox)
 
-    def _hold_blocked(self, handler: Handler[Any], tasks: Sequence[ProxyTask], outbox: _Outbox) -> Sequence[ProxyTask]:
+    def _hold_blocked(self, batch: Batch, handler: Handler[Any], tasks: Sequence[ProxyTask], outbox: _Outbox) -> Sequence[ProxyTask]:
         """Hold those lookups whose connections do not take the replies that the parts before this one have made; returns the others."""
         if not handler.retry_individually or not self._responses.under_pressure():
             return tasks
         outbox.post()
         blocked = [task for task in tasks if self._responses.is_blocked(task.conn_uuid)]
         if blocked:
-            self._hold(blocked)
+            self._give_back(batch, blocked, self._hold)
             uuids = {task.conn_uuid for task in blocked}
             tasks = [task for task in tasks if task.conn_uuid not in uuids]
         return tasks
@@ -203,7 +205,7 @@ class BatchExecutor:
                     elif lookup and isinstance(answer, list) and self._must_wait_for_room(task, answer):
                         held.setdefault(task.conn_uuid, []).append(task)
                     else:
-                        self._deliver(task, answer, outbox)
+                        self._deliver(batch, task, answer, outbox)
                 except StoreUnavailableError as error:  # the others would wait for the same backend
                     rest = [other for other, _ in pairs[index:]]
                     for other in rest:
@@ -216,7 +218,7 @@ class BatchExecutor:
         finally:
             batch.interruptible = False
             if held:
-                self._hold([task for tasks in held.values() for task in tasks])
+                self._give_back(batch, [task for tasks in held.values() for task in tasks], self._hold)
 
     def _must_wait_for_room(self, task: ProxyTask, parts: Sequence[bytes]) -> bool:
         """Whether a reply is large and finds no room: it is made again then."""
@@ -239,7 +241,7 @@ class BatchExecutor:
         batch.interruptible = True
         batch.deadline = now + self._request_timeout
         try:
-            self._deliver(task, task.follow_up.without() if late else task.follow_up.work(), outbox)
+            self._deliver(batch, task, task.follow_up.without() if late else task.follow_up.work(), outbox)
         except Exception as error:  # noqa: BLE001 - as above
             self._failed(batch, task.handler, (task,), error, outbox)
         finally:
@@ -258,22 +260,30 @@ class BatchExecutor:
         else:
             logger.error(handler.command.name + ": %s (and %d more of its batch) failed", tasks[0], len(tasks) - 1, exc_info=error)
         for task in tasks:
-            self._refuse(task, outbox)
+            self._refuse(batch, task, outbox)
 
-    def _refuse(self, task: ProxyTask, outbox: _Outbox) -> None:
+    def _refuse(self, batch: Batch, task: ProxyTask, outbox: _Outbox) -> None:
         refuse = task.handler.refuse
         reply = None if refuse is None else refuse(task.request)
+        batch.note(task, DROPPED if reply is None else REFUSED)
         if reply is not None:
-            self._deliver(task, reply, outbox)
+            self._deliver(batch, task, reply, outbox)
 
-    def _deliver(self, task: ProxyTask, answer: Answer, outbox: _Outbox) -> None:
+    def _give_back(self, batch: Batch, tasks: Sequence[ProxyTask], to: Callable[[Sequence[ProxyTask]], None]) -> None:
+        """Hand over tasks that another batch will answer. They are noted before: another worker may have one a moment later."""
+        for task in tasks:
+            batch.note(task, GIVEN_BACK)
+        to(tasks)
+
+    def _deliver(self, batch: Batch, task: ProxyTask, answer: Answer, outbox: _Outbox) -> None:
         if answer is None:
             return
         if isinstance(answer, FollowUp):
             task.follow_up = answer
             task.queue = answer.queue
             task.ordering_key = None
-            self._resubmit((task,))
+            task.worked_before = time.monotonic() - batch.started
+            self._give_back(batch, (task,), self._resubmit)
             return
         if isinstance(answer, Message):
             outbox.add_message(task, answer)

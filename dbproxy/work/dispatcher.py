@@ -12,6 +12,7 @@ from dbproxy.work.handler_map import HandlerMap
 from dbproxy.work.parsing import Parser
 from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.request_queues import LARGE_BODY
+from dbproxy.work.request_stats import RequestRecorder
 
 logger = logging.getLogger(__name__)
 
@@ -19,9 +20,10 @@ logger = logging.getLogger(__name__)
 class Dispatcher:
     """Turns the PDUs of one read into tasks and has them wait together."""
 
-    def __init__(self, handlers: HandlerMap, put: Callable[[Sequence[ProxyTask]], None]) -> None:
+    def __init__(self, handlers: HandlerMap, put: Callable[[Sequence[ProxyTask]], None], recorder: RequestRecorder) -> None:
         self._handlers = handlers
         self._put = put
+        self._recorder = recorder
 
     def dispatch(self, conn_uuid: int, peer: str, pdus: Sequence[ImPdu]) -> None:
         """Have the requests among these PDUs wait for a worker. Heartbeats are not answered; what nobody handles is logged, with one line
@@ -40,6 +42,7 @@ class Dispatcher:
             task = ProxyTask(handler, conn_uuid, peer, pdu.seq_num, pdu.body, now)
             if handler.routing is not None:
                 if not parser.parse(task):
+                    self._recorder.unreadable(handler.command.name)
                     continue
                 routing = handler.routing(task.request)
                 task.queue, task.ordering_key = routing.queue, routing.ordering_key

@@ -120,6 +120,10 @@ class RequestQueues:
             times += islice((entry.received_at for entry in queue.entries if not isinstance(entry, OrderedTasks)), 1)
         return min(times, default=None)
 
+    def copies(self) -> dict[str, list[ProxyTask | OrderedTasks]]:
+        """What stands in each queue, by its name; queues that are empty are left out."""
+        return {name: list(queue.entries) for name, queue in self._queues.items() if queue.entries}
+
     def put(self, tasks: Iterable[ProxyTask]) -> None:
         """Let these tasks wait, each in its queue."""
         for task in tasks:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dbproxy.work.batch import WAITING_AFTER, Batch
 from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.queue_settings import QueueLimits
+from dbproxy.work.queue_state import QueueState, state_of
 from dbproxy.work.request_queues import RequestQueues
+from dbproxy.work.request_stats import RequestStats
 from dbproxy.work.worker_calls import WorkerCalls
 from dbproxy.work.worker_thread import WorkerThread
 
@@ -32,6 +34,7 @@ class ThreadPool:
         queues: RequestQueues,
         work: Callable[[Batch], None],
         calls: WorkerCalls,
+        stats: RequestStats,
         *,
         max_waiting: int,
         max_waiting_bytes: int,
@@ -52,6 +55,7 @@ class ThreadPool:
         self._takes_none = 0
         self._work = work
         self._calls = calls
+        self._stats = stats
         self._wanted = 0
         self._number = 0
         self._threads: list[WorkerThread] = []
@@ -88,7 +92,7 @@ class ThreadPool:
             self._wanted = thread_num
             while len(self._threads) < thread_num:
                 self._number += 1
-                made.append(WorkerThread(self, self._number, self._work, self._calls))
+                made.append(WorkerThread(self, self._number, self._work, self._calls, self._stats))
                 self._threads.append(made[-1])
             for _ in range(min(len(self._threads) - thread_num, len(self._asleep))):
                 self._asleep.pop(0).wake()
@@ -128,6 +132,12 @@ class ThreadPool:
         with self._lock:
             oldest = self._queues.oldest_waiting()
             return self._queues.waiting, 0.0 if oldest is None else time.monotonic() - oldest
+
+    def state(self) -> QueueState:
+        """What waits and what is at work. Any thread."""
+        with self._lock:
+            busy = len(self._threads) - len(self._asleep)
+            return state_of(self._queues, (self._max_waiting, self._max_waiting_bytes), len(self._threads), busy)
 
     def put(self, tasks: Sequence[ProxyTask]) -> None:
         """Let tasks wait, all under one lock; ``wake_worker`` must follow, and may stand for several of these. Any thread; it never

@@ -16,6 +16,8 @@ from dbproxy.work.dispatcher import Dispatcher
 from dbproxy.work.handler_map import Handler, HandlerMap
 from dbproxy.work.parsing import parse_request
 from dbproxy.work.proxy_task import ProxyTask
+from dbproxy.work.request_stats import RequestRecorder
+from dbproxy.work.slow_requests import SlowRequests
 
 HANDLERS = {number: Handler.each(command, lambda request: None) for number, command in COMMANDS.items()}
 
@@ -55,7 +57,7 @@ def test_no_body_makes_decoding_raise(command_id: int) -> None:
 @given(st.lists(st.tuples(st.one_of(st.sampled_from(sorted(COMMANDS)), st.integers(0, 0xFFFF)), st.binary(max_size=30)), max_size=8))
 def test_the_dispatcher_never_raises_and_makes_tasks_of_known_commands(pdus: list[tuple[int, bytes]]) -> None:
     submitted: list[ProxyTask] = []
-    dispatcher = Dispatcher(HandlerMap(HANDLERS.values()), submitted.extend)
+    dispatcher = Dispatcher(HandlerMap(HANDLERS.values()), submitted.extend, RequestRecorder(SlowRequests()))
     dispatcher.dispatch(7, "peer", [ImPdu(3, command_id, number, body) for number, (command_id, body) in enumerate(pdus)])
     known = [(number, body) for number, (command_id, body) in enumerate(pdus) if command_id in COMMANDS]
     assert [(task.seq_num, task.body) for task in submitted] == known

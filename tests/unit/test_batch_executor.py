@@ -19,7 +19,9 @@ from dbproxy.work.dispatcher import Dispatcher
 from dbproxy.work.handler_map import Answer, FollowUp, Handler, HandlerMap, LazyAnswer
 from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.request_queues import LARGE_BODY
+from dbproxy.work.request_stats import RequestRecorder
 from dbproxy.work.response_deque import NO_LIMIT, ResponseDeque
+from dbproxy.work.slow_requests import SlowRequests
 from dbproxy.work.worker_calls import WorkerCalls
 
 
@@ -111,7 +113,7 @@ def test_bodies_that_cannot_be_used_are_logged_together(caplog: pytest.LogCaptur
 
 def test_unknown_commands_are_logged_together_and_heartbeats_not_at_all(caplog: pytest.LogCaptureFixture) -> None:
     submitted: list[ProxyTask] = []
-    dispatcher = Dispatcher(HandlerMap([Handler.batch(USER_INFO, echo)]), submitted.extend)
+    dispatcher = Dispatcher(HandlerMap([Handler.batch(USER_INFO, echo)]), submitted.extend, RequestRecorder(SlowRequests()))
     commands = [0x7777, HEARTBEAT_COMMAND_ID, USER_INFO.command_id, 0x7778, 0x7777]
     dispatcher.dispatch(5, "peer", [ImPdu(3, command_id, 1, b"") for command_id in commands])
     assert len(submitted) == 1
@@ -330,7 +332,7 @@ def test_a_slow_answer_is_posted_before_those_behind_it_are_made(monkeypatch: py
 def test_large_requests_wait_in_a_queue_of_their_own() -> None:
     submitted: list[ProxyTask] = []
     handler = Handler.lookup(USER_INFO, echo)
-    dispatcher = Dispatcher(HandlerMap([handler]), submitted.extend)
+    dispatcher = Dispatcher(HandlerMap([handler]), submitted.extend, RequestRecorder(SlowRequests()))
     dispatcher.dispatch(5, "peer", [ImPdu(2, USER_INFO.command_id, 1, b"x" * size) for size in (10, LARGE_BODY + 1)])
     assert [task.queue for task in submitted] == [handler.queue, handler.large_queue]
     assert HandlerMap([handler]).queue_settings[handler.large_queue].parallel == 1

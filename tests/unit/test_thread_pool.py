@@ -18,7 +18,9 @@ from dbproxy.work.handler_map import Handler
 from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.queue_settings import QueueLimits
 from dbproxy.work.request_queues import RequestQueues
+from dbproxy.work.request_stats import RequestStats
 from dbproxy.work.response_deque import ResponseDeque
+from dbproxy.work.slow_requests import SlowRequests
 from dbproxy.work.thread_pool import ThreadPool
 from dbproxy.work.worker_calls import WorkerCalls
 from dbproxy.work.worker_thread import WorkerThread
@@ -31,6 +33,8 @@ class PoolHarness:
         self.drained = threading.Event()
         self.responses = responses = ResponseDeque(lambda: None, max_connection_bytes=1000, max_total_bytes=100_000)
         self.calls = WorkerCalls(responses)
+        self.slow = SlowRequests()
+        self.stats = RequestStats([], self.slow)
         self.pool = ThreadPool(
             threads,
             RequestQueues(
@@ -41,6 +45,7 @@ class PoolHarness:
             ),
             work,
             self.calls,
+            self.stats,
             max_waiting=max_waiting,
             max_waiting_bytes=1 << 20,
             wake_reactor=self.drained.set,
