@@ -169,11 +169,16 @@ class Application:
 
     def reload(self, done: Callable[[ReloadReport], None] | None = None) -> None:
         """Read the configuration again and apply it; ``done`` is told what became of it, by another thread. Any thread, once it runs."""
-        done = done or _nobody
+
+        def tell(report: ReloadReport) -> None:
+            if not report.problems:
+                self._operations.log_level.reset()
+            (done or _nobody)(report)
+
         if self._reloader is None:
-            done(ReloadReport(problems=("this proxy was started without a configuration file",)))
+            tell(ReloadReport(problems=("this proxy was started without a configuration file",)))
         else:
-            self._reloader.request(done)
+            self._reloader.request(tell)
 
     @property
     def refusal(self) -> str:
@@ -241,7 +246,6 @@ class Application:
         sync_center = self._sync_center = SyncCenter(self._databases.master, self._caches.unread, models.members, config.sync_interval)
         server.listen(config.listen_ips, config.listen_port)
         sync_center.start()
-        self._operations.start()
         self._components = Components(
             server=server,
             responses=self._responses,
@@ -254,6 +258,7 @@ class Application:
             sync_center=sync_center,
             slow_requests=self._slow_requests,
         )
+        self._operations.start()
 
     def _keep_notifying(self) -> None:
         """Have the reactor tell the service manager, if there is one, that it turns and what there is to do."""

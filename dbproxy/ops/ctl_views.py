@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dbproxy.ops.commands.steering import LEVEL_SECONDS, LEVELS
-from dbproxy.ops.ctl_tables import seconds
+from dbproxy.ops.commands.steering import LEVEL_SECONDS, LEVELS, RELOAD_TIMEOUT
+from dbproxy.ops.ctl_tables import printable, seconds
 
 Item = Mapping[str, Any]
 
@@ -52,6 +52,20 @@ class _Drain(View):
         return f"draining: {item['connections']} connections are told to send new work elsewhere"
 
 
+class _Reload(View):
+    name = "reload"
+    help = "read the configuration again and apply it, as a whole or not at all"
+
+    def silence(self, options: argparse.Namespace) -> float:
+        return RELOAD_TIMEOUT + SILENCE
+
+    def text(self, item: Item) -> str:
+        if item["problems"]:
+            return "\n".join(map(printable, item["problems"]))
+        applied = "applied: " + (", ".join(item["applied"]) or "nothing has changed")
+        return applied + (f"\nneeds a restart: {', '.join(item['restart'])}" if item["restart"] else "")
+
+
 class _LogLevel(View):
     name = "log-level"
     help = "write more or less into the log, for a while"
@@ -69,5 +83,5 @@ class _LogLevel(View):
         return f"log level {item['level']} {until}, then {item['configured']}"
 
 
-VIEWS: Sequence[View] = (_Drain(), _LogLevel())
+VIEWS: Sequence[View] = (_Reload(), _Drain(), _LogLevel())
 """Every command of dbproxy-ctl."""

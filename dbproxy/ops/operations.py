@@ -7,7 +7,7 @@ from typing import Protocol
 
 from dbproxy import log
 from dbproxy.config import Config
-from dbproxy.ops.commands.steering import Drain, LogLevel
+from dbproxy.ops.commands.steering import Drain, LogLevel, Reload, Report
 from dbproxy.ops.control_server import ControlServer
 from dbproxy.ops.log_level import TemporaryLogLevel
 
@@ -26,6 +26,9 @@ class Proxy(Protocol):
     def request_stop(self) -> None:
         """Drain and stop."""
 
+    def reload(self, done: Callable[[Report], None]) -> None:
+        """Read the configuration again; ``done`` is told what became of it, by any thread."""
+
     def call_soon(self, action: Callable[[], None]) -> None:
         """Have the reactor thread call ``action``."""
 
@@ -36,7 +39,11 @@ class Operations:
     def __init__(self, proxy: Proxy) -> None:
         self.log_level = TemporaryLogLevel(lambda: proxy.config.log_level, log.set_level)
         path = proxy.config.admin_socket
-        commands = (Drain(proxy.request_stop, lambda: proxy.open_connections), LogLevel(self.log_level))
+        commands = (
+            Drain(proxy.request_stop, lambda: proxy.open_connections),
+            LogLevel(self.log_level),
+            Reload(proxy.reload),
+        )
         self._control = ControlServer(path, commands) if path else None
 
     def start(self, *, take_over: bool = False) -> None:

@@ -83,3 +83,31 @@ def test_what_the_proxy_refuses_exits_with_1(proxy: ProxyProcess) -> None:
     done = ctl(proxy.directory, "log-level", "info", "1e9")
     assert done == (1, "", "dbproxy-ctl: seconds=1000000000.0: expected seconds from 0 to 604800\n")
     assert ask(proxy, b'{"command":"log-level","level":"info"}\n')[-1] == {"ok": True}
+
+
+def test_reload_says_what_is_applied_what_needs_a_restart_and_what_is_wrong(stack: Stack) -> None:
+    with ProxyProcess(stack, {"StopGrace": 1}) as proxy:
+        assert ctl(proxy.directory, "reload") == (0, "applied: nothing has changed\n", "")
+        text = proxy.config_path.read_text(encoding="utf-8")
+        proxy.config_path.write_text(text + "MaxBatchSize=7\nAdminSocket=other.sock\n", encoding="utf-8")
+        done = ctl(proxy.directory, "--socket", SOCKET, "reload")
+        assert done == (0, "applied: MaxBatchSize\nneeds a restart: AdminSocket\n", "")
+        proxy.config_path.write_text(text + "MaxBatchSize=none\n", encoding="utf-8")
+        done = ctl(proxy.directory, "reload")
+        assert (done.code, done.err) == (1, "dbproxy-ctl: configuration not reloaded, everything stays as it was\n")
+        assert "MaxBatchSize=none: expected a whole number" in done.out
+        assert json.loads(ctl(proxy.directory, "reload", "--json").out)["restart"] == []
+
+
+def test_a_reload_ends_another_log_level(stack: Stack) -> None:
+    with ProxyProcess(stack, {"StopGrace": 1, "LogLevel": "warning"}) as proxy:
+        assert ctl(proxy.directory, "log-level", "info", "0").out == "log level info until the next reload, then warning\n"
+        with proxy.client() as client:
+            assert client.user_info([1]).user_id == 1
+        assert eventually(lambda: proxy.log().count("connected ["), 1) == 1
+        assert ctl(proxy.directory, "reload").code == 0
+        with proxy.client() as client:
+            assert client.user_info([1]).user_id == 1
+        assert ctl(proxy.directory, "drain").code == 0
+        assert proxy.wait(20) == 0
+        assert proxy.log().count("connected [") == 1

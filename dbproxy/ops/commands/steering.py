@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
+from dbproxy.errors import ControlRefusedError
 from dbproxy.ops.control_protocol import Arguments
 from dbproxy.ops.control_session import Session
 from dbproxy.ops.log_level import TemporaryLogLevel
@@ -18,6 +20,9 @@ LEVEL_SECONDS = 300.0
 """How long another log level lasts when the request does not say."""
 
 LONGEST_LEVEL = 7 * 86400.0
+
+RELOAD_TIMEOUT = 600.0
+"""Seconds to wait for a reload: it may connect to every backend, with the time limits of each."""
 
 
 class Drain:
@@ -36,6 +41,49 @@ class Drain:
         logger.info("asked to drain through the control socket")
         self._request_stop()
         yield {"connections": count}
+
+
+class Report(Protocol):
+    """What a reload has done; see ReloadReport."""
+
+    @property
+    def applied(self) -> Sequence[str]:
+        """Keys that have been applied."""
+
+    @property
+    def restart(self) -> Sequence[str]:
+        """Keys that differ and need a restart."""
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """Why nothing has been applied."""
+
+
+class Reload:
+    """``reload``: read the configuration again, as SIGHUP does, and wait for what becomes of it."""
+
+    name = "reload"
+
+    def __init__(self, reload: Callable[[Callable[[Report], None]], None]) -> None:
+        self._reload = reload
+
+    def execute(self, arguments: Arguments, session: Session) -> Iterable[Mapping[str, Any]]:
+        """Yield ``{"applied": [...], "restart": [...], "problems": [...]}``; with problems the command has failed."""
+        arguments.finish()
+        reports: list[Report] = []
+        told = threading.Event()
+
+        def done(report: Report) -> None:
+            reports.append(report)
+            told.set()
+
+        self._reload(done)
+        if not session.wait_for(told, RELOAD_TIMEOUT):
+            raise ControlRefusedError(f"no result within {RELOAD_TIMEOUT:g} s; the log will have it")
+        report = reports[0]
+        yield {"applied": list(report.applied), "restart": list(report.restart), "problems": list(report.problems)}
+        if report.problems:
+            raise ControlRefusedError("configuration not reloaded, everything stays as it was")
 
 
 class LogLevel:
