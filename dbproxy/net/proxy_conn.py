@@ -78,7 +78,12 @@ class ProxyConn:
         "_socket",
         "_taken",
         "_unacknowledged",
+        "bytes_in",
+        "bytes_out",
         "closed",
+        "opened",
+        "pdus_in",
+        "pdus_out",
         "peer",
         "uuid",
     )
@@ -114,7 +119,8 @@ class ProxyConn:
         self._taken = self._backlog_ticks = 0
         self._rate = 0.0
         self._paused_by_pool = False
-        self._last_sent = self._last_received = time.monotonic()
+        self.pdus_in = self.pdus_out = self.bytes_in = self.bytes_out = 0
+        self.opened = self._last_sent = self._last_received = time.monotonic()
         self._events = _READ
         reactor.register(sock, _READ, self._on_event)
 
@@ -127,6 +133,11 @@ class ProxyConn:
     def backlog(self) -> int:
         """Bytes held of what could not be sent yet."""
         return self._backlog_bytes
+
+    @property
+    def reads(self) -> bool:
+        """Whether what the peer sends is read at the moment."""
+        return bool(self._events & _READ)
 
     def seconds_blocked(self, now: float) -> float:
         """Seconds for which the peer has taken nothing of the backlog; 0 without one."""
@@ -151,11 +162,14 @@ class ProxyConn:
         """Whether everything given to ``send`` has gone to the kernel."""
         return not self._backlog
 
-    def send(self, pdus: Sequence[bytes]) -> None:
-        """Send these PDUs in order, short ones with one system call; what the socket does not take is sent when it does."""
+    def send(self, pdus: Sequence[bytes], continued: int = 0) -> None:
+        """Send these PDUs in order, short ones with one system call; what the socket does not take is sent when it does. ``continued``: so
+        many of them are parts of the PDU before.
+        """
         if self.closed:
             return
         self._last_sent = time.monotonic()
+        self.pdus_out += len(pdus) - continued
         size = len(pdus[0]) if len(pdus) == 1 else sum(map(len, pdus))
         if self._backlog or (size > READ_SIZE and len(pdus) > 1):
             self._keep(pdus, size)
@@ -168,6 +182,7 @@ class ProxyConn:
         except OSError as error:
             self.close(f"sending failed: {error}")
             return
+        self.bytes_out += sent
         if sent < size:
             self._keep((memoryview(data)[sent:],), size - sent)
 
@@ -249,8 +264,10 @@ class ProxyConn:
             self.close("the peer closed it")
             return
         self._last_received = time.monotonic()
+        self.bytes_in += len(data)
         pdus = self._framer.feed(data)
         if pdus:
+            self.pdus_in += len(pdus)
             self._on_pdus(self, pdus)
         if self._framer.error is not None:
             self.close(self._framer.error, logging.WARNING)
@@ -296,6 +313,7 @@ class ProxyConn:
             break
         self._backlog_bytes -= taken
         self._taken += taken
+        self.bytes_out += taken
         self._on_backlog(self.uuid, self._backlog_bytes)
         self._watch()
 

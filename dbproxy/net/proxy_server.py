@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from dbproxy.net.allowed_peers import Network, may_connect
+from dbproxy.net.connection_counters import ConnectionCounters, ConnReport, Traffic, report_of
 from dbproxy.net.listener import Listener
 from dbproxy.net.memory_limits import holding_most, slowest_readers
 from dbproxy.net.proxy_conn import ConnLimits, ProxyConn
@@ -33,6 +34,9 @@ class Responses(Protocol):
 
     def drain(self) -> Sequence[tuple[int, bytes]]:
         """Take everything that was posted."""
+
+    def continuations(self) -> Mapping[int, int]:
+        """Connection uuid → how many entries of what was drained last continue the PDU before them."""
 
     def sent(self) -> None:
         """What was drained is with the connections now."""
@@ -113,6 +117,7 @@ class ProxyServer:
         self._draining = False
         self._takes_no_more = False
         self._last_request = 0.0
+        self.counters = ConnectionCounters()
         reactor.add_loop_callback(self.send_response_pdu_list)
         reactor.add_loop_callback(self._check_overload)
         reactor.call_every(TICK, self._tick)
@@ -140,6 +145,25 @@ class ProxyServer:
 
     def __len__(self) -> int:
         return len(self._connections)
+
+    @property
+    def max_connections(self) -> int:
+        """How many connections there may be. Any thread."""
+        return self._limits.max_connections
+
+    @property
+    def pending(self) -> int:
+        """Bytes of the unfinished PDUs of all connections. Any thread."""
+        return self._pending
+
+    def traffic(self) -> Traffic:
+        """What all connections have received and sent since the start. Any thread."""
+        return self.counters.traffic(lambda: list(self._connections.values()))
+
+    def reports(self) -> list[ConnReport]:
+        """Every connection at this moment."""
+        now = time.monotonic()
+        return [report_of(connection, now) for connection in self._connections.values()]
 
     def configure(self, limits: ServerLimits) -> None:
         """Change the limits, also those of the connections that are open. No connection is closed for that now: who may connect is asked
@@ -169,6 +193,7 @@ class ProxyServer:
         responses = self._responses.drain()
         if not responses:
             return
+        continued = self._responses.continuations()
         by_uuid: dict[int, list[bytes]] = {}
         for uuid, pdu in responses:
             by_uuid.setdefault(uuid, []).append(pdu)
@@ -176,7 +201,7 @@ class ProxyServer:
             for uuid, pdus in by_uuid.items():
                 connection = self._connections.get(uuid)
                 if connection is not None:
-                    connection.send(pdus)
+                    connection.send(pdus, continued.get(uuid, 0) if continued else 0)
         finally:
             self._responses.sent()
 
@@ -213,10 +238,12 @@ class ProxyServer:
     def _accept(self, sock: socket.socket, ip: str, port: int) -> None:
         peer = f"{ip}:{port}"
         if not may_connect(ip, self._limits.allowed_peers):
+            self.counters.refused += 1
             logger.warning("connection refused: not among AllowedPeers [peer=%s]", peer)
             sock.close()
             return
         if len(self._connections) >= self._limits.max_connections:
+            self.counters.refused += 1
             logger.warning("connection refused: there are %d already (MaxConnections) [peer=%s]", len(self._connections), peer)
             sock.close()
             return
@@ -225,6 +252,7 @@ class ProxyServer:
             uuid, sock, peer, self._reactor, self._limits.connection, self._receive, self._forget, self._on_pending, self._responses.keep
         )
         self._connections[uuid] = connection
+        self.counters.accepted += 1
         if self._paused_since is not None and not self._takes_no_more:
             connection.pause_reading(True)
         logger.info("connected [peer=%s uuid=%d]", peer, uuid)
@@ -237,7 +265,7 @@ class ProxyServer:
                 return self._last_uuid
 
     def _forget(self, connection: ProxyConn) -> None:
-        self._connections.pop(connection.uuid, None)
+        self.counters.forget(connection, lambda: self._connections.pop(connection.uuid, None))
         self._paused_alone.discard(connection.uuid)
 
     def _receive(self, connection: ProxyConn, pdus: list[ImPdu]) -> None:
@@ -268,6 +296,7 @@ class ProxyServer:
         waiting, oldest = self._work.waiting()
         if self._paused_since is None:
             self._paused_since = now
+            self.counters.pauses += 1
             logger.warning(
                 "reading paused (MaxWaitingRequests, MaxWaitingBytes): %d requests wait for a worker, the oldest for %.1f s",
                 waiting,

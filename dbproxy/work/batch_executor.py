@@ -77,12 +77,12 @@ class _Outbox:
         self._responses.append((task.conn_uuid, handler.command.pack_reply_header(task.seq_num, size)))
         self._responses += ((task.conn_uuid, part) for part in parts)
         self.size += size
-        self.post()
+        self.post((task.conn_uuid, len(parts)))
 
-    def post(self) -> None:
-        """Post what has been added."""
+    def post(self, continued: tuple[int, int] | None = None) -> None:
+        """Post what has been added; ``continued``: see ResponseDeque."""
         if self._responses:
-            self._target.post(self._responses, self.size)
+            self._target.post(self._responses, self.size, continued)
             self._responses = []
             self.size = 0
 

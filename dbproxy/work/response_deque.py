@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 Response = tuple[int, bytes]
@@ -40,6 +40,8 @@ class ResponseDeque:
         self._room_wanted = 0
         self._waiting_for_room: set[int] = set()
         self._responses: list[Response] = []
+        self._continued: dict[int, int] = {}
+        self._sending_continued: dict[int, int] = {}
         self._posted: dict[int, int] = {}
         self._sending: dict[int, int] = {}
         self._kept: dict[int, int] = {}
@@ -50,10 +52,15 @@ class ResponseDeque:
         self._max_connection, self._max_total = max_connection_bytes, max_total_bytes
         self._tell_room()
 
-    def post(self, responses: Sequence[Response], size: int) -> None:
-        """Append responses of ``size`` bytes in all and wake the reactor once. Any thread."""
+    def post(self, responses: Sequence[Response], size: int, continued: tuple[int, int] | None = None) -> None:
+        """Append responses of ``size`` bytes in all and wake the reactor once. ``continued``: connection uuid, and how many of them are not
+        the beginning of a PDU. Any thread.
+        """
         with self._lock:
             self._responses += responses
+            if continued is not None:
+                uuid, count = continued
+                self._continued[uuid] = self._continued.get(uuid, 0) + count
             self._posted_total += size
             if size > UNCOUNTED:
                 posted = self._posted
@@ -72,9 +79,15 @@ class ResponseDeque:
             return ()
         with self._lock:
             responses, self._responses = self._responses, []
+            if self._continued or self._sending_continued:
+                self._sending_continued, self._continued = self._continued, {}
             self._sending, self._posted = self._posted, {}
             self._sending_total, self._posted_total = self._posted_total, 0
         return responses
+
+    def continuations(self) -> Mapping[int, int]:
+        """Connection uuid → how many entries of what was drained last continue the PDU before them. Reactor thread."""
+        return self._sending_continued
 
     def sent(self) -> None:
         """What was drained has been given to the connections, which have reported what they keep. Reactor thread."""
