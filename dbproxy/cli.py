@@ -188,7 +188,14 @@ def _open_standard_descriptors() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="db_proxy_server", description="TeamTalk's database proxy.")
+    parser = argparse.ArgumentParser(
+        prog="db_proxy_server",
+        description="TeamTalk's database proxy: takes the requests of the message servers, works on MySQL and Redis, and answers. It stays "
+        "in the foreground and writes server.pid into its working directory. SIGTERM and SIGINT make it tell the message servers to turn "
+        "elsewhere, answer what they have sent, and exit; a second one ends it at once.",
+        epilog="Exit status: 0 stopped by a signal, 1 unexpected error, 2 the configuration or the command line cannot be used, "
+        "3 a backend cannot be used or the address cannot be listened on.",
+    )
     add_config_options(parser)
     parser.add_argument("--check-config", action="store_true", help="list every mistake in the configuration file and exit")
     parser.add_argument(

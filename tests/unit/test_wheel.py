@@ -41,5 +41,10 @@ def test_the_wheel_has_every_file_of_the_dashboard(built: set[str]) -> None:
 
 
 def test_the_wheel_leaves_out_what_only_a_checkout_uses(built: set[str]) -> None:
-    assert {name.split("/")[0] for name in built if ".dist-info/" not in name} == {"dbproxy"}
+    assert {name.split("/")[0] for name in built if ".dist-info/" not in name and ".data/" not in name} == {"dbproxy"}
     assert [name for name in built if "soak" in name or "devtools" in name or "demo" in name] == []
+
+
+def test_the_wheel_has_the_manual_pages_where_man_finds_them(built: set[str]) -> None:
+    pages = {f"share/man/man{path.suffix[1:]}/{path.name}" for path in (ROOT / "docs" / "man").iterdir()}
+    assert {name.split(".data/data/")[1] for name in built if ".data/" in name} == pages
