@@ -171,10 +171,12 @@ class Application:
         """Read the configuration again and apply it; ``done`` is told what became of it, by another thread. Any thread, once it runs."""
 
         def tell(report: ReloadReport) -> None:
+            self._notifier.ready()
             if not report.problems:
                 self._operations.log_level.reset()
             (done or _nobody)(report)
 
+        self._notifier.reloading()
         if self._reloader is None:
             tell(ReloadReport(problems=("this proxy was started without a configuration file",)))
         else:

@@ -12,7 +12,7 @@ import importlib
 import re
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 from unittest import mock
@@ -96,13 +96,14 @@ def page(name: str, parser: argparse.ArgumentParser, others: Mapping[str, int], 
     for title, actions in _groups(parser):
         heading = {"positional arguments": "ARGUMENTS", "options": "OPTIONS", "optional arguments": "OPTIONS"}.get(title, title.upper())
         lines += [f".SH {_escape(heading)}", *_options(parser, actions)]
+    common = {option for _, actions in _groups(parser) for action in actions for option in action.option_strings}
     commands = _commands(parser)
     if commands:
         lines.append(".SH COMMANDS")
         for command, (text, sub) in commands.items():
-            lines += [f".SS {_escape(command)}", *_synopsis(f"{name} {command}", sub), ".PP", *_text(sub.description or text)]
+            lines += [f".SS {_escape(command)}", *_synopsis(f"{name} {command}", sub, common), ".PP", *_text(sub.description or text)]
             for _, actions in _groups(sub):
-                lines += _options(sub, [action for action in actions if not isinstance(action, argparse._HelpAction)])
+                lines += _options(sub, [action for action in actions if not common.intersection(action.option_strings)])
     lines += _epilog(parser.epilog or "")
     if any("--config" in action.option_strings for _, actions in _groups(parser) for action in actions):
         lines.append(".SH FILES")
@@ -123,13 +124,14 @@ def _first_sentence(text: str) -> str:
     return re.split(r"(?<=\w)[.:](?:\s|$)", " ".join(text.split()), maxsplit=1)[0]
 
 
-def _synopsis(name: str, parser: argparse.ArgumentParser) -> list[str]:
+def _synopsis(name: str, parser: argparse.ArgumentParser, described: Collection[str] = ()) -> list[str]:
+    """Return the usage of a command; a subcommand's leaves out the options that are ``described`` with the command itself."""
     words, arguments = [], []
     for _, actions in _groups(parser):
         for action in actions:
             if not action.option_strings:
                 arguments.append(_value(action))
-            elif not isinstance(action, argparse._HelpAction):
+            elif not isinstance(action, argparse._HelpAction) and not set(described).intersection(action.option_strings):
                 value = "" if action.nargs == 0 else " " + _value(action)
                 word = f"\\fB{_escape(action.option_strings[0])}\\fR{value}"
                 words.append(word if action.required else f"[{word}]")

@@ -96,3 +96,14 @@ def test_a_manager_that_does_not_read_changes_nothing(stack: Stack, manager: soc
         for _ in range(100):
             assert client.unread(1).total_cnt == 0
     assert "failed" not in proxy.log()
+
+
+def test_a_reload_is_announced_and_ends_with_ready_whatever_came_of_it(stack: Stack, manager: socket.socket) -> None:
+    with ProxyProcess(stack, env=environment(manager)) as proxy:
+        until(manager, "READY=1")
+        for text in ("SyncInterval=7\n", "SyncInterval=none\n"):
+            proxy.config_path.write_text(text + proxy.config_path.read_text(encoding="utf-8"), encoding="utf-8")
+            proxy.signal(signal.SIGHUP)
+            assert until(manager, "RELOADING=1")[-1].partition("\n")[2].startswith("MONOTONIC_USEC=")
+            until(manager, f"READY=1\nMAINPID={proxy.pid}")
+        assert "configuration not reloaded" in proxy.log()

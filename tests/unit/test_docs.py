@@ -15,7 +15,14 @@ from dbproxy.wire.commands import COMMANDS
 
 ROOT = Path(__file__).parent.parent.parent
 READMES = ("README.md", "README.zh-CN.md")
-DOCUMENTS = [*READMES, "ARCHITECTURE.md", "CHANGELOG.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md")))]
+DOCUMENTS = [
+    *READMES,
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md"))),
+]
 
 
 def text_of(name: str) -> str:
@@ -57,16 +64,21 @@ def test_the_two_readmes_have_the_same_parts() -> None:
     assert parts(READMES[0]) == parts(READMES[1])
 
 
+def anchors_of(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_lead_to_files_and_headings_that_are_there(document: str) -> None:
-    text = text_of(document)
-    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
-    for target in re.findall(r"\]\(([^)]+)\)", text):
-        if target.startswith("#"):
-            assert target[1:] in anchors, target
-        elif "://" not in target:
-            assert ((ROOT / document).parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)]+)\)", text_of(document)):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        path = (ROOT / document).parent / name if name else ROOT / document
+        assert path.exists(), target
+        if anchor:
+            assert anchor in anchors_of(path), target
 
 
 @pytest.mark.parametrize("document", ["ARCHITECTURE.md", "docs/RELIABILITY.md"])

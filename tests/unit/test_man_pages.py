@@ -57,6 +57,7 @@ def test_arguments_subcommands_and_odd_text_are_shown() -> None:
     parser.add_argument("-l", "--level", choices=["low", "high"], default="low", help="one of %(choices)s (default: %(default)s)")
     commands = parser.add_subparsers()
     trace = commands.add_parser("trace", help="shows PDUs")
+    trace.add_argument("--level", default=argparse.SUPPRESS, help="as above")
     trace.add_argument("peer", nargs="*", help="whose")
     trace.add_argument("--seconds", type=int, required=True, help="how long, 100%%")
     lines = page("x-y", parser, {"b": 8, "a": 1}, "1.0", "2026-01-02").splitlines()
