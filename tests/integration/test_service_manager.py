@@ -107,4 +107,4 @@ def test_a_reload_is_announced_and_ends_with_ready_whatever_came_of_it(stack: St
             proxy.signal(signal.SIGHUP)
             assert until(manager, "RELOADING=1")[-1].partition("\n")[2].startswith("MONOTONIC_USEC=")
             until(manager, f"READY=1\nMAINPID={proxy.pid}")
-        eventually(lambda: "configuration not reloaded" in proxy.log())  # the log is written by a thread of its own
+        assert eventually(lambda: "configuration not reloaded" in proxy.log(), True)  # the log is written by a thread of its own
