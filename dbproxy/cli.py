@@ -59,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.version:
         print(f"db_proxy_server {__version__}")
         return EXIT_OK
+    signals = Signals()
+    if not options.check_config:
+        signals.install()  # before the file is read: what changes in it after that is worth another look
     try:
         config = config_of(options)
         if options.check_config:
@@ -76,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for warning in key_warnings(config):
         _log.warning("%s: %s", options.config, warning)
     try:
-        code = serve(config, partial(_application, _Source(options)))
+        code = serve(config, partial(_application, _Source(options)), signals)
     finally:
         written = log.close()
     if not written:
@@ -84,10 +87,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def serve(config: Config, create: Callable[[Config], Service]) -> int:
-    """Start what ``create`` makes of ``config``, serve until a signal stops it, and return the exit code."""
-    signals = Signals()
-    signals.install()
+def serve(config: Config, create: Callable[[Config], Service], signals: Signals | None = None) -> int:
+    """Start what ``create`` makes of ``config``, serve until a signal stops it, and return the exit code. ``signals``: those that are
+    handled already.
+    """
+    if signals is None:
+        signals = Signals()
+        signals.install()
     _log.info("db_proxy_server %s, pid %d, starts", __version__, os.getpid())
     try:
         service = create(config)

@@ -206,8 +206,7 @@ class Reloader:
             if new_log is not None:
                 new_log.use()
                 new_log = None
-            if config.log_level != running.log_level:
-                self._source.set_log_level(config.log_level)
+            self._source.set_log_level(config.log_level)  # an operator may have asked for another one meanwhile
             return ReloadReport(applied, changes.restart)
         finally:
             moves.close()

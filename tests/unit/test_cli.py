@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
@@ -249,3 +250,38 @@ def test_set_without_key_or_equals_sign_exits_with_2(argument: str, capsys: pyte
         main(["--config", str(STOCK), "--check-config", "--set", argument])
     assert caught.value.code == 2
     assert "argument --set: expected KEY=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1", "SIGUSR2"])
+def test_a_signal_that_comes_while_the_modules_are_imported_does_not_end_the_command(workplace: Path, name: str) -> None:
+    program = f"""
+import runpy, signal, sys
+
+class SignalsAtImports:
+    def find_spec(self, module, path=None, target=None):
+        if module == "dbproxy.cli":
+            signal.raise_signal(signal.{name})
+
+sys.meta_path.insert(0, SignalsAtImports())
+sys.argv = ["db_proxy_server", "--version"]
+runpy.run_module("dbproxy", run_name="__main__")
+"""
+    environment = {**os.environ, "PYTHONPATH": str(STOCK.parents[1])}
+    done = subprocess.run([sys.executable, "-c", program], cwd=workplace, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, f"db_proxy_server {__version__}\n")
+
+
+def test_a_reload_that_is_asked_for_while_the_file_is_read_is_done_when_the_proxy_serves(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workplace / "dbproxyserver.conf").write_text(STOCK.read_text(encoding="utf-8"), encoding="utf-8")
+    service = FakeService()
+
+    def read(_options: argparse.Namespace) -> Config:
+        signal.raise_signal(signal.SIGHUP)
+        return load_config(STOCK)
+
+    monkeypatch.setattr("dbproxy.cli.config_of", read)
+    monkeypatch.setattr("dbproxy.cli._application", lambda _source, _config: service)
+    assert main([]) == 0
+    assert service.reloads == 1
