@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from reloading import ReloadingProxy
 
-from dbproxy.testing import FileServer, Stack
+from dbproxy.testing import FileServer, Stack, StartupError
 from dbproxy.testing.client import ConnectionClosedError, pack
 from dbproxy.testing.process import free_port
 from dbproxy.testing.requests import message
