@@ -206,7 +206,8 @@ class Reloader:
             if new_log is not None:
                 new_log.use()
                 new_log = None
-            self._source.set_log_level(config.log_level)  # an operator may have asked for another one meanwhile
+            if config.log_level != running.log_level:
+                self._source.set_log_level(config.log_level)
             return ReloadReport(applied, changes.restart)
         finally:
             moves.close()
