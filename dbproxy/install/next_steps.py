@@ -21,7 +21,11 @@ Next:
    The proxy itself needs SELECT, INSERT, UPDATE and DELETE. An existing TeamTalk database is used as it is. indexes.sql has optional
    indexes for large installations.
 
-3. Start it by hand,
+3. Connect to every backend, and see what would go wrong there:
+
+       {bin}/dbproxy-doctor --config {directory}/{config}
+
+4. Start it by hand,
 
        cd {directory} && {bin}/db_proxy_server
 

@@ -53,15 +53,16 @@ def test_the_table_of_reloads_lists_every_key_and_names_those_that_need_a_restar
     assert {name for name, text in rows.items() if restart in text} == {name for name, key in keys.items() if key.restart}
 
 
-def test_the_two_readmes_have_the_same_parts() -> None:
-    def parts(readme: str) -> list[str]:
+@pytest.mark.parametrize(("english", "chinese"), [READMES, ("docs/INSTALL.md", "docs/INSTALL.zh-CN.md")])
+def test_the_two_languages_have_the_same_parts(english: str, chinese: str) -> None:
+    def parts(document: str) -> list[str]:
         # headings, rows of tables with their first cell when it is code, steps, list entries, and blocks of code
-        text = re.sub(r" {2,}#.*", "", text_of(readme))
+        text = re.sub(r" {2,}#.*", "", text_of(document))
         code = re.findall(r"^    [^\n]*$|^```python\n.*?^```$", text, re.MULTILINE | re.DOTALL)
         skeleton = re.findall(r"^#+ |^\d\. |^- |^\| (?:`\w+` )?", text, re.MULTILINE)
         return code + skeleton
 
-    assert parts(READMES[0]) == parts(READMES[1])
+    assert parts(english) == parts(chinese)
 
 
 def anchors_of(path: Path) -> set[str]:
