@@ -6,17 +6,22 @@ import signal
 import sys
 
 
-def main() -> int:
-    """Run the command with the arguments of the process and return its exit code; see ``cli.main``.
+def main(argv: list[str] | None = None) -> int:
+    """Run the command with ``argv`` (None: that of the process) and return its exit code; see ``cli.main``.
 
     Signals that are not to end a proxy are ignored before its modules are imported. A reload asked for so early needs nothing to be done:
-    the configuration has not been read yet.
+    the configuration has not been read yet. A caller that survives an error gets its handlers back.
     """
-    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
-    from dbproxy import cli
+    numbers = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    former = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        from dbproxy import cli
 
-    return cli.main()
+        return cli.main(argv)
+    except BaseException:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        raise
 
 
 if __name__ == "__main__":
