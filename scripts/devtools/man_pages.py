@@ -57,7 +57,7 @@ def parser_of(target: str) -> argparse.ArgumentParser:
     command = getattr(importlib.import_module(module), function)
     with mock.patch.object(argparse.ArgumentParser, "parse_known_args", stop):
         try:
-            command([])
+            command()  # as the installed script does
         except _Parser as found:
             return found.parser
     raise LookupError(f"{target} has parsed no command line")
