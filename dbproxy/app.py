@@ -57,6 +57,7 @@ from dbproxy.work.request_stats import RequestStats
 from dbproxy.work.response_deque import ResponseDeque
 from dbproxy.work.slow_requests import SlowRequests
 from dbproxy.work.thread_pool import ThreadPool
+from dbproxy.work.tracing import Tracing
 from dbproxy.work.worker_calls import WorkerCalls
 
 logger = logging.getLogger(__name__)
@@ -115,7 +116,8 @@ class Application:
         self._stop_requested = False
         self._actions: deque[Callable[[], None]] = deque()
         self._drain: Drain | None = None
-        self._operations = Operations(self)
+        self._tracing = Tracing()
+        self._operations = Operations(self, self._tracing)
 
     @property
     def config(self) -> Config:
@@ -229,7 +231,9 @@ class Application:
         models = self._build_models()
         handlers = self._build_handlers(models)
         stats = RequestStats((handler.command.name for handler in handlers), self._slow_requests)
-        executor = BatchExecutor(self._responses, self._calls, config.request_timeout, resubmit=self._put_again, hold=self._hold)
+        executor = BatchExecutor(
+            self._responses, self._calls, config.request_timeout, resubmit=self._put_again, hold=self._hold, tracing=self._tracing
+        )
         pool = self._pool = self._build_pool(handlers, executor, stats)
         dispatcher = Dispatcher(handlers, pool.put, stats.recorder())
         server = self._server = ProxyServer(

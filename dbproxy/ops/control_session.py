@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Protocol
 
 from dbproxy.errors import ControlRefusedError
@@ -25,6 +26,10 @@ LOOK_EVERY = 0.2
 """Seconds between two looks whether a client that waits for an answer has gone."""
 
 
+Items = Generator[Mapping[str, Any], None, None]
+"""The items of an answer, made one by one."""
+
+
 class Command(Protocol):
     """What a client can ask for."""
 
@@ -32,7 +37,7 @@ class Command(Protocol):
     def name(self) -> str:
         """What stands in the request."""
 
-    def execute(self, arguments: Arguments, session: Session) -> Iterable[Mapping[str, Any]]:
+    def execute(self, arguments: Arguments, session: Session) -> Items:
         """Yield the items of the answer, one line each. The thread of the client; it may wait with ``session.pause``.
 
         Raises:
@@ -97,8 +102,9 @@ class Session(threading.Thread):
         try:
             line = self._read()
             name, arguments = parse_request(line)
-            for item in self._command(name).execute(arguments, self):
-                self._send({"item": item})
+            with contextlib.closing(self._command(name).execute(arguments, self)) as items:
+                for item in items:
+                    self._send({"item": item})
             self._send(DONE)
         except ControlRefusedError as error:
             self._send(failure(str(error)))

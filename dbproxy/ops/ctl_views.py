@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dbproxy.ops.commands.steering import LEVEL_SECONDS, LEVELS, RELOAD_TIMEOUT
-from dbproxy.ops.ctl_tables import printable, seconds
+from dbproxy.ops.commands.tracing import LONGEST_TRACE, TRACE_SECONDS
+from dbproxy.ops.ctl_tables import clock, printable, seconds
 
 Item = Mapping[str, Any]
 
 SILENCE = 30.0
 """Seconds in which a proxy that works answers any question."""
+
+
+def _finite(text: str) -> float:
+    """Return seconds that can be waited for; how many a command takes is the proxy's business."""
+    value = float(text)
+    if not 0 <= value <= 1e9:
+        raise ValueError
+    return value
 
 
 class View(ABC):
@@ -73,7 +83,7 @@ class _LogLevel(View):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("level", metavar="LEVEL", choices=LEVELS, help=", ".join(LEVELS))
         until = "for how long; 0: until the next reload (default: %(default)g)"
-        parser.add_argument("seconds", metavar="SECONDS", nargs="?", type=float, default=LEVEL_SECONDS, help=until)
+        parser.add_argument("seconds", metavar="SECONDS", nargs="?", type=_finite, default=LEVEL_SECONDS, help=until)
 
     def request(self, options: argparse.Namespace) -> dict[str, Any]:
         return {"level": options.level, "seconds": options.seconds}
@@ -83,5 +93,49 @@ class _LogLevel(View):
         return f"log level {item['level']} {until}, then {item['configured']}"
 
 
-VIEWS: Sequence[View] = (_Reload(), _Drain(), _LogLevel())
+class _Trace(View):
+    name = "trace"
+    help = "show requests and replies as they pass, with the times that they took"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--user", metavar="N", type=int, help="only requests from or about this user id, and logins of this user")
+        parser.add_argument("--peer", metavar="ADDRESS", help="only requests of this peer: IP address, or IP address:port")
+        names = "only this command: its name (CID_MSG_DATA), message (IMMsgData) or id (0x0301), or the beginning of a name"
+        parser.add_argument("--command", metavar="COMMAND", dest="request_command", help=names)
+        contents = "show texts and bytes, which otherwise are only counted; passwords and tokens are never shown"
+        parser.add_argument("--contents", action="store_true", help=contents)
+        parser.add_argument("--seconds", metavar="S", type=_finite, default=TRACE_SECONDS, help="for how long (default: %(default)g)")
+
+    def request(self, options: argparse.Namespace) -> dict[str, Any]:
+        given = {"user": options.user, "peer": options.peer, "request_command": options.request_command}
+        return {
+            **{name: value for name, value in given.items() if value is not None},
+            "contents": options.contents,
+            "seconds": options.seconds,
+        }
+
+    def silence(self, options: argparse.Namespace) -> float:
+        return min(float(options.seconds), LONGEST_TRACE) + SILENCE
+
+    def text(self, item: Item) -> str:
+        if "shown" in item:
+            return f"{item['shown']} shown" + (f", {item['dropped']} more did not fit into the queue" if item["dropped"] else "")
+        inside = [(name, item[key]) for name, key in (("MySQL", "mysql"), ("Redis", "redis"), ("file server", "file_server")) if item[key]]
+        times = f"waited {seconds(item['waited'])}, worked {seconds(item['worked'])}"
+        times += f" ({', '.join(f'{name} {seconds(value)}' for name, value in inside)})" if inside else ""
+        who = f"{item['peer']} uuid={item['uuid']} seq={item['seq_num']}"
+        lines = [f"{clock(item['received'])} {item['command']} {who}: {item['outcome']}, {times}, batch of {item['batch']}"]
+        lines += [f"  {arrow} {_body(body)}" for arrow, body in (("->", item["request"]), ("<-", item["reply"])) if body is not None]
+        return "\n".join(map(printable, lines))
+
+
+def _body(body: Item) -> str:
+    """One line for a message: its name, its length, its fields as JSON."""
+    parts = [f"{body['message']} ({body['bytes']} bytes)"]
+    parts += [body["problem"]] if "problem" in body else []
+    parts += [json.dumps(body["fields"], ensure_ascii=False)] if "fields" in body else []
+    return " ".join(parts)
+
+
+VIEWS: Sequence[View] = (_Trace(), _Reload(), _Drain(), _LogLevel())
 """Every command of dbproxy-ctl."""

@@ -8,8 +8,11 @@ from typing import Protocol
 from dbproxy import log
 from dbproxy.config import Config
 from dbproxy.ops.commands.steering import Drain, LogLevel, Reload, Report
+from dbproxy.ops.commands.tracing import TraceRequests
 from dbproxy.ops.control_server import ControlServer
 from dbproxy.ops.log_level import TemporaryLogLevel
+from dbproxy.ops.trace import Traces
+from dbproxy.work.tracing import Tracing
 
 
 class Proxy(Protocol):
@@ -36,13 +39,14 @@ class Proxy(Protocol):
 class Operations:
     """Made with the application, started when it serves and stopped at its end, by the reactor thread."""
 
-    def __init__(self, proxy: Proxy) -> None:
+    def __init__(self, proxy: Proxy, tracing: Tracing) -> None:
         self.log_level = TemporaryLogLevel(lambda: proxy.config.log_level, log.set_level)
         path = proxy.config.admin_socket
         commands = (
             Drain(proxy.request_stop, lambda: proxy.open_connections),
             LogLevel(self.log_level),
             Reload(proxy.reload),
+            TraceRequests(Traces(tracing)),
         )
         self._control = ControlServer(path, commands) if path else None
 

@@ -12,18 +12,17 @@ from google.protobuf.message import Message
 from dbproxy.errors import StoreError, StoreUnavailableError
 from dbproxy.work.batch import DROPPED, GIVEN_BACK, REFUSED, UNREADABLE, Batch
 from dbproxy.work.handler_map import Answer, FollowUp, Handler, LazyAnswer
+from dbproxy.work.outbox import Outbox, TracedOutbox
 from dbproxy.work.parsing import Parser
 from dbproxy.work.proxy_task import ProxyTask
-from dbproxy.work.response_deque import LARGE_REPLY, Response, ResponseDeque
+from dbproxy.work.response_deque import LARGE_REPLY, ResponseDeque
+from dbproxy.work.tracing import Tracing
 from dbproxy.work.worker_calls import WorkerCalls
 
 logger = logging.getLogger(__name__)
 
 SLOW_ANSWER = 0.02
 """Seconds: replies to requests that are worked on one at a time do not wait for those behind them if these take longer."""
-
-POST_BYTES = 256 * 1024
-"""Bytes of replies that a worker keeps before it posts them, although more of its batch are still to be made."""
 
 MAX_PART_BYTES = 4096
 """Bytes of lookups that are answered at once; an id takes at least two of them."""
@@ -35,62 +34,11 @@ REPLIES_PER_CHECK = 16
 """Short replies that are made before others may go on."""
 
 
-class _Outbox:
-    """The replies of one batch that are not posted yet. It belongs to one worker."""
-
-    __slots__ = ("_responses", "_target", "size")
-
-    def __init__(self, target: ResponseDeque) -> None:
-        self._target = target
-        self._responses: list[Response] = []
-        self.size = 0
-        """Bytes that were added and are not posted."""
-
-    def add(self, task: ProxyTask, body: bytes) -> None:
-        """Add the reply with this body."""
-        self._responses.append((task.conn_uuid, task.handler.command.pack_reply(task.seq_num, body)))
-        self.size += len(body)
-        if self.size >= POST_BYTES:
-            self.post()
-
-    def add_message(self, task: ProxyTask, reply: Message) -> None:
-        """Add this reply."""
-        handler = task.handler
-        if handler.copies_attach_data:
-            reply.attach_data = task.request.attach_data  # type: ignore[attr-defined, union-attr]
-        pdu = handler.command.pack_reply(task.seq_num, reply.SerializeToString())
-        self._responses.append((task.conn_uuid, pdu))
-        self.size += len(pdu)
-        if self.size >= POST_BYTES:
-            self.post()
-
-    def add_parts(self, task: ProxyTask, parts: Sequence[bytes]) -> None:
-        """Add the reply whose body consists of these parts; those of a long one are not put together, which would be a copy."""
-        handler = task.handler
-        reply_type = handler.command.reply
-        if handler.copies_attach_data and reply_type is not None:
-            parts = (*parts, reply_type(attach_data=task.request.attach_data).SerializePartialToString())  # type: ignore[union-attr]
-        size = sum(map(len, parts))
-        if size < POST_BYTES:
-            self.add(task, b"".join(parts))
-            return
-        self._responses.append((task.conn_uuid, handler.command.pack_reply_header(task.seq_num, size)))
-        self._responses += ((task.conn_uuid, part) for part in parts)
-        self.size += size
-        self.post((task.conn_uuid, len(parts)))
-
-    def post(self, continued: tuple[int, int] | None = None) -> None:
-        """Post what has been added; ``continued``: see ResponseDeque."""
-        if self._responses:
-            self._target.post(self._responses, self.size, continued)
-            self._responses = []
-            self.size = 0
-
-
 class BatchExecutor:
     """What a worker does with a batch. Stateless apart from what it is given, so all workers share one.
 
-    ``resubmit`` lets the second round of tasks wait for a worker, ``hold`` those whose connection does not take its replies.
+    ``resubmit`` lets the second round of tasks wait for a worker, ``hold`` those whose connection does not take its replies. ``tracing``:
+    whether anybody wants to see requests and replies.
     """
 
     def __init__(
@@ -101,12 +49,14 @@ class BatchExecutor:
         *,
         resubmit: Callable[[Sequence[ProxyTask]], None],
         hold: Callable[[Sequence[ProxyTask]], None],
+        tracing: Tracing | None = None,
     ) -> None:
         self._responses = responses
         self._calls = calls
         self._request_timeout = request_timeout
         self._resubmit = resubmit
         self._hold = hold
+        self._tracing = tracing or Tracing()
 
     def configure(self, request_timeout: float) -> None:
         """Change RequestTimeout, in seconds; it counts for batches that are begun from now on. Any thread."""
@@ -114,7 +64,8 @@ class BatchExecutor:
 
     def __call__(self, batch: Batch) -> None:
         """Answer, refuse, hold or drop every task of a batch; all of them share a queue, but not always a handler."""
-        outbox = _Outbox(self._responses)
+        tracer = self._tracing.tracer
+        outbox = Outbox(self._responses) if tracer is None else TracedOutbox(self._responses)
         tasks = batch.tasks
         try:
             batch.uniform = tasks[0].follow_up is None and all(task.handler is tasks[0].handler for task in tasks)
@@ -125,8 +76,10 @@ class BatchExecutor:
                     self._execute_alone(batch, task, outbox)
         finally:
             outbox.post()
+            if tracer is not None and isinstance(outbox, TracedOutbox):
+                tracer.record(batch, outbox.replies)
 
-    def _execute(self, batch: Batch, handler: Handler[Any], tasks: Sequence[ProxyTask], outbox: _Outbox) -> None:
+    def _execute(self, batch: Batch, handler: Handler[Any], tasks: Sequence[ProxyTask], outbox: Outbox) -> None:
         if handler.unbatched and len(tasks) > 1:
             for task in tasks:  # each waits for those before it, which counts: a batch must not take its number times as long as a task
                 started_at = time.monotonic()
@@ -151,7 +104,7 @@ class BatchExecutor:
         for part in _parts(batch, handler, ready):
             self._answer(batch, handler, self._hold_blocked(batch, handler, part, outbox), outbox)
 
-    def _hold_blocked(self, batch: Batch, handler: Handler[Any], tasks: Sequence[ProxyTask], outbox: _Outbox) -> Sequence[ProxyTask]:
+    def _hold_blocked(self, batch: Batch, handler: Handler[Any], tasks: Sequence[ProxyTask], outbox: Outbox) -> Sequence[ProxyTask]:
         """Hold those lookups whose connections do not take the replies that the parts before this one have made; returns the others."""
         if not handler.retry_individually or not self._responses.under_pressure():
             return tasks
@@ -163,7 +116,7 @@ class BatchExecutor:
             tasks = [task for task in tasks if task.conn_uuid not in uuids]
         return tasks
 
-    def _answer(self, batch: Batch, handler: Handler[Any], tasks: Sequence[ProxyTask], outbox: _Outbox) -> None:
+    def _answer(self, batch: Batch, handler: Handler[Any], tasks: Sequence[ProxyTask], outbox: Outbox) -> None:
         if not tasks:
             return
         batch.interruptible = handler.retry_individually
@@ -182,7 +135,7 @@ class BatchExecutor:
             self._calls.replies_posted()
 
     def _reply_to_all(
-        self, batch: Batch, handler: Handler[Any], pairs: Sequence[tuple[ProxyTask, Answer | LazyAnswer]], outbox: _Outbox
+        self, batch: Batch, handler: Handler[Any], pairs: Sequence[tuple[ProxyTask, Answer | LazyAnswer]], outbox: Outbox
     ) -> None:
         """Make the replies one by one, for those connections that take them; what cannot be made fails for itself."""
         held: dict[int, list[ProxyTask]] = {}
@@ -227,12 +180,12 @@ class BatchExecutor:
         self._responses.block_until_room(task.conn_uuid)
         return True
 
-    def _is_blocked(self, task: ProxyTask, outbox: _Outbox) -> bool:
+    def _is_blocked(self, task: ProxyTask, outbox: Outbox) -> bool:
         """Whether the task's connection has too much that is unsent, with all that this batch has made for it."""
         outbox.post()
         return self._responses.is_blocked(task.conn_uuid)
 
-    def _execute_alone(self, batch: Batch, task: ProxyTask, outbox: _Outbox) -> None:
+    def _execute_alone(self, batch: Batch, task: ProxyTask, outbox: Outbox) -> None:
         if task.follow_up is None:
             self._execute(batch, task.handler, (task,), outbox)
             return
@@ -248,7 +201,7 @@ class BatchExecutor:
             batch.interruptible = False
             self._calls.replies_posted()
 
-    def _failed(self, batch: Batch, handler: Handler[Any], tasks: Sequence[ProxyTask], error: Exception, outbox: _Outbox) -> None:
+    def _failed(self, batch: Batch, handler: Handler[Any], tasks: Sequence[ProxyTask], error: Exception, outbox: Outbox) -> None:
         """A backend failed, or the handler did: lookups are tried one by one, so that one request cannot spoil those beside it."""
         if len(tasks) > 1 and handler.retry_individually and not isinstance(error, StoreUnavailableError):
             for task in tasks:
@@ -262,7 +215,7 @@ class BatchExecutor:
         for task in tasks:
             self._refuse(batch, task, outbox)
 
-    def _refuse(self, batch: Batch, task: ProxyTask, outbox: _Outbox) -> None:
+    def _refuse(self, batch: Batch, task: ProxyTask, outbox: Outbox) -> None:
         refuse = task.handler.refuse
         reply = None if refuse is None else refuse(task.request)
         batch.note(task, DROPPED if reply is None else REFUSED)
@@ -275,7 +228,7 @@ class BatchExecutor:
             batch.note(task, GIVEN_BACK)
         to(tasks)
 
-    def _deliver(self, batch: Batch, task: ProxyTask, answer: Answer, outbox: _Outbox) -> None:
+    def _deliver(self, batch: Batch, task: ProxyTask, answer: Answer, outbox: Outbox) -> None:
         if answer is None:
             return
         if isinstance(answer, FollowUp):

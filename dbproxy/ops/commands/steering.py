@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from dbproxy.errors import ControlRefusedError
 from dbproxy.ops.control_protocol import Arguments
-from dbproxy.ops.control_session import Session
+from dbproxy.ops.control_session import Items, Session
 from dbproxy.ops.log_level import TemporaryLogLevel
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Drain:
         self._request_stop = request_stop
         self._connections = connections
 
-    def execute(self, arguments: Arguments, session: Session) -> Iterable[Mapping[str, Any]]:
+    def execute(self, arguments: Arguments, session: Session) -> Items:
         """Yield ``{"connections": how many are told}``."""
         arguments.finish()
         count = self._connections()
@@ -67,7 +67,7 @@ class Reload:
     def __init__(self, reload: Callable[[Callable[[Report], None]], None]) -> None:
         self._reload = reload
 
-    def execute(self, arguments: Arguments, session: Session) -> Iterable[Mapping[str, Any]]:
+    def execute(self, arguments: Arguments, session: Session) -> Items:
         """Yield ``{"applied": [...], "restart": [...], "problems": [...]}``; with problems the command has failed."""
         arguments.finish()
         reports: list[Report] = []
@@ -94,7 +94,7 @@ class LogLevel:
     def __init__(self, level: TemporaryLogLevel) -> None:
         self._level = level
 
-    def execute(self, arguments: Arguments, session: Session) -> Iterable[Mapping[str, Any]]:
+    def execute(self, arguments: Arguments, session: Session) -> Items:
         """Yield ``{"level": ..., "seconds": ..., "configured": ...}``; 0 seconds: until the next reload."""
         level = arguments.text("level", choices=LEVELS)
         seconds = arguments.seconds("seconds", LEVEL_SECONDS, 0, LONGEST_LEVEL)
