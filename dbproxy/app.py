@@ -28,6 +28,7 @@ from dbproxy.models.group_message import GroupMessageModel
 from dbproxy.models.group_writer import GroupWriter
 from dbproxy.models.login_attempts import LoginAttempts
 from dbproxy.models.message import MessageModel
+from dbproxy.models.recoveries import Recoveries
 from dbproxy.models.relation import RelationModel
 from dbproxy.models.session import SessionModel
 from dbproxy.models.sound_label import sound_label
@@ -108,6 +109,7 @@ class Application:
         self._file_server = FileServer(
             config.msfs_site, config.file_server_timeout, config.audio_threads, config.max_audio_length, self._file_server_calls
         )
+        self._recoveries = Recoveries()
         self._slow_requests = SlowRequests()
         self._slow_requests.configure(config.slow_request)
         self._pool: ThreadPool | None = None
@@ -287,7 +289,8 @@ class Application:
     def _build_models(self) -> _Models:
         config, limits = self._config, self._content_limits
         master, slave, unread = self._databases.master, self._databases.slave, self._caches.unread
-        members = GroupMembers(master, slave, self._caches.group_member)
+        recoveries = self._recoveries
+        members = GroupMembers(master, slave, self._caches.group_member, recoveries)
         sessions = SessionModel(master, slave)
         relations = RelationModel()
         timeout = config.request_timeout
@@ -295,8 +298,8 @@ class Application:
             members,
             sessions,
             relations,
-            MessageModel(master, slave, unread, relations, sessions, limits.message, timeout),
-            GroupMessageModel(master, slave, unread, members, sessions, limits.group_message, timeout),
+            MessageModel(master, slave, unread, relations, sessions, limits.message, timeout, recoveries),
+            GroupMessageModel(master, slave, unread, members, sessions, limits.group_message, timeout, recoveries),
             AudioModel(slave, self._file_server, config.file_server_timeout, self._file_server_calls),
         )
 

@@ -21,6 +21,7 @@ from types import TracebackType
 
 from dbproxy.errors import ConfigError, DbproxyError
 from dbproxy.log_queue import LineQueueHandler
+from dbproxy.log_recent import RecentWarning, RecentWarnings
 
 CLOSE_TIMEOUT = 1.0
 """Seconds that ``close`` waits for lines to be written."""
@@ -84,7 +85,7 @@ class LogTarget:
     def use(self) -> None:
         """Send every record there from now on, and end the target before this one; may wait for it as ``close`` does. Any thread."""
         former = _limiters()
-        logging.getLogger().addHandler(RepeatLimiter(self._lines))  # first, so that no record is lost
+        logging.getLogger().addHandler(RepeatLimiter(self._lines, also=_recent))  # first, so that no record is lost
         _end(former)
 
     def discard(self) -> None:
@@ -101,18 +102,35 @@ def close() -> bool:
     return _end(_limiters())
 
 
+_recent = RecentWarnings()  # of the process, as the log is
+_dropped_by_former = 0
+
+
+def recent_warnings() -> list[RecentWarning]:
+    """The last warnings and errors that the limit for repetitions let pass, newest last. Any thread."""
+    return _recent.last()
+
+
+def dropped_lines() -> int:
+    """How many lines were dropped since the start because they could not be written as fast as they came. Any thread."""
+    targets = [limiter.target for limiter in _limiters()]
+    return _dropped_by_former + sum(target.dropped_in_all for target in targets if isinstance(target, LineQueueHandler))
+
+
 def _limiters() -> list[RepeatLimiter]:
     return [handler for handler in logging.getLogger().handlers if isinstance(handler, RepeatLimiter)]
 
 
 def _end(limiters: Sequence[RepeatLimiter]) -> bool:
     """Remove these handlers, write what they hold, and end them; whether all of it was written in time."""
+    global _dropped_by_former
     written = True
     for handler in limiters:
         logging.getLogger().removeHandler(handler)
         handler.close()
         if isinstance(handler.target, LineQueueHandler):
             written &= handler.target.finish(CLOSE_TIMEOUT)
+            _dropped_by_former += handler.target.dropped_in_all
     return written
 
 
@@ -183,12 +201,14 @@ class RepeatLimiter(logging.Handler):
         self,
         target: logging.Handler,
         *,
+        also: logging.Handler | None = None,
         limit: int = REPEAT_LIMIT,
         window: float = REPEAT_WINDOW,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self.target = target
+        self._also = also
         self._limit = limit
         self._window = window
         self._clock = clock
@@ -206,21 +226,23 @@ class RepeatLimiter(logging.Handler):
             summaries = self._sweep(now) if now >= self._next_sweep else []
             write = self._admit(record, now)
         for summary in summaries:
-            self.target.handle(summary)
+            self.emit(summary)
         if write:
-            self.target.handle(record)
+            self.emit(record)
         return write
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write ``record`` whatever was written before."""
         self.target.handle(record)
+        if self._also is not None:
+            self._also.handle(record)
 
     def flush(self) -> None:
         """Write the counts that are still held back."""
         with self._guard:
             summaries = self._sweep(self._clock(), everything=True)
         for summary in summaries:
-            self.target.handle(summary)
+            self.emit(summary)
 
     def close(self) -> None:
         """Write the counts that are still held back; the target stays open."""

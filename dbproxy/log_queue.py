@@ -47,6 +47,8 @@ class LineQueueHandler(logging.handlers.QueueHandler):
         self._guard = threading.RLock()
         self._accepted = 0
         self._dropped = 0
+        self.dropped_in_all = 0
+        """Lines that were dropped since the start. Any thread may read it."""
         self._stopped = False
         for target in targets:
             target.setFormatter(_AsItIs())
@@ -58,6 +60,7 @@ class LineQueueHandler(logging.handlers.QueueHandler):
         with self._guard:
             full = self._dropped > 0 and self._waiting > self._limit // 2
             self._dropped += full
+            self.dropped_in_all += full
         if not full:
             self.emit(record)
         return not full
@@ -72,6 +75,7 @@ class LineQueueHandler(logging.handlers.QueueHandler):
         with self._guard:
             if self._waiting + record.size > self._limit:
                 self._dropped += 1
+                self.dropped_in_all += 1
                 return
             self.tell_dropped()
             self._put(record)

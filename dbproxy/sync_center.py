@@ -41,12 +41,20 @@ class SyncCenter:
         self._members = members
         self._interval = interval
         self._last_run = 0
+        self._completed = time.monotonic()
+        self.failures = 0
+        """Runs that failed, or in which a group did. Any thread may read it."""
         self._done: dict[int, int] = {}
         self._changed = threading.Condition()
         self._stopping = False
         self._paused = False
         self._running = False
         self._thread = threading.Thread(target=self._run, name="sync-center", daemon=True)
+
+    @property
+    def lag(self) -> float:
+        """Seconds since the last run that was complete; before that, since it was made. Any thread."""
+        return time.monotonic() - self._completed
 
     def start(self) -> None:
         """Start the thread."""
@@ -107,6 +115,7 @@ class SyncCenter:
             raise failures[0]
         self._last_run = now
         self._unread.execute([("SET", names.LAST_UPDATE_GROUP_KEY, now)])
+        self._completed = time.monotonic()
 
     def _sync_group(self, group_id: int, users: Sequence[int], last_chated: int, now: int) -> bool:
         """Bring the sessions of one group up to date; False when it has to end before that."""
@@ -126,8 +135,10 @@ class SyncCenter:
             try:
                 self.sync()
             except StoreError as error:
+                self.failures += 1
                 logger.error("group session sync failed, the next run catches up: %s", error)
             except Exception:
+                self.failures += 1
                 logger.exception("group session sync failed, the next run catches up")
             self._finish_run()
 

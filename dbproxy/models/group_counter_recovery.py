@@ -36,6 +36,7 @@ import time
 from collections.abc import Mapping
 
 from dbproxy.models import names
+from dbproxy.models.recoveries import Recoveries
 from dbproxy.stores.mysql import DBPool
 from dbproxy.stores.redis import LARGEST, CachePool, number
 
@@ -55,7 +56,8 @@ def looks_lost(count: int, added: int, last_msg_id: int) -> bool:
 class GroupCounterRecovery:
     """Checks and restores the counters ``{group}_im_group_msg``."""
 
-    def __init__(self, master: DBPool, unread: CachePool) -> None:
+    def __init__(self, master: DBPool, unread: CachePool, recoveries: Recoveries | None = None) -> None:
+        self._recoveries = recoveries or Recoveries()
         self._master = master
         self._unread = unread
 
@@ -96,6 +98,7 @@ class GroupCounterRecovery:
         key, read = names.group_count_key(group_id), max(0, count - own)
         fields = (names.COUNT_FIELD, count, names.READ_BY_ALL_FIELD, read)
         self._unread.execute([("MULTI",), ("DEL", key), ("HMSET", key, *fields), ("EXEC",)])
+        self._recoveries.add("counters")
         logger.warning("group %d: Redis had lost its counter, it continues at %d", group_id, count)
         return count
 

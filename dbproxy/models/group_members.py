@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dbproxy.errors import StoreError
 from dbproxy.models import names
 from dbproxy.models.bounded_cache import BoundedCache
+from dbproxy.models.recoveries import Recoveries
 from dbproxy.stores.mysql import DBConn, DBPool, named_locks
 from dbproxy.stores.redis import CacheCommand, CachePool, number, pairs
 
@@ -40,7 +41,8 @@ class GroupMembers:
     older than what other proxies have written, so it deletes the hash when it notices.
     """
 
-    def __init__(self, master: DBPool, slave: DBPool, cache: CachePool) -> None:
+    def __init__(self, master: DBPool, slave: DBPool, cache: CachePool, recoveries: Recoveries | None = None) -> None:
+        self._recoveries = recoveries or Recoveries()
         self._master = master
         self._slave = slave
         self._cache = cache
@@ -194,6 +196,7 @@ class GroupMembers:
                 if fields or connection.select(f"select 1 from IMGroupMember where groupId={group_id} limit 1"):
                     self.write_hash(connection, group_id, fields)
             self._verified.put(group_id, restarts)
+            self._recoveries.add("members")
             logger.info("group %d: its members are rebuilt from MySQL, because Redis was restarted", group_id)
         return bool(outdated)
 
@@ -206,6 +209,7 @@ class GroupMembers:
         restored = {int(group_id) for (group_id,) in rows}
         for group_id in sorted(restored):
             self.restore_hash(group_id)
+            self._recoveries.add("members")
             logger.warning("group %d: Redis had lost its members, they are restored from MySQL", group_id)
         return restored
 

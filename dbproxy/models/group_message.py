@@ -15,6 +15,7 @@ from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.history import StoredMessage, by_id_query, page_query, read_history, union
 from dbproxy.models.message_store import MessageStore
 from dbproxy.models.new_message import NewMessage
+from dbproxy.models.recoveries import Recoveries
 from dbproxy.models.session import SessionModel
 from dbproxy.stores.mysql import DBConn, DBPool
 from dbproxy.stores.redis import LARGEST, BrokenKey, CacheCommand, CachePool, number
@@ -38,13 +39,16 @@ class GroupMessageModel:
         sessions: SessionModel,
         content_limit: int,
         outcome_timeout: float,
+        recoveries: Recoveries | None = None,
     ) -> None:
         """The limits are those of MessageStore."""
         self._slave = slave
         self._unread = unread
         self._members = members
-        self._counter_recovery = GroupCounterRecovery(master, unread)
-        self._store = MessageStore(GROUP_CHAT, master, unread, sessions, None, self._count_unread, content_limit, outcome_timeout)
+        self._counter_recovery = GroupCounterRecovery(master, unread, recoveries)
+        self._store = MessageStore(
+            GROUP_CHAT, master, unread, sessions, None, self._count_unread, content_limit, outcome_timeout, recoveries
+        )
 
     def configure(self, content_limit: int, outcome_timeout: float) -> None:
         """Change the limits; see MessageStore."""

@@ -10,6 +10,7 @@ from dbproxy.models.conversation_kind import SINGLE_CHAT
 from dbproxy.models.history import StoredMessage, by_id_query, page_query, read_history, union
 from dbproxy.models.message_store import MessageStore
 from dbproxy.models.new_message import NewMessage
+from dbproxy.models.recoveries import Recoveries
 from dbproxy.models.relation import READ_ATTEMPTS, RelationModel, RelationsChangedError, pair_of
 from dbproxy.models.session import SessionKey, SessionModel
 from dbproxy.stores.mysql import DBConn, DBPool
@@ -28,12 +29,15 @@ class MessageModel:
         sessions: SessionModel,
         content_limit: int,
         outcome_timeout: float,
+        recoveries: Recoveries | None = None,
     ) -> None:
         """The limits are those of MessageStore."""
         self._slave = slave
         self._unread = unread
         self._relations = relations
-        self._store = MessageStore(SINGLE_CHAT, master, unread, sessions, relations, self._count_unread, content_limit, outcome_timeout)
+        self._store = MessageStore(
+            SINGLE_CHAT, master, unread, sessions, relations, self._count_unread, content_limit, outcome_timeout, recoveries
+        )
 
     def configure(self, content_limit: int, outcome_timeout: float) -> None:
         """Change the limits; see MessageStore."""

@@ -35,6 +35,7 @@ from dbproxy.models.conversation_kind import ConversationKind
 from dbproxy.models.last_ids import LastIds
 from dbproxy.models.msg_ids import MsgIds
 from dbproxy.models.new_message import NewMessage
+from dbproxy.models.recoveries import Recoveries
 from dbproxy.models.relation import Pair, RelationModel, pair_of
 from dbproxy.models.session import NO_SESSION_ROWS, SessionModel, SessionRows
 from dbproxy.stores.mysql import DBConn, DBPool, named_locks
@@ -89,6 +90,7 @@ class MessageStore:
         count_unread: Callable[[Sequence[NewMessage]], None],
         content_limit: int,
         outcome_timeout: float,
+        recoveries: Recoveries | None = None,
     ) -> None:
         """``relations`` has the conversation ids; None if the receiver of a message is its conversation. ``count_unread`` is called with
         the stored messages after each commit. For the limits see ``configure``.
@@ -99,6 +101,7 @@ class MessageStore:
         self._sessions = sessions
         self._relations = relations
         self._count_unread = count_unread
+        self._recoveries = recoveries
         self._last_ids = LastIds(kind)
         self.configure(content_limit, outcome_timeout)
 
@@ -165,7 +168,7 @@ class MessageStore:
 
     def _store_batch(self, messages: Sequence[NewMessage]) -> None:
         """Execute the transaction until it is committed, then count the messages as unread."""
-        batch = _Batch(messages, MsgIds(self._unread, self._kind.counter_key, messages))
+        batch = _Batch(messages, MsgIds(self._unread, self._kind.counter_key, messages, self._recoveries))
         deadline = time.monotonic() + self._outcome_timeout
         for attempt in range(1, ATTEMPTS + 1):
             began = time.monotonic()

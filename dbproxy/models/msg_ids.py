@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeGuard
 
 from dbproxy.models.new_message import NewMessage
+from dbproxy.models.recoveries import Recoveries
 from dbproxy.stores.redis import LARGEST, BrokenKey, CacheCommand, CachePool
 
 logger = logging.getLogger(__name__)
@@ -20,8 +21,15 @@ logger = logging.getLogger(__name__)
 class MsgIds:
     """Reserves ids for messages, and assigns them."""
 
-    def __init__(self, unread: CachePool, counter_key: Callable[[int], str], messages: Sequence[NewMessage]) -> None:
+    def __init__(
+        self,
+        unread: CachePool,
+        counter_key: Callable[[int], str],
+        messages: Sequence[NewMessage],
+        recoveries: Recoveries | None = None,
+    ) -> None:
         """``counter_key``: conversation id → key of its counter."""
+        self._recoveries = recoveries or Recoveries()
         self._unread = unread
         self._counter_key = counter_key
         self._messages = messages
@@ -58,6 +66,7 @@ class MsgIds:
             else:
                 key = self._counter_key(conversation_id)
                 logger.warning("counter %s was wrong, it continues after the stored messages: %s, %d", key, last, stored)
+                self._recoveries.add("ids")
                 repairs.append(("SET", key, stored + count))
         self._unread.execute(repairs)
         for message in self._messages:

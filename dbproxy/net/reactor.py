@@ -33,6 +33,8 @@ class Reactor:
         self._timer_count = 0
         self._loop_callbacks: list[Callable[[], None]] = []
         self._stopping = False
+        self.last_turn = time.monotonic()
+        """When the sockets of the last turn had been served (monotonic time). Any thread; it is at most about ``LONGEST_WAIT`` ago."""
         self.waker = Waker()
         self._selector.register(self.waker, selectors.EVENT_READ, self._woken)
 
@@ -105,7 +107,7 @@ class Reactor:
         return min(LONGEST_WAIT, max(0.0, self._timers[0][0] - time.monotonic()))
 
     def _run_due_timers(self) -> None:
-        now = time.monotonic()
+        self.last_turn = now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
             _, _, interval, callback = heapq.heappop(self._timers)
             if interval:

@@ -3,6 +3,7 @@
 from dbproxy.stores.mysql.connection import DBConn
 from dbproxy.stores.mysql.named_locks import named_locks
 from dbproxy.stores.mysql.pool import DBManager, DBPool, Result, died_at_once
+from dbproxy.stores.mysql.replication import replication_lag
 from dbproxy.stores.mysql.result import Row
 from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, end_session
 from dbproxy.stores.mysql.statement_name import statement_name
@@ -17,5 +18,6 @@ __all__ = [
     "died_at_once",
     "end_session",
     "named_locks",
+    "replication_lag",
     "statement_name",
 ]
