@@ -39,6 +39,7 @@ from dbproxy.net.proxy_server import ProxyServer
 from dbproxy.net.reactor import Reactor
 from dbproxy.notify import Notifier
 from dbproxy.ops.operations import Operations
+from dbproxy.ops.snapshot import Observed
 from dbproxy.reload import ConfigSource, Reloader, ReloadReport
 from dbproxy.stores.file_server import FileServer
 from dbproxy.stores.moves import PoolMoves
@@ -118,6 +119,7 @@ class Application:
         self._stop_requested = False
         self._actions: deque[Callable[[], None]] = deque()
         self._drain: Drain | None = None
+        self._observed: Observed | None = None
         self._tracing = Tracing()
         self._operations = Operations(self, self._tracing)
 
@@ -130,6 +132,24 @@ class Application:
     def open_connections(self) -> int:
         """How many peers are connected. Any thread."""
         return 0 if self._server is None else len(self._server)
+
+    @property
+    def observed(self) -> Observed:
+        """The parts that operators look at; RuntimeError before the start. Any thread."""
+        if self._observed is None:
+            raise RuntimeError("the proxy has not been started")
+        return self._observed
+
+    @property
+    def state(self) -> str:
+        """Serving or draining. Any thread."""
+        return "serving" if self._drain is None else "draining"
+
+    @property
+    def admin_address(self) -> tuple[str, int] | None:
+        """Where the HTTP endpoint listens, if there is one. Any thread, after ``start``."""
+        endpoint = self._operations.endpoint
+        return None if endpoint is None else endpoint.address
 
     @property
     def port(self) -> int:
@@ -227,8 +247,9 @@ class Application:
 
     def _start(self) -> None:
         config = self._config
-        self._notifier.status("connecting to MySQL and Redis")
         descriptors.raise_limit()
+        self._operations.listen()
+        self._notifier.status("connecting to MySQL and Redis")
         self._content_limits = connect_when_ready(self._connect, config.start_timeout, lambda: self._stop_requested)
         models = self._build_models()
         handlers = self._build_handlers(models)
@@ -266,6 +287,20 @@ class Application:
             sync_center=sync_center,
             slow_requests=self._slow_requests,
         )
+        self._observed = Observed(
+            reactor=self._reactor,
+            server=server,
+            pool=pool,
+            requests=stats,
+            slow=self._slow_requests,
+            responses=self._responses,
+            master=self._databases.master,
+            slave=self._databases.slave,
+            pools=(*self._databases.pools.values(), *self._caches.pools.values()),
+            file_server=self._file_server,
+            recoveries=self._recoveries,
+            sync_center=sync_center,
+        )
         self._operations.start()
 
     def _keep_notifying(self) -> None:
@@ -277,8 +312,7 @@ class Application:
 
     def _notify_status(self) -> None:
         if self._server is not None and self._pool is not None:
-            state = "serving" if self._drain is None else "draining"
-            self._notifier.status(f"{state}: {len(self._server)} connections, {self._pool.outstanding} requests waiting or at work")
+            self._notifier.status(f"{self.state}: {len(self._server)} connections, {self._pool.outstanding} requests waiting or at work")
 
     def _connect(self) -> ContentLimits:
         """Connect to every backend and check the tables. May be called again after it has failed."""

@@ -129,6 +129,8 @@ class Config:
     file_server_timeout: float
     max_audio_length: int
     sync_interval: float
+    admin_listen: tuple[str, int] | None
+    """Address and port of the HTTP endpoint for operators; None: there is none."""
     admin_socket: str
     """Path of the control socket; empty: none."""
     slow_request: float

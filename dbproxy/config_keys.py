@@ -112,6 +112,18 @@ def _parse_hosts(value: str) -> tuple[str, ...]:
     return hosts
 
 
+def _parse_endpoint(value: str) -> tuple[str, int] | None:
+    if value.lower() in ("", "off"):
+        return None
+    host, colon, port = value.rpartition(":")
+    in_brackets = host.startswith("[") and host.endswith("]")
+    if not colon or in_brackets != (":" in host):
+        raise Refused("the port is missing" if not colon else "an IPv6 address needs brackets")
+    if not _WHOLE.match(port) or int(port) > 65535:
+        raise Refused
+    return _parse_host(host[1:-1] if in_brackets else host), int(port)
+
+
 def _parse_names(value: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(_split(value, ",")))
     if not names:
@@ -242,6 +254,7 @@ OPTIONAL_KEYS: tuple[Key, ...] = (
     Key("FileServerTimeout", "file_server_timeout", TIMEOUT, "10"),
     Key("MaxAudioLength", "max_audio_length", _whole(1024, _GIB, "bytes"), "16777216"),
     Key("SyncInterval", "sync_interval", TIMEOUT, "5"),
+    Key("AdminListen", "admin_listen", Rule("address:port (an IPv6 address in brackets), or off", _parse_endpoint), "off", restart=True),
     Key(
         "AdminSocket",
         "admin_socket",

@@ -1,7 +1,8 @@
-"""What is optional beside the service, and how it is put together: the control socket."""
+"""What is optional beside the service, and how it is put together: the control socket and the HTTP endpoint."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Protocol
 
@@ -10,12 +11,14 @@ from dbproxy.config import Config
 from dbproxy.ops.commands.steering import Drain, LogLevel, Reload, Report
 from dbproxy.ops.commands.tracing import TraceRequests
 from dbproxy.ops.control_server import ControlServer
+from dbproxy.ops.http_endpoint import HttpEndpoint
 from dbproxy.ops.log_level import TemporaryLogLevel
+from dbproxy.ops.snapshot import ObservedProxy
 from dbproxy.ops.trace import Traces
 from dbproxy.work.tracing import Tracing
 
 
-class Proxy(Protocol):
+class Proxy(ObservedProxy, Protocol):
     """What operators see and steer. Every method and property may be used by any thread."""
 
     @property
@@ -32,9 +35,6 @@ class Proxy(Protocol):
     def reload(self, done: Callable[[Report], None]) -> None:
         """Read the configuration again; ``done`` is told what became of it, by any thread."""
 
-    def call_soon(self, action: Callable[[], None]) -> None:
-        """Have the reactor thread call ``action``."""
-
 
 class Operations:
     """Made with the application, started when it serves and stopped at its end, by the reactor thread."""
@@ -49,14 +49,33 @@ class Operations:
             TraceRequests(Traces(tracing)),
         )
         self._control = ControlServer(path, commands) if path else None
+        self._proxy = proxy
+        self.endpoint: HttpEndpoint | None = None
+        """The HTTP endpoint, once the proxy starts, if AdminListen asks for one."""
+
+    def listen(self, inherited: socket.socket | None = None) -> None:
+        """Open the HTTP endpoint, which answers after ``start``: at the beginning of a start, so that it fails before anything is done.
+        ``inherited``: the socket that listens, from the process that this one replaces.
+
+        Raises:
+            StartupError: it cannot be opened.
+
+        """
+        address = self._proxy.config.admin_listen
+        if address is not None:
+            self.endpoint = HttpEndpoint(self._proxy, address, inherited)
 
     def start(self, *, take_over: bool = False) -> None:
         """Open what the configuration asks for. ``take_over``: from the process that this one replaces."""
+        if self.endpoint is not None:
+            self.endpoint.start()
         if self._control is not None:
             self._control.start(take_over=take_over)
 
     def stop(self, *, handed_over: bool = False) -> None:
         """Close everything. ``handed_over``: to a process that replaces this one and has files of its own in their place."""
+        if self.endpoint is not None:
+            self.endpoint.stop()
         if self._control is not None:
             self._control.stop(keep_file=handed_over)
         self.log_level.reset()

@@ -145,6 +145,8 @@ class LimitedPool(ABC, Generic[State]):
             self.counters.end_waiting(time.monotonic() - began)
 
 
+AnyPool = LimitedPool[Any]
+
 Pool = TypeVar("Pool", bound=LimitedPool[Any])
 
 

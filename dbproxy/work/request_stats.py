@@ -79,17 +79,12 @@ class RequestRecorder:
         self.commands: dict[str, CommandStats] = {}
         """By the name of the command. A dict to copy: the thread adds commands when they first occur."""
         self.batch_sizes = Histogram(BATCH_BOUNDS)
-        self.inside = [0.0, 0.0, 0.0]
-        """Seconds inside the store calls for requests, by kind of backend, as ``Batch.inside``."""
 
     def record(self, batch: Batch, now: float) -> None:
         """Count the requests of a batch that is done at ``now`` (monotonic)."""
         tasks, started = batch.tasks, batch.started
         worked = now - started
         self.batch_sizes.observe(len(tasks))
-        inside = self.inside
-        for kind, seconds in enumerate(batch.inside):
-            inside[kind] += seconds
         if batch.uniform and not batch.outcomes:
             self._record_answered(tasks, started, worked)
         else:
@@ -142,7 +137,6 @@ class RequestTotals:
 
     commands: dict[str, CommandStats]
     batch_sizes: Histogram
-    inside: list[float]
 
 
 class RequestStats:
@@ -171,10 +165,8 @@ class RequestStats:
         """Add up what all threads have recorded."""
         commands = {name: CommandStats() for name in self._commands}
         sizes = Histogram(BATCH_BOUNDS)
-        inside = [0.0, 0.0, 0.0]
         for recorder in self._recorders.copy():
             for name, stats in recorder.commands.copy().items():
                 commands.setdefault(name, CommandStats()).add(stats)
             sizes.add(recorder.batch_sizes)
-            inside = [mine + theirs for mine, theirs in zip(inside, recorder.inside, strict=True)]
-        return RequestTotals(commands, sizes, inside)
+        return RequestTotals(commands, sizes)

@@ -109,6 +109,16 @@ class ResponseDeque:
     # asked by any thread, without the lock: a value that is a moment old makes one reply too many at most
 
     @property
+    def max_total(self) -> int:
+        """Above so many unsent bytes no replies are made for connections that have not taken theirs."""
+        return self._max_total
+
+    @property
+    def kept_total(self) -> int:
+        """Unsent bytes that connections keep because their sockets do not take them."""
+        return self._kept_total
+
+    @property
     def unsent_total(self) -> int:
         """Unsent bytes of all connections together."""
         return self._posted_total + self._sending_total + self._kept_total

@@ -15,6 +15,7 @@ from dbproxy.errors import DbproxyError, StartupError
 from dbproxy.testing import seed
 from dbproxy.testing.file_server import FileServer
 from dbproxy.testing.private_server import choose_servers
+from dbproxy.testing.process import free_port
 from dbproxy.testing.proxy import ProxyProcess
 from dbproxy.testing.stack import POOLS, Stack
 
@@ -22,6 +23,9 @@ USERS = ("alice", "bob", "carol")
 
 PORT = 10600
 """The port of a stock installation."""
+
+ADMIN_PORT = 10680
+"""The port of the HTTP endpoint."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,9 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         files = FileServer(directory=options.directory.resolve() / "files")
         with Stack(options.directory, persistent=True) as stack, files:
             _add_users(stack)
-            proxy = ProxyProcess(stack, {"ListenPort": options.port, "MsfsSite": files.site}, directory=stack.directory / "proxy")
+            settings = {"ListenPort": options.port, "MsfsSite": files.site, "AdminListen": f"127.0.0.1:{_admin_port()}"}
+            proxy = ProxyProcess(stack, settings, directory=stack.directory / "proxy")
             with proxy:
-                _print_addresses(stack, files, proxy)
+                _print_addresses(stack, files, proxy, settings["AdminListen"])
                 return _follow(proxy)
     except KeyboardInterrupt:
         _print("\nEverything is stopped; the data is kept.")
@@ -64,6 +69,17 @@ def _check_port(port: int) -> None:
             ) from None
 
 
+def _admin_port() -> int:
+    """Return the usual port of the HTTP endpoint, or another one if that is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", ADMIN_PORT))
+        except OSError:
+            return free_port()
+    return ADMIN_PORT
+
+
 def _add_users(stack: Stack) -> None:
     if stack.rows("SELECT id FROM IMUser LIMIT 1"):
         return
@@ -71,12 +87,12 @@ def _add_users(stack: Stack) -> None:
     seed.users(stack, *USERS)
 
 
-def _print_addresses(stack: Stack, files: FileServer, proxy: ProxyProcess) -> None:
+def _print_addresses(stack: Stack, files: FileServer, proxy: ProxyProcess, admin: str) -> None:
     database, redis_port = stack.mariadb, stack.redis_server.port
     pools = ", ".join(f"{number} {name}" for name, number in POOLS.items())
     _print(
         f"""
-The proxy answers on {proxy.host}:{proxy.port}.
+The proxy answers on {proxy.host}:{proxy.port}. Look at it: http://{admin}/
 
   users        {", ".join(USERS)}; password 123456
   MariaDB      mariadb --skip-ssl -h 127.0.0.1 -P {database.port} -u {database.user} -p{database.password} {database.database}

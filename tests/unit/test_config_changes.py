@@ -22,7 +22,7 @@ from dbproxy.config_keys import (
 
 STOCK = (Path(__file__).parents[2] / "conf" / "dbproxyserver.conf").read_text(encoding="utf-8")
 
-RESTART = {"ListenIP", "ListenPort", "AdminSocket", "aesKey", "DBInstances", "CacheInstances"}
+RESTART = {"ListenIP", "ListenPort", "AdminListen", "AdminSocket", "aesKey", "DBInstances", "CacheInstances"}
 
 VALUES = {
     "ListenIP": "127.0.0.2",
@@ -37,6 +37,7 @@ VALUES = {
     "_username": "other",
     "_password": "other",
     "_ssl": "on",
+    "AdminListen": "127.0.0.1:10680",
     "AdminSocket": "other.sock",
     "_ssl_verify": "off",
 }

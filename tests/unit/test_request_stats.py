@@ -172,11 +172,9 @@ def test_the_numbers_of_all_threads_are_added_up() -> None:
         batch = Batch(time.monotonic())
         batch.tasks = [task(ECHO)] * size
         batch.uniform = True
-        batch.inside = [0.5, 0.25, 0.0]
         stats.recorder().record(batch, time.monotonic())
     totals = stats.totals()
     assert totals.commands[NAME].outcomes == [3, 0, 0, 0]
-    assert totals.inside == [1.0, 0.5, 0.0]
     assert totals.batch_sizes.sum == 3
 
 

@@ -1,0 +1,90 @@
+"""BackendWatch: asks the servers of pools that nobody uses whether they still answer, and a replica how far it is behind.
+
+Without requests nobody would notice that a server is gone, or that it is back: ``/readyz`` would say what the last request has seen,
+and while it says no, there may be none. It has a thread of its own, which may wait for a backend as long as the time limits allow.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from dbproxy.errors import StatementError, StoreError
+from dbproxy.ops.snapshot import ObservedProxy
+from dbproxy.stores.mysql import replication_lag
+from dbproxy.stores.pools import AnyPool
+
+logger = logging.getLogger(__name__)
+
+INTERVAL = 2.0
+"""Seconds between two rounds."""
+
+
+class BackendWatch:
+    """One round every ``interval`` seconds. ``start`` and ``stop`` belong to one thread; ``lag`` may be read by any."""
+
+    def __init__(self, proxy: ObservedProxy, interval: float = INTERVAL) -> None:
+        self._proxy = proxy
+        self._interval = interval
+        self._calls: dict[str, int] = {}
+        self._may_not_ask = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="backend-watch", daemon=True)
+        self.lag: float | None = None
+        """Seconds that ``teamtalk_slave`` is behind, if it is another server than ``teamtalk_master`` and says so."""
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Let the thread end, and wait up to ``timeout`` seconds; it may be waiting for a backend, and ends with the process then."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+
+    def round(self) -> None:
+        """Ask those that nobody has asked since the last round, and those that did not work."""
+        for pool in self._proxy.observed.pools:
+            if not self._stop.is_set():
+                self._check(pool)
+        if not self._stop.is_set():
+            self._ask_for_lag()
+
+    def _check(self, pool: AnyPool) -> None:
+        before = pool.report()
+        if before.works and before.calls != self._calls.get(pool.name):
+            self._calls[pool.name] = before.calls
+            return
+        try:
+            pool.check()
+        except StoreError as error:
+            if before.works:
+                logger.warning("%s does not answer: %s", pool, error)
+        else:
+            if not before.works:
+                logger.info("%s answers again", pool)
+        self._calls[pool.name] = pool.report().calls
+
+    def _ask_for_lag(self) -> None:
+        seen = self._proxy.observed
+        if seen.slave.report().server == seen.master.report().server:
+            self.lag = None
+            return
+        try:
+            self.lag = replication_lag(seen.slave)
+            self._may_not_ask = False
+        except StatementError as error:
+            self.lag = None
+            if not self._may_not_ask:
+                self._may_not_ask = True
+                logger.info("%s does not say how far it is behind; see dbproxy-doctor: %s", seen.slave, error)
+        except StoreError:
+            self.lag = None  # the check of the pool tells it
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval):
+            try:
+                self.round()
+            except Exception:
+                logger.exception("the backends could not be checked")
