@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dbproxy import __version__
 from dbproxy.errors import ConfigError, ControlRefusedError
 from dbproxy.ops.ctl_client import NoAnswerError, NoProxyError, ask, find_socket
-from dbproxy.ops.ctl_views import VIEWS, View
+from dbproxy.ops.ctl_view import View
+from dbproxy.ops.ctl_views import VIEWS
 
 EXIT_OK = 0
 EXIT_REFUSED = 1

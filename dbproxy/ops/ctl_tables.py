@@ -44,11 +44,11 @@ def seconds(value: float | None) -> str:
     """Return a duration: ``350us``, ``4.1ms``, ``2.30s``, ``5m03s``, ``3h12m``, ``4d03h``."""
     if value is None:
         return "-"
-    if value < 0.001:
+    if value < 0.0009995:  # not what would be rounded to 1000us; likewise below
         return f"{value * 1e6:.0f}us"
-    if value < 1:
+    if value < 0.99995:
         return f"{value * 1e3:.1f}ms"
-    if value < 60:
+    if value < 59.995:
         return f"{value:.2f}s"
     whole = int(value)
     if whole < 3600:

@@ -1,57 +1,18 @@
-"""What dbproxy-ctl knows of each command: its arguments, the request that they make, and how the answer is shown."""
+"""Every command of dbproxy-ctl, and those that steer and trace."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from dbproxy.ops.commands.steering import LEVEL_SECONDS, LEVELS, RELOAD_TIMEOUT
 from dbproxy.ops.commands.tracing import LONGEST_TRACE, TRACE_SECONDS
+from dbproxy.ops.ctl_state import Connections, Pools, Slow, Status
 from dbproxy.ops.ctl_tables import clock, printable, seconds
-
-Item = Mapping[str, Any]
-
-SILENCE = 30.0
-"""Seconds in which a proxy that works answers any question."""
-
-
-def _finite(text: str) -> float:
-    """Return seconds that can be waited for; how many a command takes is the proxy's business."""
-    value = float(text)
-    if not 0 <= value <= 1e9:
-        raise ValueError
-    return value
-
-
-class View(ABC):
-    """One command as users see it."""
-
-    name: str
-    help: str
-    endless = False
-    """Whether it goes on until it is interrupted, so that an interruption is its usual end."""
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:  # noqa: B027 - most commands have none
-        """Add the arguments of this command."""
-
-    def request(self, options: argparse.Namespace) -> dict[str, Any]:
-        """Return the arguments of the request."""
-        return {}
-
-    def silence(self, options: argparse.Namespace) -> float:
-        """Return for how many seconds the proxy may say nothing."""
-        return SILENCE
-
-    def printer(self, options: argparse.Namespace) -> Callable[[Item], str]:
-        """Return what makes text of an item. For streams that compare an item with the one before, it keeps that."""
-        return self.text
-
-    @abstractmethod
-    def text(self, item: Item) -> str:
-        """Return an item as text; empty: nothing is printed."""
+from dbproxy.ops.ctl_top import Top
+from dbproxy.ops.ctl_view import SILENCE, Item, View, finite
 
 
 class _Drain(View):
@@ -83,7 +44,7 @@ class _LogLevel(View):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("level", metavar="LEVEL", choices=LEVELS, help=", ".join(LEVELS))
         until = "for how long; 0: until the next reload (default: %(default)g)"
-        parser.add_argument("seconds", metavar="SECONDS", nargs="?", type=_finite, default=LEVEL_SECONDS, help=until)
+        parser.add_argument("seconds", metavar="SECONDS", nargs="?", type=finite, default=LEVEL_SECONDS, help=until)
 
     def request(self, options: argparse.Namespace) -> dict[str, Any]:
         return {"level": options.level, "seconds": options.seconds}
@@ -104,7 +65,7 @@ class _Trace(View):
         parser.add_argument("--command", metavar="COMMAND", dest="request_command", help=names)
         contents = "show texts and bytes, which otherwise are only counted; passwords and tokens are never shown"
         parser.add_argument("--contents", action="store_true", help=contents)
-        parser.add_argument("--seconds", metavar="S", type=_finite, default=TRACE_SECONDS, help="for how long (default: %(default)g)")
+        parser.add_argument("--seconds", metavar="S", type=finite, default=TRACE_SECONDS, help="for how long (default: %(default)g)")
 
     def request(self, options: argparse.Namespace) -> dict[str, Any]:
         given = {"user": options.user, "peer": options.peer, "request_command": options.request_command}
@@ -137,5 +98,5 @@ def _body(body: Item) -> str:
     return " ".join(parts)
 
 
-VIEWS: Sequence[View] = (_Trace(), _Reload(), _Drain(), _LogLevel())
+VIEWS: Sequence[View] = (Status(), Top(), Connections(), Pools(), Slow(), _Trace(), _Reload(), _Drain(), _LogLevel())
 """Every command of dbproxy-ctl."""
