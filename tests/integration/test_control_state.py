@@ -17,6 +17,7 @@ from control import ask, command, connect, ctl, environment
 
 from dbproxy.testing import PrivateRedis, ProxyProcess, Stack
 from dbproxy.testing.waiting import eventually, poll
+from dbproxy.wire.pb import message_pb2
 
 KEYS = {"StopGrace": 1}
 USERS = {"users": ["alice", "bob"]}
@@ -65,7 +66,7 @@ def test_pools_show_which_backend_does_not_work(stack: Stack) -> None:
         assert "teamtalk_master" in before.out
         redis.stop()
         with proxy.client() as client:
-            client.unread(1)
+            client.send(message_pb2.IMUnreadMsgCntReq(user_id=1))  # it is not answered
 
             def works() -> bool:
                 (pool,) = (pool for pool in json.loads(ctl(proxy.directory, "--json", "pools").out)["pools"] if pool["name"] == "unread")
