@@ -8,12 +8,13 @@ from typing import Protocol
 
 from dbproxy import log
 from dbproxy.config import Config
+from dbproxy.ops.commands.state import Connections, Part, Status, Top
 from dbproxy.ops.commands.steering import Drain, LogLevel, Reload, Report
 from dbproxy.ops.commands.tracing import TraceRequests
 from dbproxy.ops.control_server import ControlServer
 from dbproxy.ops.http_endpoint import HttpEndpoint
 from dbproxy.ops.log_level import TemporaryLogLevel
-from dbproxy.ops.snapshot import ObservedProxy
+from dbproxy.ops.snapshot import ObservedProxy, Snapshots
 from dbproxy.ops.trace import Traces
 from dbproxy.work.tracing import Tracing
 
@@ -42,7 +43,13 @@ class Operations:
     def __init__(self, proxy: Proxy, tracing: Tracing) -> None:
         self.log_level = TemporaryLogLevel(lambda: proxy.config.log_level, log.set_level)
         path = proxy.config.admin_socket
+        self._snapshots = Snapshots(proxy)
         commands = (
+            Status(self._state),
+            Top(self._state),
+            Connections(self._state),
+            Part("pools", self._state),
+            Part("slow", self._state),
             Drain(proxy.request_stop, lambda: proxy.open_connections),
             LogLevel(self.log_level),
             Reload(proxy.reload),
@@ -79,3 +86,7 @@ class Operations:
         if self._control is not None:
             self._control.stop(keep_file=handed_over)
         self.log_level.reset()
+
+    def _state(self) -> Snapshots:
+        """What takes snapshots; that of the endpoint knows more."""
+        return self._snapshots if self.endpoint is None else self.endpoint.snapshots

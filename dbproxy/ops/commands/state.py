@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dbproxy.errors import ControlRefusedError
 from dbproxy.ops.commands.defaults import LISTED_CONNECTIONS, TOP_INTERVAL
 from dbproxy.ops.control_protocol import Arguments
@@ -14,26 +16,26 @@ class Status:
 
     name = "status"
 
-    def __init__(self, snapshots: Snapshots) -> None:
+    def __init__(self, snapshots: Callable[[], Snapshots]) -> None:
         self._snapshots = snapshots
 
     def execute(self, arguments: Arguments, session: Session) -> Items:
         """Yield the snapshot."""
         arguments.finish()
-        yield self._snapshots.status()
+        yield self._snapshots().status()
 
 
 class Part:
     """``pools`` and ``slow``: one part of the snapshot."""
 
-    def __init__(self, name: str, snapshots: Snapshots) -> None:
+    def __init__(self, name: str, snapshots: Callable[[], Snapshots]) -> None:
         self.name = name
         self._snapshots = snapshots
 
     def execute(self, arguments: Arguments, session: Session) -> Items:
         """Yield ``{name: [...]}``."""
         arguments.finish()
-        yield {self.name: self._snapshots.status()[self.name]}
+        yield {self.name: self._snapshots().status()[self.name]}
 
 
 class Top:
@@ -41,7 +43,7 @@ class Top:
 
     name = "top"
 
-    def __init__(self, snapshots: Snapshots) -> None:
+    def __init__(self, snapshots: Callable[[], Snapshots]) -> None:
         self._snapshots = snapshots
 
     def execute(self, arguments: Arguments, session: Session) -> Items:
@@ -49,10 +51,10 @@ class Top:
         interval = arguments.seconds("interval", TOP_INTERVAL, 0.1, 3600)
         count = arguments.whole("count", 0, 0, 10**9)
         arguments.finish()
-        yield self._snapshots.status()
+        yield self._snapshots().status()
         taken = 1
         while (not count or taken < count) and session.pause(interval):
-            yield self._snapshots.status()
+            yield self._snapshots().status()
             taken += 1
 
 
@@ -61,7 +63,7 @@ class Connections:
 
     name = "connections"
 
-    def __init__(self, snapshots: Snapshots) -> None:
+    def __init__(self, snapshots: Callable[[], Snapshots]) -> None:
         self._snapshots = snapshots
 
     def execute(self, arguments: Arguments, session: Session) -> Items:
@@ -70,6 +72,6 @@ class Connections:
         limit = arguments.whole("limit", LISTED_CONNECTIONS, 1, MOST_CONNECTIONS)
         arguments.finish()
         try:
-            yield self._snapshots.connections(next(key for key in SORT_KEYS if key == sort), limit)
+            yield self._snapshots().connections(next(key for key in SORT_KEYS if key == sort), limit)
         except ReactorStuckError as error:
             raise ControlRefusedError(str(error)) from None
