@@ -60,10 +60,10 @@ class BackendWatch:
             pool.check()
         except StoreError as error:
             if before.works:
-                logger.warning("%s does not answer: %s", pool, error)
+                logger.warning("no answer to a check: %s", error)
         else:
             if not before.works:
-                logger.info("%s answers again", pool)
+                logger.info("answers again: %s", pool)
         self._calls[pool.name] = pool.report().calls
 
     def _ask_for_lag(self) -> None:
