@@ -12,6 +12,9 @@ logger = logging.getLogger(__name__)
 OWN_DESCRIPTORS = 32
 """Descriptors beside those of connections: log, selector, waker, listeners, what the interpreter opens now and then."""
 
+OPERATOR_CLIENTS = 16
+"""The most clients that the control socket serves at once; the HTTP endpoint as well."""
+
 
 def raise_limit() -> None:
     """Allow as many descriptors as the system lets us have; every connection is one."""
@@ -27,7 +30,8 @@ def reserved_descriptors(config: Config) -> int:
     """How many descriptors connections of peers must leave to the connections to backends and to the process itself."""
     reserved = sum(instance.maxconncnt for instance in config.db_instances.values())
     reserved += sum(instance.maxconncnt for instance in config.cache_instances.values())
-    return reserved + config.audio_threads + OWN_DESCRIPTORS
+    operators = OPERATOR_CLIENTS * (bool(config.admin_socket) + (config.admin_listen is not None))
+    return reserved + config.audio_threads + operators + OWN_DESCRIPTORS
 
 
 def max_connections(config: Config) -> int:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+from dbproxy.descriptors import OPERATOR_CLIENTS
 from dbproxy.errors import ControlSocketError
 from dbproxy.ops.control_protocol import encode, failure
 from dbproxy.ops.control_session import Command, Session, by_name
@@ -18,7 +19,7 @@ from dbproxy.ops.control_socket import ControlSocket, peer_uid
 
 logger = logging.getLogger(__name__)
 
-MAX_CLIENTS = 16
+MAX_CLIENTS = OPERATOR_CLIENTS
 """Clients that are served at once; others are told so and closed."""
 
 ACCEPT_TIMEOUT = 60.0
@@ -35,6 +36,7 @@ class ControlServer:
     """Accepts clients of the control socket in a thread and serves each in one. Nothing of it runs in the reactor or in workers.
 
     ``start`` and ``stop`` belong to one thread, which is held up for no longer than it takes to make a file and for ``LAST_ANSWERS``.
+    A start may follow a stop.
     """
 
     def __init__(self, path: str, commands: Sequence[Command]) -> None:
@@ -43,7 +45,7 @@ class ControlServer:
         self._guard = threading.Lock()
         self._sessions: set[Session] = set()
         self._stopping = False
-        self._thread = threading.Thread(target=self._accept_all, name="control", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self, *, take_over: bool = False) -> bool:
         """Listen; False, with a line in the log, when it cannot: the proxy works without it. ``take_over``: see ControlSocket."""
@@ -52,6 +54,8 @@ class ControlServer:
         except ControlSocketError as error:
             logger.warning("no control socket (AdminSocket): %s", error)
             return False
+        self._stopping = False
+        self._thread = threading.Thread(target=self._accept_all, name="control", daemon=True)
         self._thread.start()
         logger.info("control socket %s", self._file.path)
         return True
@@ -68,8 +72,9 @@ class ControlServer:
         for session in sessions:
             session.join(max(0.0, deadline - time.monotonic()))
             session.abort()
-        if self._thread.ident is not None:
+        if self._thread is not None:
             self._thread.join(LAST_ANSWERS)
+            self._thread = None
 
     def _accept_all(self) -> None:
         while not self._stopping:

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def find_socket(socket_path: str | None, config_path: str | None) -> str:
     return str(beside) if beside.exists() or not Path(path).exists() else path
 
 
-def ask(path: str, request: Mapping[str, Any], silence: float) -> Iterator[dict[str, Any]]:
+def ask(path: str, request: Mapping[str, Any], silence: float) -> Generator[dict[str, Any], None, None]:
     """Send a request and yield the items of the answer as they come. ``silence``: seconds to wait for each.
 
     Raises:

@@ -34,7 +34,21 @@ ALLOWED = {
     "config_changes": {"config", "config_keys"},
     "components": {"config", "descriptors", "models", "net", "stores", "sync_center", "work"},
     "reload": {"config", "config_changes", "errors", "stores"},
-    "ops": {"__version__", "ops", "work", "wire", "net", "stores", "models", "sync_center", "config", "config_options", "errors", "log"},
+    "ops": {
+        "__version__",
+        "descriptors",
+        "ops",
+        "work",
+        "wire",
+        "net",
+        "stores",
+        "models",
+        "sync_center",
+        "config",
+        "config_options",
+        "errors",
+        "log",
+    },
     "notify": set(),
 }
 """Which layers (or single modules) a layer may import. app and cli may import all and are not listed."""
