@@ -45,6 +45,9 @@ class Service(Protocol):
     def reload(self) -> None:
         """Read the configuration again and apply it, while it runs."""
 
+    def upgrade(self) -> None:
+        """Have another process take over; may be called by a signal handler at any moment."""
+
     def call_soon(self, action: Callable[[], None]) -> None:
         """Have ``run`` call ``action``, not before ``start`` is over; may be called by a signal handler at any moment."""
 
@@ -117,7 +120,7 @@ class Signals:
     """What signals do. This is the one place that decides it.
 
     SIGTERM and SIGINT: the first asks the service to stop, the second ends the process at once. SIGHUP: it reads its configuration again.
-    SIGUSR1 and SIGUSR2 would kill a process that does not handle them: they are logged, and nothing else happens. A handler only sets flags
+    SIGUSR2: another process takes over. SIGUSR1 would kill a process that does not handle it: it is logged. A handler only sets flags
     and wakes the service; what takes longer or needs a lock is done by the thread that serves. Main thread.
     """
 
@@ -159,6 +162,9 @@ class Signals:
     def _pass_on(service: Service, number: int) -> None:
         if number == signal.SIGHUP:
             service.call_soon(service.reload)
+            return
+        if number == signal.SIGUSR2:
+            service.upgrade()
             return
         service.call_soon(lambda: _log.warning("signal %s is ignored", signal.Signals(number).name))
 
@@ -240,9 +246,31 @@ class _Source:
 def _application(source: _Source, config: Config) -> Service:
     # Imported late: --version and --check-config need none of the drivers.
     from dbproxy.app import Application
+    from dbproxy.handover.takeover import channel_from_environment
+    from dbproxy.handover.upgrade import NewProcess
     from dbproxy.notify import Notifier
 
-    return Application(config, Notifier.from_environment(), source)
+    predecessor = channel_from_environment()
+    notifier = Notifier.from_environment()
+    return Application(
+        config,
+        notifier,
+        source,
+        new_process=NewProcess([sys.executable, *sys.orig_argv[1:]], _start_directory(), {**os.environ, **notifier.environment()}),
+        predecessor=predecessor,
+        on_taken_back=lambda: write_pid(Path(PID_FILE)),
+    )
+
+
+def _start_directory() -> str:
+    """The working directory as it was named: if that name is a symbolic link that leads to another release at the next upgrade, the new
+    process shall start there.
+    """
+    actual, named = Path.cwd(), os.environ.get("PWD", "")
+    with contextlib.suppress(OSError):
+        if actual.samefile(named):
+            return named
+    return str(actual)
 
 
 def _fail(message: str, error: Exception, *, trace: bool = False) -> None:

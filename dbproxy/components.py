@@ -12,13 +12,16 @@ from dbproxy.config import Config
 from dbproxy.models.audio import AudioModel
 from dbproxy.models.group_message import GroupMessageModel
 from dbproxy.models.message import MessageModel
-from dbproxy.net.proxy_conn import ConnLimits
-from dbproxy.net.proxy_server import ProxyServer, ServerLimits
+from dbproxy.models.recoveries import Recoveries
+from dbproxy.net.conn_state import ConnLimits, ServerLimits
+from dbproxy.net.proxy_server import ProxyServer
 from dbproxy.stores.file_server import FileServer
 from dbproxy.stores.mysql.schema import ContentLimits
 from dbproxy.sync_center import SyncCenter
 from dbproxy.work.batch_executor import BatchExecutor
+from dbproxy.work.dispatcher import Dispatcher
 from dbproxy.work.queue_settings import QueueLimits
+from dbproxy.work.request_stats import RequestStats
 from dbproxy.work.response_deque import ResponseDeque
 from dbproxy.work.slow_requests import SlowRequests
 from dbproxy.work.thread_pool import ThreadPool
@@ -50,8 +53,9 @@ def queue_limits(config: Config) -> QueueLimits:
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """The parts whose settings a reload changes, except for the pools of connections, which ``PoolMoves`` changes."""
+    """The parts that the start makes, and whose settings a reload changes. The pools of connections are changed by ``PoolMoves``."""
 
+    dispatcher: Dispatcher
     server: ProxyServer
     responses: ResponseDeque
     pool: ThreadPool
@@ -62,6 +66,8 @@ class Components:
     group_messages: GroupMessageModel
     sync_center: SyncCenter
     slow_requests: SlowRequests
+    requests: RequestStats
+    recoveries: Recoveries
 
     def configure(self, config: Config, content: ContentLimits) -> None:
         """Apply ``config``; ``content``: what the columns of the master take. It neither waits nor fails. Reactor thread."""

@@ -71,3 +71,7 @@ class ControlSocketError(DbproxyError):
 
 class ControlRefusedError(DbproxyError):
     """A command that was sent to the control socket is not carried out; the message is for who sent it."""
+
+
+class UpgradeError(DbproxyError):
+    """A new process did not take over; the one that was to be replaced goes on."""

@@ -99,7 +99,7 @@ def report_of(connection: ProxyConn, now: float) -> ConnReport:
         pdus_out=connection.pdus_out,
         bytes_in=connection.bytes_in,
         bytes_out=connection.bytes_out,
-        backlog=connection.backlog,
+        backlog=connection.backlog.size,
         pending=connection.pending,
         reading=connection.reads,
     )

@@ -31,18 +31,18 @@ def slowest_readers(connections: Collection[ProxyConn], limit: int, now: float) 
     """Those with the largest backlogs among the slow ones, until the backlogs of the others are within ``limit`` bytes. Slow are peers that
     take next to nothing, and far above the limit also those that take little.
     """
-    total = sum(connection.backlog for connection in connections)
+    total = sum(connection.backlog.size for connection in connections)
     if total <= limit:
         return
     rate = MIN_RATE if total <= 2 * limit else MIN_RATE_OVER_TWICE
     slow = [
         connection
         for connection in connections
-        if connection.is_slower_than(rate) or (total > 2 * limit and connection.seconds_blocked(now) > NO_PROGRESS)
+        if connection.backlog.is_slower_than(rate) or (total > 2 * limit and connection.backlog.seconds_blocked(now) > NO_PROGRESS)
     ]
-    for connection in sorted(slow, key=lambda connection: -connection.backlog):
+    for connection in sorted(slow, key=lambda connection: -connection.backlog.size):
         if total <= limit:
             return
-        size = connection.backlog
+        size = connection.backlog.size
         total -= size
         yield connection, size

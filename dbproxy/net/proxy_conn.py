@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import math
 import selectors
 import socket
-import struct
-import termios
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import islice
 
+from dbproxy.net.backlog import Backlog
+from dbproxy.net.conn_state import ConnLimits, ConnState
 from dbproxy.net.reactor import Reactor
 from dbproxy.wire.commands import HEARTBEAT_PDU
 from dbproxy.wire.pdu import Framer, ImPdu
@@ -25,27 +21,7 @@ logger = logging.getLogger(__name__)
 READ_SIZE = 256 * 1024
 """Bytes taken from a socket at once: the fair share of one connection in one turn of the loop."""
 
-RATE_TICKS = 10
-"""Ticks (seconds) over which the rate at which a peer takes its backlog is averaged."""
-
-FLUSH_SIZE = 4 * 1024 * 1024
-"""Bytes given to a socket at most in one turn, likewise."""
-
-MAX_PARTS = 64
-"""PDUs and parts of them that go to the socket with one system call."""
-
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
-
-
-@dataclass(frozen=True, slots=True)
-class ConnLimits:
-    """What a connection may cost; bytes and seconds, named like the keys of the configuration."""
-
-    max_pdu_length: int
-    max_send_buffer: int
-    send_timeout: float
-    heartbeat_interval: float
-    peer_timeout: float
 
 
 class ProxyConn:
@@ -59,9 +35,6 @@ class ProxyConn:
 
     __slots__ = (
         "_backlog",
-        "_backlog_bytes",
-        "_backlog_ticks",
-        "_blocked_since",
         "_events",
         "_framer",
         "_last_received",
@@ -73,11 +46,9 @@ class ProxyConn:
         "_on_pending",
         "_paused_by_pool",
         "_pending",
-        "_rate",
         "_reactor",
         "_socket",
-        "_taken",
-        "_unacknowledged",
+        "_suspended",
         "bytes_in",
         "bytes_out",
         "closed",
@@ -111,14 +82,9 @@ class ProxyConn:
         self._on_pending = on_pending
         self._on_backlog = on_backlog
         self._framer = Framer(limits.max_pdu_length)
-        self._backlog: deque[bytes | memoryview] = deque()
-        self._backlog_bytes = 0
+        self._backlog = Backlog()
         self._pending = 0
-        self._blocked_since = 0.0
-        self._unacknowledged = 0
-        self._taken = self._backlog_ticks = 0
-        self._rate = 0.0
-        self._paused_by_pool = False
+        self._paused_by_pool = self._suspended = False
         self.pdus_in = self.pdus_out = self.bytes_in = self.bytes_out = 0
         self.opened = self._last_sent = self._last_received = time.monotonic()
         self._events = _READ
@@ -130,22 +96,14 @@ class ProxyConn:
         return self._pending
 
     @property
-    def backlog(self) -> int:
-        """Bytes held of what could not be sent yet."""
-        return self._backlog_bytes
+    def backlog(self) -> Backlog:
+        """What could not be sent yet."""
+        return self._backlog
 
     @property
     def reads(self) -> bool:
         """Whether what the peer sends is read at the moment."""
         return bool(self._events & _READ)
-
-    def seconds_blocked(self, now: float) -> float:
-        """Seconds for which the peer has taken nothing of the backlog; 0 without one."""
-        return now - self._blocked_since if self._backlog else 0.0
-
-    def is_slower_than(self, rate: float) -> bool:
-        """Whether the peer has taken less than ``rate`` bytes a second of a backlog that has been there for some seconds."""
-        return self._backlog_ticks >= RATE_TICKS and self._rate < rate
 
     @property
     def has_part_of_a_pdu(self) -> bool:
@@ -202,16 +160,9 @@ class ProxyConn:
     def on_tick(self, now: float) -> None:
         """Once a second: heartbeat after silence of ours, close after silence of the peer's or when it does not read."""
         limits = self._limits
-        if self._backlog:
-            self._note_progress(now)
-            self._backlog_ticks += 1
-            self._rate += (self._taken - self._rate) / RATE_TICKS
-        else:
-            self._backlog_ticks = 0
-            self._rate = float(self._taken)
-        self._taken = 0
-        if self._backlog and now - self._blocked_since > limits.send_timeout:
-            self.close(f"took none of {self._backlog_bytes} bytes for {limits.send_timeout:g} s", logging.WARNING)
+        self._backlog.tick(self._socket, now)
+        if self._backlog.seconds_blocked(now) > limits.send_timeout:
+            self.close(f"took none of {self._backlog.size} bytes for {limits.send_timeout:g} s", logging.WARNING)
         elif now - self._last_received > limits.peer_timeout and _READ & self._events:
             self.close(f"silent for {limits.peer_timeout:g} s", logging.WARNING)
         elif now - self._last_sent >= limits.heartbeat_interval and not self._backlog:
@@ -220,7 +171,42 @@ class ProxyConn:
     def skip_time(self, seconds: float) -> None:
         """Do not count ``seconds`` in which this process did not run (a suspended virtual machine, SIGSTOP) as silence of the peer's."""
         self._last_received += seconds
-        self._blocked_since += seconds
+        self._backlog.skip_time(seconds)
+
+    def suspend(self) -> None:
+        """Neither read nor write until ``resume``; ``send`` and ``on_tick`` must not be called."""
+        self._suspended = True
+        self._watch()
+
+    def resume(self) -> None:
+        """Read and write again."""
+        self._suspended = False
+        self._watch()
+
+    def state(self) -> ConnState:
+        """What another process needs to go on with a suspended connection."""
+        return ConnState(
+            uuid=self.uuid,
+            peer=self.peer,
+            descriptor=self._socket.fileno(),
+            opened=self.opened,
+            last_received=self._last_received,
+            last_sent=self._last_sent,
+            unfinished=self._framer.unfinished,
+            unsent=self._backlog.parts,
+        )
+
+    def restore(self, state: ConnState) -> None:
+        """Go on where another process has suspended it; of a connection that has just been made with the same uuid and socket."""
+        self.opened, self._last_received, self._last_sent = state.opened, state.last_received, state.last_sent
+        if state.unsent:
+            self._keep(state.unsent, sum(map(len, state.unsent)))
+        self._take(state.unfinished)
+
+    def abandon(self) -> None:
+        """Let go of a suspended connection that another process goes on with: nothing is sent, the peer notices nothing."""
+        self.closed = True
+        self._socket.close()
 
     def finish_sending(self) -> None:
         """Tell the peer that nothing more comes. What it sends is still read; ``send`` must not be called any more."""
@@ -238,7 +224,6 @@ class ProxyConn:
             self._reactor.unregister(self._socket)
         self._socket.close()
         self._backlog.clear()
-        self._backlog_bytes = 0
         self._on_backlog(self.uuid, 0)
         self._on_pending(-self._pending)
         self._pending = 0
@@ -265,6 +250,10 @@ class ProxyConn:
             return
         self._last_received = time.monotonic()
         self.bytes_in += len(data)
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        """Hand on the PDUs that are complete with ``data``."""
         pdus = self._framer.feed(data)
         if pdus:
             self.pdus_in += len(pdus)
@@ -278,61 +267,33 @@ class ProxyConn:
             self._on_pending(delta)
 
     def _keep(self, parts: Sequence[bytes | memoryview], size: int) -> None:
-        if not self._backlog:
-            self._blocked_since = self._last_sent
-            self._unacknowledged = 0
-        self._backlog.extend(parts)
-        self._backlog_bytes += size
+        self._backlog.add(parts, size, self._last_sent)
         if len(parts) > 1 and not self._events & _WRITE:
             self._flush()
         else:
-            self._on_backlog(self.uuid, self._backlog_bytes)
+            self._on_backlog(self.uuid, self._backlog.size)
             self._watch()
 
     def _flush(self) -> None:
-        taken = 0
-        while self._backlog and taken < FLUSH_SIZE:
-            parts = list(islice(self._backlog, MAX_PARTS))
-            try:
-                sent = self._socket.sendmsg(parts)
-            except (BlockingIOError, InterruptedError):
-                break
-            except OSError as error:
-                self.close(f"sending failed: {error}")
-                return
-            self._blocked_since = self._last_sent = time.monotonic()
-            taken += sent
-            for part in parts:
-                if sent < len(part):
-                    self._backlog[0] = memoryview(part)[sent:]
-                    break
-                sent -= len(part)
-                self._backlog.popleft()
-            else:
-                continue
-            break
-        self._backlog_bytes -= taken
-        self._taken += taken
-        self.bytes_out += taken
-        self._on_backlog(self.uuid, self._backlog_bytes)
+        try:
+            sent = self._backlog.send(self._socket)
+        except OSError as error:
+            self.close(f"sending failed: {error}")
+            return
+        if sent:
+            self._last_sent = time.monotonic()
+            self.bytes_out += sent
+        self._on_backlog(self.uuid, self._backlog.size)
         self._watch()
-
-    def _note_progress(self, now: float) -> None:
-        """A slow peer is not a silent one: the kernel takes more only when much of its own buffer is free, which may be long after the peer
-        has begun to read. So what the peer has acknowledged counts.
-        """
-        (unacknowledged,) = struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, b"\0\0\0\0"))
-        if unacknowledged < self._unacknowledged:
-            self._blocked_since = now
-        self._unacknowledged = unacknowledged
 
     def _watch(self) -> None:
         """Tell the selector what this connection waits for now; with nothing to wait for it is not registered at all."""
         events = 0
-        if not self._paused_by_pool and self._backlog_bytes <= self._limits.max_send_buffer:
-            events |= _READ
-        if self._backlog:
-            events |= _WRITE
+        if not self._suspended:
+            if not self._paused_by_pool and self._backlog.size <= self._limits.max_send_buffer:
+                events |= _READ
+            if self._backlog:
+                events |= _WRITE
         if events == self._events:
             return
         if not self._events:

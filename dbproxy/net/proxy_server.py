@@ -6,14 +6,14 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
-from dbproxy.net.allowed_peers import Network, may_connect
+from dbproxy.net.allowed_peers import may_connect
+from dbproxy.net.conn_state import ConnState, ServerLimits
 from dbproxy.net.connection_counters import ConnectionCounters, ConnReport, Traffic, report_of
+from dbproxy.net.interfaces import Responses, Work
 from dbproxy.net.listener import Listener
 from dbproxy.net.memory_limits import holding_most, slowest_readers
-from dbproxy.net.proxy_conn import ConnLimits, ProxyConn
+from dbproxy.net.proxy_conn import ProxyConn
 from dbproxy.net.reactor import Reactor
 from dbproxy.wire.commands import HEARTBEAT_COMMAND_ID, STOP_RECEIVE_PDU
 from dbproxy.wire.pdu import ImPdu
@@ -27,64 +27,6 @@ LAST_UUID = 2**32 - 1
 
 LATE_TICK = 1.0
 """Seconds by which a tick must be late for the time to count as one in which this process did not run."""
-
-
-class Responses(Protocol):
-    """What the workers have answered, and the count of what is unsent."""
-
-    def drain(self) -> Sequence[tuple[int, bytes]]:
-        """Take everything that was posted."""
-
-    def continuations(self) -> Mapping[int, int]:
-        """Connection uuid → how many entries of what was drained last continue the PDU before them."""
-
-    def sent(self) -> None:
-        """What was drained is with the connections now."""
-
-    def keep(self, uuid: int, count: int) -> None:
-        """A connection keeps ``count`` bytes that its socket does not take."""
-
-
-class Work(Protocol):
-    """The requests that wait for workers, or are held because their connection does not take its replies."""
-
-    @property
-    def overloaded(self) -> bool:
-        """Whether nothing more should be read."""
-
-    @property
-    def large_overloaded(self) -> bool:
-        """Whether nothing more should be read from connections for which ``has_large``."""
-
-    def has_large(self, uuid: int) -> bool:
-        """Whether large requests of a connection wait."""
-
-    @property
-    def held_bytes(self) -> int:
-        """Memory of the requests that are held."""
-
-    def held_memory(self) -> dict[int, int]:
-        """Connection uuid → bytes of its held requests."""
-
-    def waiting(self) -> tuple[int, float]:
-        """How many requests wait for a worker, and for how many seconds the oldest has waited."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
-    """Who may connect, and what the connections may cost. Bytes, except for ``max_connections``.
-
-    ``max_pending``: bytes of unfinished PDUs and of held requests that all connections together may have; above it those that have most
-    are closed, at the moment at which it is exceeded. ``max_backlog``: bytes that all together may keep because their peers do not read;
-    above it those that read very slowly are closed, the largest first. ``connection``: the limits of each of them. With no
-    ``allowed_peers`` everybody may connect.
-    """
-
-    max_connections: int
-    max_pending: int
-    max_backlog: int
-    allowed_peers: Sequence[Network]
-    connection: ConnLimits
 
 
 class ProxyServer:
@@ -114,13 +56,18 @@ class ProxyServer:
         self._last_tick = time.monotonic()
         self._paused_since: float | None = None
         self._paused_alone: set[int] = set()
-        self._draining = False
+        self._draining = self._suspended = False
         self._takes_no_more = False
         self._last_request = 0.0
         self.counters = ConnectionCounters()
         reactor.add_loop_callback(self.send_response_pdu_list)
         reactor.add_loop_callback(self._check_overload)
         reactor.call_every(TICK, self._tick)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether ``stop_receiving`` has been called."""
+        return self._draining
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -173,23 +120,18 @@ class ProxyServer:
         for connection in tuple(self._connections.values()):
             connection.configure(limits.connection)
 
-    def listen(self, ips: Iterable[str], port: int) -> None:
-        """Listen on every address; with port 0 all of them get the same free port.
-
-        Raises:
-            StartupError: one of them cannot be listened on.
-
-        """
-        for ip in ips:
-            listener = Listener(ip, port, self._reactor, self._accept)
+    def listen(self, sockets: Mapping[tuple[str, int], socket.socket]) -> None:
+        """Accept connections on listening sockets, which belong to this server from now on; by their address in the configuration."""
+        for configured, sock in sockets.items():
+            listener = Listener(sock, configured, self._reactor, self._accept)
             self._listeners.append(listener)
-            port = listener.address[1]
-        for listener in self._listeners:
             listener.start()
             logger.info("listening on %s:%d", *listener.address)
 
     def send_response_pdu_list(self) -> None:
         """Loop callback: send what the workers have answered, one system call per connection. A uuid that is gone is dropped."""
+        if self._suspended:
+            return
         responses = self._responses.drain()
         if not responses:
             return
@@ -204,6 +146,56 @@ class ProxyServer:
                     connection.send(pdus, continued.get(uuid, 0) if continued else 0)
         finally:
             self._responses.sent()
+
+    # another process takes over
+
+    def suspend(self) -> None:
+        """Leave every socket alone until ``resume``: nobody is accepted, nothing is read or written, and no time limit is looked at."""
+        self._suspended = True
+        for listener in self._listeners:
+            listener.stop()
+        for connection in self._connections.values():
+            connection.suspend()
+
+    def resume(self) -> None:
+        """Go on as before ``suspend``."""
+        self._suspended = False
+        self._last_tick = time.monotonic()
+        for listener in self._listeners:
+            listener.start()
+        for connection in tuple(self._connections.values()):
+            connection.resume()
+
+    @property
+    def listeners(self) -> Sequence[Listener]:
+        """The listening sockets."""
+        return self._listeners
+
+    def connection_states(self) -> list[ConnState]:
+        """Every connection as another process can go on with it; after ``suspend``."""
+        return [connection.state() for connection in self._connections.values()]
+
+    @property
+    def last_uuid(self) -> int:
+        """The uuid of the newest connection that there has been."""
+        return self._last_uuid
+
+    def adopt(self, last_uuid: int, states: Iterable[tuple[ConnState, socket.socket]]) -> None:
+        """Go on with connections of another process, whose newest one was ``last_uuid``. Nobody must be connected yet."""
+        self._last_uuid = last_uuid
+        for state, sock in states:
+            self._add(state.uuid, sock, state.peer).restore(state)
+
+    def abandon(self) -> None:
+        """Let go of all connections after ``suspend``: another process has them."""
+        for connection in self._connections.values():
+            connection.abandon()
+            self._responses.keep(connection.uuid, 0)
+        self._connections.clear()
+        self._paused_alone.clear()
+        self._pending = 0
+
+    # the end
 
     def stop_receiving(self) -> None:
         """Accept nobody any more and tell every peer to take new work elsewhere; what they send is still answered."""
@@ -247,15 +239,18 @@ class ProxyServer:
             logger.warning("connection refused: there are %d already (MaxConnections) [peer=%s]", len(self._connections), peer)
             sock.close()
             return
-        uuid = self._next_uuid()
+        connection = self._add(self._next_uuid(), sock, peer)
+        self.counters.accepted += 1
+        if self._paused_since is not None and not self._takes_no_more:
+            connection.pause_reading(True)
+        logger.info("connected [peer=%s uuid=%d]", peer, connection.uuid)
+
+    def _add(self, uuid: int, sock: socket.socket, peer: str) -> ProxyConn:
         connection = ProxyConn(
             uuid, sock, peer, self._reactor, self._limits.connection, self._receive, self._forget, self._on_pending, self._responses.keep
         )
         self._connections[uuid] = connection
-        self.counters.accepted += 1
-        if self._paused_since is not None and not self._takes_no_more:
-            connection.pause_reading(True)
-        logger.info("connected [peer=%s uuid=%d]", peer, uuid)
+        return connection
 
     def _next_uuid(self) -> int:
         """The next number; after 32 bits it begins again at 1 and leaves out those that are in use."""
@@ -285,6 +280,8 @@ class ProxyServer:
 
     def _check_overload(self) -> None:
         """Also a loop callback: pause or resume reading everywhere when the workers have too much to do, or no longer."""
+        if self._suspended:
+            return
         overloaded = self._work.overloaded
         if self._paused_alone and not self._work.large_overloaded and not self._takes_no_more:
             for uuid in self._paused_alone & self._connections.keys():
@@ -320,6 +317,8 @@ class ProxyServer:
             self._limit_pending()
 
     def _tick(self) -> None:
+        if self._suspended:
+            return
         now = time.monotonic()
         late = now - self._last_tick - TICK
         self._last_tick = now

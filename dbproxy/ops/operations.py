@@ -8,6 +8,7 @@ from typing import Protocol
 
 from dbproxy import log
 from dbproxy.config import Config
+from dbproxy.handover.state import ListenerState
 from dbproxy.ops.commands.state import Connections, Part, Status, Top
 from dbproxy.ops.commands.steering import Drain, LogLevel, Reload, Report
 from dbproxy.ops.commands.tracing import TraceRequests
@@ -17,6 +18,9 @@ from dbproxy.ops.log_level import TemporaryLogLevel
 from dbproxy.ops.snapshot import ObservedProxy, Snapshots
 from dbproxy.ops.trace import Traces
 from dbproxy.work.tracing import Tracing
+
+ADMIN = "admin"
+"""The role of the listening socket of the HTTP endpoint in a handover."""
 
 
 class Proxy(ObservedProxy, Protocol):
@@ -59,6 +63,8 @@ class Operations:
         self._proxy = proxy
         self.endpoint: HttpEndpoint | None = None
         """The HTTP endpoint, once the proxy starts, if AdminListen asks for one."""
+        self.kept: socket.socket | None = None
+        """The listening socket of the endpoint, after ``stop`` because of a handover: a process that serves again goes on with it."""
 
     def listen(self, inherited: socket.socket | None = None) -> None:
         """Open the HTTP endpoint, which answers after ``start``: at the beginning of a start, so that it fails before anything is done.
@@ -79,10 +85,21 @@ class Operations:
         if self._control is not None:
             self._control.start(take_over=take_over)
 
+    def listeners(self) -> list[ListenerState]:
+        """The sockets that a process gets which replaces this one."""
+        address = self._proxy.config.admin_listen
+        if self.endpoint is None or address is None:
+            return []
+        return [ListenerState(ADMIN, *address, self.endpoint.listener.fileno())]
+
     def stop(self, *, handed_over: bool = False) -> None:
         """Close everything. ``handed_over``: to a process that replaces this one and has files of its own in their place."""
+        if self.kept is not None:
+            self.kept.close()
         if self.endpoint is not None:
+            self.kept = self.endpoint.listener.dup() if handed_over else None
             self.endpoint.stop()
+            self.endpoint = None
         if self._control is not None:
             self._control.stop(keep_file=handed_over)
         self.log_level.reset()

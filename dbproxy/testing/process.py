@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dbproxy.errors import StartupError
 from dbproxy.testing.reaper import REAPER
+from dbproxy.testing.successor import Successor
 
 
 def free_port() -> int:
@@ -32,7 +33,7 @@ class ChildProcess:
     def __init__(self, name: str, log_path: Path) -> None:
         self.name = name
         self.log_path = log_path
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Successor | None = None
 
     @property
     def pid(self) -> int:
@@ -105,7 +106,7 @@ class ChildProcess:
         REAPER.release(process.pid)
         return status
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _started(self) -> subprocess.Popen[bytes] | Successor:
         if self._process is None:
             raise RuntimeError(f"{self.name} was not started")
         return self._process

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +18,9 @@ import dbproxy
 from dbproxy.errors import StartupError
 from dbproxy.testing.client import Client
 from dbproxy.testing.process import ChildProcess, can_connect, free_port
+from dbproxy.testing.reaper import REAPER
 from dbproxy.testing.stack import Stack
+from dbproxy.testing.successor import Successor, inherit_orphans
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -116,13 +121,31 @@ class ProxyProcess(ProxyAddress, ChildProcess):
         self.stop()
         self.start()
 
+    def upgrade(self, timeout: float = 60) -> None:
+        """Have another process take over (SIGUSR2), wait until the former one has ended, and go on with the new one.
+
+        StartupError with the end of the log when none has taken over after ``timeout`` seconds.
+        """
+        inherit_orphans()
+        former, before = self._started(), len(self.log())
+        self.signal(signal.SIGUSR2)
+        deadline = time.monotonic() + timeout
+        while (pid := self._written_pid()) in (former.pid, 0):
+            if former.poll() is not None or "this process goes on" in self.log()[before:] or time.monotonic() > deadline:
+                raise StartupError(f"no process took over from {former.pid}; the end of {self.log_path}:\n{self.log(last=25)}")
+            time.sleep(0.01)
+        REAPER.watch(pid)
+        self.wait(timeout)
+        self._process = Successor(pid)
+
+    def _written_pid(self) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            return int((self.directory / "server.pid").read_text(encoding="ascii"))
+        return 0
+
     def _answers(self) -> bool:
         # the pid file is written after listening, and shows that it is this proxy that listens
-        try:
-            written = (self.directory / "server.pid").read_text(encoding="ascii").strip()
-        except OSError:
-            return False
-        return written == str(self.pid) and can_connect(self.host, self._port)
+        return self._written_pid() == self.pid and can_connect(self.host, self._port)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -56,6 +56,11 @@ class Framer:
         """Bytes of a PDU that has not arrived as a whole."""
         return len(self._buffer)
 
+    @property
+    def unfinished(self) -> bytes:
+        """What has arrived of that PDU."""
+        return bytes(self._buffer)
+
     def clear(self) -> None:
         """Let go of the unfinished PDU; nothing may be fed any more."""
         self._buffer = bytearray()

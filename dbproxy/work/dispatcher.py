@@ -25,11 +25,11 @@ class Dispatcher:
         self._put = put
         self._recorder = recorder
 
-    def dispatch(self, conn_uuid: int, peer: str, pdus: Sequence[ImPdu]) -> None:
+    def dispatch(self, conn_uuid: int, peer: str, pdus: Sequence[ImPdu], received_at: float | None = None) -> None:
         """Have the requests among these PDUs wait for a worker. Heartbeats are not answered; what nobody handles is logged, with one line
-        for all of it.
+        for all of it. ``received_at`` (monotonic time): when they came, if not at this moment.
         """
-        now = time.monotonic()
+        now = time.monotonic() if received_at is None else received_at
         parser = Parser()
         unknown: list[int] = []
         tasks: list[ProxyTask] = []

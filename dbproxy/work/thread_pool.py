@@ -24,8 +24,7 @@ class ThreadPool:
     ever claim memory of their own. To wake them in turn costs a tenth of all lookups.
 
     ``work`` answers the tasks of one batch. ``wake_reactor`` is called by a worker when the number of waiting requests has fallen to half
-    of a limit that it had reached, and when requests are held because their connection does not take its replies; ``is_drained`` tells
-    when it has.
+    of a limit that it had reached, and when requests are held until ``is_drained`` says that their connection has taken its replies.
     """
 
     def __init__(
@@ -48,16 +47,11 @@ class ThreadPool:
         self._is_drained = is_drained
         self._lock = threading.Lock()
         self._asleep: list[WorkerThread] = []
-        self._polling = False
-        self._overloaded = False
-        self._large_overloaded = False
-        self._stopping = False
-        self._takes_none = 0
+        self._polling = self._stopping = self._overloaded = self._large_overloaded = False
         self._work = work
         self._calls = calls
         self._stats = stats
-        self._wanted = 0
-        self._number = 0
+        self._reasons_to_wait = self._wanted = self._number = 0
         self._threads: list[WorkerThread] = []
         self._resize(thread_num)
         calls.attach(self)
@@ -195,12 +189,12 @@ class ThreadPool:
     def stop_taking(self) -> None:
         """Begin no batch until ``start_taking``, which has to be called as often as this; batches at work go on."""
         with self._lock:
-            self._takes_none += 1
+            self._reasons_to_wait += 1
 
     def start_taking(self) -> None:
         """Begin batches again, unless somebody else has stopped it too."""
         with self._lock:
-            self._takes_none -= 1
+            self._reasons_to_wait -= 1
             self._wake_another(time.monotonic())
 
     @property
@@ -208,15 +202,15 @@ class ThreadPool:
         """Batches that have been begun and are not done."""
         return self._queues.active_count
 
-    def take_back(self) -> tuple[list[ProxyTask], list[Hashable]]:
-        """Take every request that no worker has begun, in the order of arrival, and name the ordering keys of those at work."""
+    def take_back(self) -> list[ProxyTask]:
+        """Take every request that no worker has begun, in the order of arrival."""
         with self._lock:
             taken = self._queues.take_back()
             self._note_drained()
-            return taken, self._queues.ordering_keys_at_work()
+            return taken
 
     def ordering_keys_at_work(self) -> list[Hashable]:
-        """The ordering keys of the batches at work."""
+        """See RequestQueues."""
         with self._lock:
             return self._queues.ordering_keys_at_work()
 
@@ -303,7 +297,7 @@ class ThreadPool:
             return None, False
         now = time.monotonic()
         held_before = self._queues.held.bytes
-        batch = None if self._takes_none else self._queues.take(now)
+        batch = None if self._reasons_to_wait else self._queues.take(now)
         wake = self._note_drained() or self._queues.held.bytes > held_before  # also without a batch: what waited may all be held now
         if batch is not None:
             self._wake_another(now)
@@ -313,12 +307,12 @@ class ThreadPool:
 
     def _wake_another(self, now: float) -> None:
         """Wake a worker if it would find a batch, or if nobody polls for what is ready. With the lock."""
-        if self._asleep and self._queues.has_ready and not self._takes_none and (not self._polling or self._queues.may_take(now)):
+        if self._asleep and self._queues.has_ready and not self._reasons_to_wait and (not self._polling or self._queues.may_take(now)):
             self._asleep.pop().wake()
 
     def _sleep(self, worker: WorkerThread, now: float) -> None:
         """Give up the lock until somebody wakes the worker. One of those that sleep polls for batches that have begun to wait."""
-        timeout = None if self._polling or self._takes_none else self._queues.next_poll(now)
+        timeout = None if self._polling or self._reasons_to_wait else self._queues.next_poll(now)
         polling = timeout is not None
         self._polling |= polling
         self._asleep.append(worker)

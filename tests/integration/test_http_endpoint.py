@@ -223,7 +223,7 @@ def test_without_the_extra_the_start_says_how_to_install_it(dbproxy_stack: Stack
 
 
 def test_slow_requests_are_in_the_state(stack: Stack, dbproxy_client: Client, dbproxy_proxy: InProcessProxy, endpoint: Address) -> None:
-    dbproxy_proxy.application._slow_requests.configure(0.000001)
+    dbproxy_proxy.application.observed.slow.configure(0.000001)
     dbproxy_client.ask(buddy_pb2.IMUsersInfoReq(user_id=1, user_id_list=[2]), buddy_pb2.IMUsersInfoRsp)
     assert eventually(lambda: len(get(endpoint, "/status.json").json["slow"]), 1) == 1
     (slow,) = get(endpoint, "/status.json").json["slow"]

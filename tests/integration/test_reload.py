@@ -72,7 +72,7 @@ def test_heartbeats_and_the_time_for_which_a_peer_may_be_silent(stack: Stack) ->
         assert client.receive(10).is_heartbeat
         proxy.reload({"PeerTimeout": 1})
         assert client.closed_within(10)
-        assert "silent for 1 s" in proxy.log()
+        assert eventually(lambda: "silent for 1 s" in proxy.log(), True)
 
 
 def test_the_level_of_the_log(stack: Stack) -> None:

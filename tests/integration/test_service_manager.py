@@ -108,3 +108,17 @@ def test_a_reload_is_announced_and_ends_with_ready_whatever_came_of_it(stack: St
             assert until(manager, "RELOADING=1")[-1].partition("\n")[2].startswith("MONOTONIC_USEC=")
             until(manager, f"READY=1\nMAINPID={proxy.pid}")
         assert eventually(lambda: "configuration not reloaded" in proxy.log(), True)  # the log is written by a thread of its own
+
+
+def test_an_upgrade_names_the_new_process_when_it_is_certain_that_it_stays(stack: Stack, manager: socket.socket) -> None:
+    with ProxyProcess(stack, env=environment(manager, WATCHDOG_USEC="1000000")) as proxy:
+        until(manager, "READY=1")
+        upgrade = threading.Thread(target=proxy.upgrade)  # meanwhile somebody has to read: the socket keeps few datagrams
+        upgrade.start()
+        messages = until(manager, "MAINPID=")
+        upgrade.join(60)
+        assert messages[-1] == f"MAINPID={proxy.pid}"
+        assert "WATCHDOG=1" in messages
+        assert not {"STOPPING=1", f"READY=1\nMAINPID={proxy.pid}"} & set(messages)
+        until(manager, f"READY=1\nMAINPID={proxy.pid}")
+        until(manager, "WATCHDOG=1")  # the new one feeds it

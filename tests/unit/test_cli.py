@@ -18,7 +18,7 @@ from dbproxy.cli import main, serve, write_pid
 from dbproxy.config import Config, load_config
 from dbproxy.errors import StartupError, StopRequestedError
 
-HARMLESS = [signal.SIGUSR1, signal.SIGUSR2]
+HARMLESS = [signal.SIGUSR1]
 STOCK = Path(__file__).parents[2] / "conf" / "dbproxyserver.conf"
 
 
@@ -29,8 +29,7 @@ class FakeService:
         self.code = code
         self.start_error = start_error
         self.run_error = run_error
-        self.stops = 0
-        self.reloads = 0
+        self.stops = self.reloads = self.upgrades = 0
         self.signal_in_run: signal.Signals | None = None
 
     def start(self) -> None:
@@ -49,6 +48,9 @@ class FakeService:
 
     def reload(self) -> None:
         self.reloads += 1
+
+    def upgrade(self) -> None:
+        self.upgrades += 1
 
     def call_soon(self, action: Callable[[], None]) -> None:
         action()
@@ -172,17 +174,24 @@ def test_sighup_reloads_and_stops_nothing(config: Config, caplog: pytest.LogCapt
     assert "ignored" not in caplog.text
 
 
+def test_sigusr2_asks_for_an_upgrade(config: Config) -> None:
+    service = FakeService()
+    service.signal_in_run = signal.SIGUSR2
+    assert serve(config, lambda _: service) == 0
+    assert (service.stops, service.upgrades) == (0, 1)
+
+
 def test_signals_that_come_before_there_is_a_service_reach_it(config: Config, caplog: pytest.LogCaptureFixture) -> None:
     service = FakeService()
 
     def create(_: Config) -> FakeService:
-        for number in (signal.SIGHUP, *HARMLESS, signal.SIGTERM):
+        for number in (signal.SIGHUP, *HARMLESS, signal.SIGUSR2, signal.SIGTERM):
             signal.raise_signal(number)
         return service
 
     assert serve(config, create) == 0
-    assert (service.stops, service.reloads) == (1, 1)
-    assert [f"signal {number.name} is ignored" in caplog.text for number in HARMLESS] == [True, True]
+    assert (service.stops, service.reloads, service.upgrades) == (1, 1, 1)
+    assert [f"signal {number.name} is ignored" in caplog.text for number in HARMLESS] == [True]
 
 
 def test_a_stop_during_the_start_is_a_clean_end_without_a_pid(workplace: Path, config: Config, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dbproxy.net.listener import Listener
+from dbproxy.net.listener import Listener, open_listening_socket
 from dbproxy.net.reactor import Reactor
 
 
@@ -32,7 +32,7 @@ def turns(reactor: Reactor, count: int) -> None:
 def accepted(reactor: Reactor) -> Iterator[tuple[Listener, list[socket.socket]]]:
     """A listener, and the connections that it has accepted."""
     sockets: list[socket.socket] = []
-    listener = Listener("127.0.0.1", 0, reactor, lambda sock, _ip, _port: sockets.append(sock))
+    listener = Listener(open_listening_socket("127.0.0.1", 0, ""), ("127.0.0.1", 0), reactor, lambda sock, _ip, _port: sockets.append(sock))
     listener.start()
     yield listener, sockets
     listener.close()

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dbproxy.net.proxy_conn import RATE_TICKS, ConnLimits, ProxyConn
+from dbproxy.net.backlog import RATE_TICKS
+from dbproxy.net.conn_state import ConnLimits
+from dbproxy.net.proxy_conn import ProxyConn
 from dbproxy.net.reactor import Reactor
 from dbproxy.wire.commands import HEARTBEAT_PDU
 from dbproxy.wire.pdu import HEADER, ImPdu, pack_pdu
@@ -64,8 +66,8 @@ class Line:
     @property
     def memory(self) -> int:
         """What the connection says that it holds, which is what it has told those who keep the sums."""
-        assert (self.conn.pending, self.conn.backlog) == (self.pending, self.backlogs.get(7, 0))
-        return self.conn.pending + self.conn.backlog
+        assert (self.conn.pending, self.conn.backlog.size) == (self.pending, self.backlogs.get(7, 0))
+        return self.conn.pending + self.conn.backlog.size
 
     def turn(self) -> None:
         """One turn that does not wait."""
@@ -297,19 +299,19 @@ def test_acknowledged_bytes_are_progress_before_the_kernel_takes_more(lines: Lin
     line.watched.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     line.conn.send((b"x" * 40_000_000,))
     backlog = 0
-    while line.conn.backlog != backlog:  # until both kernels have as much as they take
-        backlog = line.conn.backlog
+    while line.conn.backlog.size != backlog:  # until both kernels have as much as they take
+        backlog = line.conn.backlog.size
         for _ in range(10):
             line.turn()
     now = time.monotonic()
     line.conn.on_tick(now)
-    unacknowledged = line.conn._unacknowledged
+    unacknowledged = line.conn.backlog._unacknowledged
     deadline = now + 20
-    while line.conn._unacknowledged == unacknowledged and time.monotonic() < deadline:
+    while line.conn.backlog._unacknowledged == unacknowledged and time.monotonic() < deadline:
         line.read(16384)
         line.conn.on_tick(now + 9)
-    assert line.conn._unacknowledged < unacknowledged
-    assert line.conn.backlog == backlog
+    assert line.conn.backlog._unacknowledged < unacknowledged
+    assert line.conn.backlog.size == backlog
     line.conn.on_tick(now + 18)
     assert not line.conn.closed
     line.conn.on_tick(now + 30)
@@ -415,11 +417,11 @@ def test_a_peer_that_trickles_is_slow_after_some_seconds_and_one_that_reads_is_n
     line.conn.send((b"x" * 2_000_000,))
     now = time.monotonic()
     for second in range(RATE_TICKS + 1):
-        assert not line.conn.is_slower_than(1000) or second >= RATE_TICKS
+        assert not line.conn.backlog.is_slower_than(1000) or second >= RATE_TICKS
         line.conn.on_tick(now + second)
-    assert line.conn.is_slower_than(1000)
+    assert line.conn.backlog.is_slower_than(1000)
     for second in range(RATE_TICKS):
         assert len(line.read_all(100_000)) >= 100_000
         line.conn.on_tick(now + RATE_TICKS + second)
     assert not line.conn.flushed
-    assert not line.conn.is_slower_than(1000)
+    assert not line.conn.backlog.is_slower_than(1000)

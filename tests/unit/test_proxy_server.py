@@ -12,8 +12,10 @@ import pytest
 
 from dbproxy.errors import StartupError
 from dbproxy.net.allowed_peers import Network, may_connect
-from dbproxy.net.proxy_conn import ConnLimits, ProxyConn
-from dbproxy.net.proxy_server import LAST_UUID, ProxyServer, ServerLimits
+from dbproxy.net.conn_state import ConnLimits, ServerLimits
+from dbproxy.net.listener import listening_sockets
+from dbproxy.net.proxy_conn import ProxyConn
+from dbproxy.net.proxy_server import LAST_UUID, ProxyServer
 from dbproxy.net.reactor import Reactor
 from dbproxy.wire.commands import HEARTBEAT_PDU, STOP_RECEIVE_PDU
 from dbproxy.wire.pdu import HEADER, ImPdu, pack_pdu
@@ -66,7 +68,7 @@ class ServerHarness:
             self.work,
             on_pdus=self._receive,
         )
-        self.server.listen(["127.0.0.1"], 0)
+        self.server.listen(listening_sockets(["127.0.0.1"], 0, {}))
 
     def post(self, *responses: tuple[int, bytes]) -> None:
         self.responses.post(responses, sum(len(pdu) for _, pdu in responses))
@@ -385,12 +387,12 @@ def test_all_addresses_get_the_same_port_and_a_taken_one_is_named() -> None:
 
     one, other = server(), server()
     try:
-        one.listen(["127.0.0.1", "127.0.0.2"], 0)
+        one.listen(listening_sockets(["127.0.0.1", "127.0.0.2"], 0, {}))
         (first_ip, first_port), (second_ip, second_port) = one.addresses
         assert (first_ip, second_ip) == ("127.0.0.1", "127.0.0.2")
         assert first_port == second_port
         with pytest.raises(StartupError, match=rf"127\.0\.0\.2:{first_port} \(ListenIP, ListenPort\)"):
-            other.listen(["127.0.0.2"], first_port)
+            other.listen(listening_sockets(["127.0.0.2"], first_port, {}))
     finally:
         one.close()
         other.close()

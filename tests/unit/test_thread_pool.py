@@ -371,13 +371,13 @@ def test_a_pool_that_takes_nothing_begins_no_batch_and_finishes_what_it_has_begu
     submit(harness.pool, [plain_task(2)])
     assert harness.pool.batches_at_work == 1
     go_on.set()
-    eventually(lambda: harness.pool.batches_at_work, 0)
+    assert eventually(lambda: harness.pool.batches_at_work, 0) == 0
     assert done == [1]
-    tasks, keys = harness.pool.take_back()
-    assert ([task.conn_uuid for task in tasks], keys) == ([2], [])
+    tasks = harness.pool.take_back()
+    assert [task.conn_uuid for task in tasks] == [2]
     submit(harness.pool, tasks)
     harness.pool.start_taking()
-    eventually(lambda: done, [1, 2])
+    assert eventually(lambda: done, [1, 2]) == [1, 2]
     assert harness.pool.stop(10)
 
 
