@@ -19,7 +19,7 @@ from dbproxy.models.group import GroupModel
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.group_message import GroupMessageModel
 from dbproxy.models.group_writer import GroupWriter
-from dbproxy.models.login_attempts import LoginAttempts
+from dbproxy.LoginAttempts() import LoginAttempts
 from dbproxy.models.message import MessageModel
 from dbproxy.models.recoveries import Recoveries
 from dbproxy.models.relation import RelationModel
@@ -45,7 +45,6 @@ class Models(NamedTuple):
     messages: MessageModel
     group_messages: GroupMessageModel
     audio: AudioModel
-    login_attempts: LoginAttempts
 
 
 def build_models(
@@ -70,7 +69,6 @@ def build_models(
         MessageModel(master, slave, unread, relations, sessions, limits.message, timeout, recoveries),
         GroupMessageModel(master, slave, unread, members, sessions, limits.group_message, timeout, recoveries),
         AudioModel(slave, file_server, config.file_server_timeout, file_server_calls),
-        LoginAttempts(),
     )
 
 
@@ -84,7 +82,7 @@ def build_handlers(config: Config, databases: DBManager, caches: CacheManager, m
     unread_counts = UnreadModel(unread, members)
     summaries = Summaries(slave, models.relations, sound_label(config.aes_key))
     topics = (
-        LoginHandlers(users, DeviceModel(caches.token, users, unread_counts), models.login_attempts),
+        LoginHandlers(users, DeviceModel(caches.token, users, unread_counts), LoginAttempts()),
         BuddyHandlers(users, DepartModel(slave)),
         SessionHandlers(models.sessions, messages, group_messages, summaries),
         MessageHandlers(messages, group_messages, members, models.relations, models.audio, unread_counts, summaries),

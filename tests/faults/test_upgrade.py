@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -229,3 +234,41 @@ def test_a_stop_during_an_upgrade_stops(proxy: ProxyProcess) -> None:
         assert client.receive().is_stop_notice
     assert proxy.wait(30) == 0
     assert "upgrade failed, this process goes on: the proxy is about to stop" in proxy.log() or "stopped" in proxy.log()
+
+
+def test_what_operators_use_goes_on_with_the_new_process(stack: Stack) -> None:
+    seed.users(stack, *USERS)
+    port = free_port()
+    with ProxyProcess(stack, {"AdminListen": f"127.0.0.1:{port}"}) as proxy, proxy.client() as client:
+        client.user_info([1])
+        for _ in range(2):
+            assert status(port)["pid"] == proxy.pid
+            proxy.upgrade()
+            assert (status(port)["pid"], status(port)["state"]) == (proxy.pid, "serving")
+            assert answered_by(proxy) == proxy.pid
+            assert status(port)["connections"]["open"] == 1
+        assert len(client.user_info([1, 2]).user_info_list) == 2
+
+
+def test_what_operators_use_comes_back_with_the_old_process(stack: Stack) -> None:
+    port = free_port()
+    with ProxyProcess(stack, {"AdminListen": f"127.0.0.1:{port}"}) as proxy:
+        proxy.signal(signal.SIGUSR2)
+        assert poll(lambda: (proxy.directory / "server.pid").read_text() != f"{proxy.pid}\n", bool, 30)
+        os.kill(new_process(proxy), signal.SIGKILL)
+        assert eventually(lambda: (proxy.directory / "server.pid").read_text(), f"{proxy.pid}\n", 10) == f"{proxy.pid}\n"
+        assert eventually(lambda: status(port)["pid"], proxy.pid, 10) == proxy.pid
+        assert answered_by(proxy) == proxy.pid
+
+
+def status(port: int) -> dict[str, Any]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/status.json", timeout=10) as answer:
+        found: dict[str, Any] = json.load(answer)
+        return found
+
+
+def answered_by(proxy: ProxyProcess) -> int:
+    """The pid of the process that answers on the control socket."""
+    command = [sys.executable, "-m", "dbproxy.ops.ctl", "--socket", str(proxy.directory / "dbproxy.sock"), "--json", "status"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    return int(json.loads(done.stdout)["pid"])
