@@ -19,7 +19,7 @@ from dbproxy.models.group import GroupModel
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.group_message import GroupMessageModel
 from dbproxy.models.group_writer import GroupWriter
-from dbproxy.LoginAttempts() import LoginAttempts
+from dbproxy.models.login_attempts import LoginAttempts
 from dbproxy.models.message import MessageModel
 from dbproxy.models.recoveries import Recoveries
 from dbproxy.models.relation import RelationModel
