@@ -61,13 +61,19 @@ class ControlServer:
         return True
 
     def stop(self, *, keep_file: bool = False) -> None:
-        """Stop accepting, end every answer, close. Without ``keep_file`` the file is removed if it is still the one that was made here."""
+        """Stop accepting, end every answer, close. Without ``keep_file`` the file is removed if it is still the one that was made here.
+
+        With ``keep_file``, which means that another process serves, it does not wait for answers that are still being given; a second call
+        does.
+        """
         with self._guard:
             self._stopping = True
             sessions = list(self._sessions)
         self._file.close(keep_file=keep_file)
         for session in sessions:
             session.end()
+        if keep_file:
+            return
         deadline = time.monotonic() + LAST_ANSWERS
         for session in sessions:
             session.join(max(0.0, deadline - time.monotonic()))

@@ -99,7 +99,7 @@ class ControlSocket:
             return
         if not stat.S_ISSOCK(mode):
             raise ControlSocketError(f"{self.path}: there is a file that is no socket")
-        if not take_over and _is_listening(self.path):
+        if not take_over and is_listening(self.path):
             raise ControlSocketError(f"{self.path}: another proxy listens there")
         Path(self.path).unlink(missing_ok=True)
 
@@ -110,7 +110,7 @@ def peer_uid(sock: socket.socket) -> int:
     return int(uid)
 
 
-def _is_listening(path: str) -> bool:
+def is_listening(path: str) -> bool:
     """Whether a process listens there, even one that hangs. What cannot be found out counts as yes."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from dbproxy.ops.commands.steering import LEVEL_SECONDS, LEVELS, RELOAD_TIMEOUT
+from dbproxy.ops.commands.steering import LEVEL_SECONDS, LEVELS, RELOAD_TIMEOUT, UPGRADE_TIMEOUT
 from dbproxy.ops.commands.tracing import LONGEST_TRACE, TRACE_SECONDS
 from dbproxy.ops.ctl_state import Connections, Pools, Slow, Status
 from dbproxy.ops.ctl_tables import clock, printable, seconds
@@ -35,6 +35,17 @@ class _Reload(View):
             return "\n".join(map(printable, item["problems"]))
         applied = "applied: " + (", ".join(item["applied"]) or "nothing has changed")
         return applied + (f"\nneeds a restart: {', '.join(item['restart'])}" if item["restart"] else "")
+
+
+class _Upgrade(View):
+    name = "upgrade"
+    help = "have the installed version take over connections and requests without a stop, and wait for the result"
+
+    def silence(self, options: argparse.Namespace) -> float:
+        return UPGRADE_TIMEOUT + SILENCE
+
+    def text(self, item: Item) -> str:
+        return "upgraded: a new process serves"
 
 
 class _LogLevel(View):
@@ -98,5 +109,5 @@ def _body(body: Item) -> str:
     return " ".join(parts)
 
 
-VIEWS: Sequence[View] = (Status(), Top(), Connections(), Pools(), Slow(), _Trace(), _Reload(), _Drain(), _LogLevel())
+VIEWS: Sequence[View] = (Status(), Top(), Connections(), Pools(), Slow(), _Trace(), _Reload(), _Upgrade(), _Drain(), _LogLevel())
 """Every command of dbproxy-ctl."""

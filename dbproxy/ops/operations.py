@@ -10,9 +10,10 @@ from dbproxy import log
 from dbproxy.config import Config
 from dbproxy.handover.state import ListenerState
 from dbproxy.ops.commands.state import Connections, Part, Status, Top
-from dbproxy.ops.commands.steering import Drain, LogLevel, Reload, Report
+from dbproxy.ops.commands.steering import Drain, LogLevel, Reload, Report, Upgrade
 from dbproxy.ops.commands.tracing import TraceRequests
 from dbproxy.ops.control_server import ControlServer
+from dbproxy.ops.control_socket import is_listening
 from dbproxy.ops.http_endpoint import HttpEndpoint
 from dbproxy.ops.log_level import TemporaryLogLevel
 from dbproxy.ops.snapshot import ObservedProxy, Snapshots
@@ -40,6 +41,9 @@ class Proxy(ObservedProxy, Protocol):
     def reload(self, done: Callable[[Report], None]) -> None:
         """Read the configuration again; ``done`` is told what became of it, by any thread."""
 
+    def upgrade(self, done: Callable[[str | None], None]) -> None:
+        """Have another process take over; ``done`` is told None, or why this one goes on, by any thread."""
+
 
 class Operations:
     """Made with the application, started when it serves and stopped at its end, by the reactor thread."""
@@ -57,6 +61,7 @@ class Operations:
             Drain(proxy.request_stop, lambda: proxy.open_connections),
             LogLevel(self.log_level),
             Reload(proxy.reload),
+            Upgrade(proxy.upgrade, lambda: is_listening(path)),
             TraceRequests(Traces(tracing)),
         )
         self._control = ControlServer(path, commands) if path else None

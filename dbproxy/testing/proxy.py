@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -121,14 +121,18 @@ class ProxyProcess(ProxyAddress, ChildProcess):
         self.stop()
         self.start()
 
-    def upgrade(self, timeout: float = 60) -> None:
-        """Have another process take over (SIGUSR2), wait until the former one has ended, and go on with the new one.
+    def upgrade(self, timeout: float = 60, *, ask: Callable[[], object] | None = None) -> None:
+        """Have another process take over (SIGUSR2), wait until the former one has ended, and go on with the new one. ``ask`` is called to
+        ask for it in another way.
 
         StartupError with the end of the log when none has taken over after ``timeout`` seconds.
         """
         inherit_orphans()
         former, before = self._started(), len(self.log())
-        self.signal(signal.SIGUSR2)
+        if ask is None:
+            self.signal(signal.SIGUSR2)
+        else:
+            ask()
         deadline = time.monotonic() + timeout
         while (pid := self._written_pid()) in (former.pid, 0):
             if former.poll() is not None or "this process goes on" in self.log()[before:] or time.monotonic() > deadline:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -23,6 +24,12 @@ LONGEST_LEVEL = 7 * 86400.0
 
 RELOAD_TIMEOUT = 600.0
 """Seconds to wait for a reload: it may connect to every backend, with the time limits of each."""
+
+UPGRADE_TIMEOUT = 3700.0
+"""Seconds to wait for an upgrade: the new process may wait for its backends for StartTimeout, at most an hour."""
+
+SUCCESSOR_TIMEOUT, SUCCESSOR_POLL = 2.0, 0.02
+"""Seconds to wait for the control socket of the new process, and between two looks."""
 
 
 class Drain:
@@ -84,6 +91,40 @@ class Reload:
         yield {"applied": list(report.applied), "restart": list(report.restart), "problems": list(report.problems)}
         if report.problems:
             raise ControlRefusedError("configuration not reloaded, everything stays as it was")
+
+
+class Upgrade:
+    """``upgrade``: have a new process take over, as SIGUSR2 does, and wait for the result.
+
+    ``upgrade`` begins it and tells the result: None, or why this process goes on. ``listens``: whether a process listens at the control
+    socket, which the new one opens in the moment after it has taken over.
+    """
+
+    name = "upgrade"
+
+    def __init__(self, upgrade: Callable[[Callable[[str | None], None]], None], listens: Callable[[], bool]) -> None:
+        self._upgrade = upgrade
+        self._listens = listens
+
+    def execute(self, arguments: Arguments, session: Session) -> Items:
+        """Yield ``{"upgraded": true}`` when another process serves."""
+        arguments.finish()
+        results: list[str | None] = []
+        told = threading.Event()
+
+        def done(problem: str | None) -> None:
+            results.append(problem)
+            told.set()
+
+        self._upgrade(done)
+        if not session.wait_for(told, UPGRADE_TIMEOUT):
+            raise ControlRefusedError(f"no result within {UPGRADE_TIMEOUT:g} s; the log will have it")
+        if results[0] is not None:
+            raise ControlRefusedError(f"this process goes on: {results[0]}")
+        deadline = time.monotonic() + SUCCESSOR_TIMEOUT
+        while not self._listens() and time.monotonic() < deadline:
+            time.sleep(SUCCESSOR_POLL)
+        yield {"upgraded": True}
 
 
 class LogLevel:
