@@ -106,7 +106,7 @@ def test_a_proxy_that_is_away_is_said_to_be_and_old_numbers_disappear(page: Watc
     proxy.answer = lambda: None
     wait_for(page, "#state", "No answer")
     assert "cannot be reached" in page.text("#unreachable")
-    assert "What is shown below is from" in page.text("#unreachable-age")
+    assert "What is shown is from" in page.text("#unreachable-age")
     assert set(page.page.locator("#tiles dd:not(.detail)").all_inner_texts()) == {"–"}
     assert set(page.page.locator(".station .number").all_text_contents()) == {"–"}
     assert set(page.page.locator(".legend .value").all_text_contents()) == {"–"}

@@ -7,10 +7,12 @@ const { uPlot } = window;
 const SPAN = 300;
 // points come once a second; a longer silence is shown as a gap
 const GAP = 5;
+const WHOLE = [1, 10, 100, 1000, 10000].flatMap((power) => [power, 2 * power, 5 * power]);
 
 /**
  * One chart: lines over time in a figure, with a legend that shows the values under the cursor, or the latest ones.
- * `lines` are `{ text, color }` with the key of a text and the name of a CSS variable, `format` makes text of a value.
+ * `lines` are `{ text, color, dash }` with the key of a text, the name of a CSS variable and perhaps a dash pattern; `format` makes text
+ * of a value. `whole`: values are whole numbers, and so are the marks of the axis.
  */
 export class Chart {
   #times = [];
@@ -18,10 +20,11 @@ export class Chart {
   #plot = null;
   #figures = [];
 
-  constructor(figure, lines, format) {
+  constructor(figure, lines, format, { whole = false } = {}) {
     this.figure = figure;
     this.lines = lines;
     this.format = format;
+    this.whole = whole;
     this.#values = lines.map(() => []);
     this.canvas = figure.querySelector(".canvas");
     this.legend = figure.querySelector(".legend");
@@ -29,11 +32,16 @@ export class Chart {
     this.relabel();
   }
 
-  /** Add a point; a value may be null. Points that come too early (the clock of another process) begin a new chart. */
+  /** Add a point; a value may be null. A point that is much earlier than the last one (the clock was set back) begins a new chart. */
   push(time, values) {
     const last = this.#times.at(-1);
-    if (last !== undefined && time <= last) this.clear();
-    else if (last !== undefined && time - last > GAP) this.#append(last + 1, values.map(() => null));
+    if (last !== undefined && time <= last) {
+      if (last - time < GAP) return;
+      this.#clear();
+    } else if (last !== undefined && time - last > GAP) {
+      const nothing = values.map(() => null);
+      this.#append(last + 1, nothing);
+    }
     this.#append(time, values);
     while (this.#times[0] < time - SPAN - GAP) {
       this.#times.shift();
@@ -42,7 +50,7 @@ export class Chart {
     this.#draw();
   }
 
-  clear() {
+  #clear() {
     this.#times = [];
     this.#values = this.lines.map(() => []);
   }
@@ -55,10 +63,10 @@ export class Chart {
   /** Write the legend in the language of the page. */
   relabel() {
     this.legend.replaceChildren();
-    this.#figures = this.lines.map(({ text: key, color }) => {
+    this.#figures = this.lines.map(({ text: key, color, dash }) => {
       const entry = document.createElement("li");
       const swatch = document.createElement("span");
-      swatch.className = "swatch";
+      swatch.className = dash ? "dashed swatch" : "swatch";
       swatch.style.setProperty("--swatch", `var(${color})`);
       const label = document.createElement("span");
       label.textContent = text(key);
@@ -110,7 +118,7 @@ export class Chart {
       width: this.canvas.clientWidth,
       height: this.canvas.clientHeight,
       legend: { show: false },
-      padding: [8, 4, 0, 0],
+      padding: [8, 16, 0, 0],
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 }, sync: { key: "dbproxy" } },
       hooks: { setCursor: [() => this.#show()] },
       scales: {
@@ -119,12 +127,16 @@ export class Chart {
       },
       axes: [
         { ...axis, grid, size: 26, incrs: [60, 120, 300], space: 34, values: (_, times) => times.map(clock) },
-        { ...axis, grid, size: 62, space: 28, values: (_, values) => values.map((value) => (value === 0 ? "0" : this.format(value))) },
+        {
+          ...axis,
+          grid,
+          size: 62,
+          space: 28,
+          incrs: this.whole ? WHOLE : undefined,
+          values: (_, values) => values.map((value) => (value === 0 ? "0" : this.format(value))),
+        },
       ],
-      series: [
-        {},
-        ...this.lines.map(({ color: name, dash }) => ({ stroke: color(name), width: 1.6, dash, points: { show: false } })),
-      ],
+      series: [{}, ...this.lines.map(({ color: name, dash }) => ({ stroke: color(name), width: 1.6, dash, points: { show: false } }))],
     };
   }
 }

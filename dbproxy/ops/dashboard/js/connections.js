@@ -7,7 +7,7 @@ import { remember, remembered } from "./preferences.js";
 import { Table } from "./tables.js";
 
 const COLUMNS = [
-  { text: "connection.peer", kind: "name", value: (row) => row.peer },
+  { text: "connection.peer", kind: "text", value: (row) => row.peer },
   { text: "connection.uuid", kind: "number", value: (row) => row.uuid, sort: "uuid" },
   { text: "connection.age", kind: "number", value: (row) => age(row.age), sort: "age" },
   { text: "connection.idle", kind: "number", value: (row) => duration(row.idle) },

@@ -90,7 +90,10 @@ export const TILES = [
   {
     text: "tile.connections",
     value: (view) => count(view.status.connections.open),
-    detail: ({ status }) => text(status.connections.reading_paused ? "tile.connections.paused" : "tile.connections.detail", { n: count(status.connections.limit) }),
+    detail: ({ status }) =>
+      text(status.connections.reading_paused ? "tile.connections.paused" : "tile.connections.detail", {
+        n: count(status.connections.limit),
+      }),
     level: ({ status: { connections } }) => (connections.reading_paused ? "bad" : levelOf(connections.open, connections.limit)),
   },
   {
@@ -130,12 +133,19 @@ export const CONNECTION_FACTS = [
   { text: "connections.open", value: ({ status: { connections } }) => ofLimit(connections.open, connections.limit) },
   { text: "connections.in", value: (view) => byteRate(view.connectionRate(view.change, "bytes_in")) },
   { text: "connections.out", value: (view) => byteRate(view.connectionRate(view.change, "bytes_out")) },
-  { text: "connections.pdus", value: (view) => `${rate(view.connectionRate(view.change, "pdus_in"))} / ${rate(view.connectionRate(view.change, "pdus_out"))}` },
+  {
+    text: "connections.pdus",
+    value: (view) => `${rate(view.connectionRate(view.change, "pdus_in"))} / ${rate(view.connectionRate(view.change, "pdus_out"))}`,
+  },
   { text: "connections.backlog", value: (view) => bytes(view.status.connections.backlog_bytes) },
   { text: "connections.pending", value: (view) => bytes(view.status.connections.pending_bytes) },
   { text: "connections.accepted", value: ({ status: { connections } }) => `${count(connections.accepted)} / ${count(connections.closed)}` },
   { text: "connections.refused", value: (view) => count(view.status.connections.refused) },
-  { text: "connections.pauses", value: (view) => count(view.status.connections.pauses), level: (view) => (view.status.connections.reading_paused ? "bad" : "") },
+  {
+    text: "connections.pauses",
+    value: (view) => count(view.status.connections.pauses),
+    level: (view) => (view.status.connections.reading_paused ? "bad" : ""),
+  },
 ];
 
 /** What runs beside the requests. */

@@ -17,7 +17,9 @@ function format(kind, make) {
 const missing = (value) => value === null || value === undefined || Number.isNaN(value);
 
 function decimals(value, digits) {
-  return format(digits, (tag) => new Intl.NumberFormat(tag, { minimumFractionDigits: digits, maximumFractionDigits: digits })).format(value);
+  return format(digits, (tag) => new Intl.NumberFormat(tag, { minimumFractionDigits: digits, maximumFractionDigits: digits })).format(
+    value,
+  );
 }
 
 /** A count. */

@@ -16,9 +16,27 @@ export const COMMAND_COLUMNS = [
   { text: "commands.p50.working", kind: "number", value: (row) => quantileDuration(row.working50, row.bounds) },
   { text: "commands.p99.working", kind: "number", value: (row) => quantileDuration(row.working99, row.bounds), sort: "working99" },
   { text: "commands.answered", kind: "number", value: (row) => count(row.answered), sort: "answered" },
-  { text: "outcome.refused", kind: "number", value: (row) => count(row.refused), sort: "refused", level: (row) => (row.refusedNow > 0 ? "warn" : "") },
-  { text: "outcome.dropped", kind: "number", value: (row) => count(row.dropped), sort: "dropped", level: (row) => (row.droppedNow > 0 ? "warn" : "") },
-  { text: "outcome.unreadable", kind: "number", value: (row) => count(row.unreadable), sort: "unreadable", level: (row) => (row.unreadableNow > 0 ? "warn" : "") },
+  {
+    text: "outcome.refused",
+    kind: "number",
+    value: (row) => count(row.refused),
+    sort: "refused",
+    level: (row) => (row.refusedNow > 0 ? "warn" : ""),
+  },
+  {
+    text: "outcome.dropped",
+    kind: "number",
+    value: (row) => count(row.dropped),
+    sort: "dropped",
+    level: (row) => (row.droppedNow > 0 ? "warn" : ""),
+  },
+  {
+    text: "outcome.unreadable",
+    kind: "number",
+    value: (row) => count(row.unreadable),
+    sort: "unreadable",
+    level: (row) => (row.unreadableNow > 0 ? "warn" : ""),
+  },
 ];
 
 /** Rows of the table of commands, sorted; without `all` only commands that were requested since the start. */
@@ -92,8 +110,13 @@ function failing(change, kind) {
 }
 
 export const POOL_COLUMNS = [
-  { text: "pools.name", kind: "name", value: (row) => row.pool.name },
-  { text: "pools.state", kind: "text", value: (row) => text(row.pool.works ? "pools.works" : "pools.broken"), level: (row) => (row.pool.works ? "good" : "bad") },
+  { text: "pools.name", kind: "text", value: (row) => row.pool.name },
+  {
+    text: "pools.state",
+    kind: "text",
+    value: (row) => text(row.pool.works ? "pools.works" : "pools.broken"),
+    level: (row) => (row.pool.works ? "good" : "bad"),
+  },
   { text: "pools.server", kind: "text", value: (row) => row.pool.server },
   {
     text: "pools.in_use",
@@ -124,7 +147,9 @@ export function poolRows({ change, status }) {
 const FAILURES = ["connect", "timeout", "lost", "refused", "no_connection"];
 
 function failureText(pool) {
-  const parts = FAILURES.filter((kind) => pool.failures[kind] > 0).map((kind) => text(`failures.${kind}`, { n: count(pool.failures[kind]) }));
+  const parts = FAILURES.filter((kind) => pool.failures[kind] > 0).map((kind) =>
+    text(`failures.${kind}`, { n: count(pool.failures[kind]) }),
+  );
   return parts.length > 0 ? parts.join(", ") : "0";
 }
 

@@ -63,6 +63,7 @@ const charts = {
       { text: "chart.busy", color: "--line-1" },
     ],
     count,
+    { whole: true },
   ),
   backends: new Chart(
     byId("chart-backends"),
@@ -88,7 +89,7 @@ const tables = [
 
 function onAnswer(status) {
   if (status?.bounds?.seconds === undefined) throw failureOf("content"); // another program listens there
-  if (history.add(status)) for (const chart of Object.values(charts)) chart.clear();
+  history.add(status);
   view = new View(status, history, windowSeconds);
   answered = performance.now();
   failure = null;
@@ -110,7 +111,10 @@ function drawCharts() {
     const value = view.quantile(view.recent, phase, fraction);
     return value === Infinity ? view.bounds.at(-1) : value;
   };
-  charts.requests.push(now, OUTCOMES.map((outcome) => view.outcomeRate(recent, outcome)));
+  charts.requests.push(
+    now,
+    OUTCOMES.map((outcome) => view.outcomeRate(recent, outcome)),
+  );
   charts.times.push(now, [quantile("waiting", 0.5), quantile("waiting", 0.99), quantile("working", 0.5), quantile("working", 0.99)]);
   charts.queue.push(now, [status.queues.waiting, status.workers.busy]);
   charts.backends.push(now, [

@@ -38,10 +38,6 @@ export class History {
     return other;
   }
 
-  clear() {
-    this.#snapshots = [];
-  }
-
   /** The Change of the last so many seconds, or of what there is when that is less; null before there are two snapshots. */
   over(seconds) {
     const after = this.#snapshots.at(-1);

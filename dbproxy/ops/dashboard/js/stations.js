@@ -51,7 +51,7 @@ export const STATIONS = [
   {
     id: "worker",
     name: "WorkerThread",
-    file: "work/thread_pool.py",
+    file: "work/worker_thread.py",
     wide: [738, 52, 130, 88],
     narrow: [10, 470, 160, 84],
     lines: ({ status: { workers } }) => [count(workers.busy), text("flow.busy", { n: count(workers.threads) })],
@@ -112,7 +112,10 @@ function pool(id, name, kind, file, wide, narrow) {
     lines: (view) => {
       const calls = view.poolRate(view.moment, kind, "calls");
       const each = calls > 0 ? view.poolRate(view.moment, kind, "seconds") / calls : null;
-      return [text("flow.in_use", { n: count(view.poolSum(kind, "in_use")) }), text("flow.calls", { rate: rate(calls), time: duration(each) })];
+      return [
+        text("flow.in_use", { n: count(view.poolSum(kind, "in_use")) }),
+        text("flow.calls", { rate: rate(calls), time: duration(each) }),
+      ];
     },
     level: (view) => {
       if (view.status.pools.some((each) => each.kind === kind && !each.works)) return "bad";

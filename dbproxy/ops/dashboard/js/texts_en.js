@@ -30,7 +30,7 @@ export const en = {
   "failure.status": "The proxy answered with HTTP status {detail}.",
   "failure.content": "The answer is not one of this proxy.",
   "failure.page": "This page made a mistake; the browser's console has it.",
-  "failure.old": "What is shown below is from {time}.",
+  "failure.old": "What is shown is from {time}.",
   "failure.try": "Try now",
   "failure.next": "({n} s)",
 
@@ -109,7 +109,8 @@ export const en = {
     "A pool of connections to one MySQL server: teamtalk_master for what is written, teamtalk_slave for what is read. A worker holds at most one connection of a pool. When all are in use it waits, at most DBPoolTimeout seconds.",
   "station.cache":
     "A pool of connections to one Redis database: unread counters, group counters, device tokens, group members. A batch asks with one pipeline, however many requests it has.",
-  "station.files": "Sounds of messages are stored on TeamTalk's file server (msfs) over HTTP. They wait in a queue of their own, so that a slow file server delays nothing else.",
+  "station.files":
+    "Sounds of messages are stored on TeamTalk's file server (msfs) over HTTP. They wait in a queue of their own, so that a slow file server delays nothing else.",
   "station.deque":
     "The mailbox between the workers and the reactor: (uuid of the connection, reply). A worker posts here and wakes the reactor with one byte, once for a batch. Above MaxSendBufferTotal only connections that take their replies are answered.",
   "station.sender":

@@ -30,7 +30,7 @@ export const zh = {
   "failure.status": "代理返回了 HTTP 状态码 {detail}。",
   "failure.content": "收到的响应不是本代理的格式。",
   "failure.page": "页面自身出错，详情见浏览器控制台。",
-  "failure.old": "以下是 {time} 时的数据。",
+  "failure.old": "页面上是 {time} 时的数据。",
   "failure.try": "立即重试",
   "failure.next": "（{n} 秒）",
 
@@ -108,7 +108,8 @@ export const zh = {
   "station.db":
     "到一个 MySQL 服务器的连接池：teamtalk_master 用于写，teamtalk_slave 用于读。一个工作线程在一个池中最多占用一个连接。全部占用时需要等待，最长 DBPoolTimeout 秒。",
   "station.cache": "到一个 Redis 数据库的连接池：未读计数、群计数、设备令牌、群成员。无论一批有多少请求，都只用一个 pipeline。",
-  "station.files": "语音消息的声音通过 HTTP 保存在 TeamTalk 的文件服务器（msfs）上。它们在单独的队列中等待，文件服务器变慢不会影响其他请求。",
+  "station.files":
+    "语音消息的声音通过 HTTP 保存在 TeamTalk 的文件服务器（msfs）上。它们在单独的队列中等待，文件服务器变慢不会影响其他请求。",
   "station.deque":
     "工作线程与 reactor 之间的信箱：（连接的 uuid，应答）。工作线程把应答放到这里，并用一个字节唤醒 reactor，每批一次。超过 MaxSendBufferTotal 时，只应答那些正常收取应答的连接。",
   "station.sender":
