@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import time
 from collections import deque
 from collections.abc import Callable
@@ -80,6 +82,7 @@ class Application:
         self._stores = Stores.of(config, WorkerCalls(self._responses))
         self._new_process = new_process
         self._takeover = None if predecessor is None else Takeover(predecessor, __version__)
+        self._service: LiveService | None = None
         self._upgrades: Upgrades | None = None
         self._on_taken_back = on_taken_back
         self._stop_requested = False
@@ -148,7 +151,7 @@ class Application:
             self._reactor.call_later(LINGER + 1.0, self._notifier.ready)
         self._reactor.run()
         self._release()
-        logger.info("stopped")
+        logger.info("stopped" if not self._is_retiring else "stopped, another process serves")
         return 0
 
     def request_stop(self) -> None:
@@ -211,11 +214,7 @@ class Application:
 
     def upgrade(self, done: Done = _nothing) -> None:
         """Have another process take over; ``done`` is told the result. Any thread, and signal handlers, once it runs."""
-        self.call_soon(lambda: self._begin_upgrade(done))
-
-    def _begin_upgrade(self, done: Done) -> None:
-        if self._upgrades is not None:
-            self._upgrades.request(done)
+        self.call_soon(lambda: None if self._upgrades is None else self._upgrades.request(done))
 
     def _build_upgrades(self, service: LiveService) -> Upgrades:
         config = self._config
@@ -232,8 +231,12 @@ class Application:
             on_retired=self._reactor.stop,
         )
 
-    def _handed_over(self, _pid: int) -> None:
-        """Another process serves."""
+    def _handed_over(self, pid: int) -> None:
+        """Another process serves. A stop that was asked for in the last moment is for that one; later ones are for a process that ends by
+        itself.
+        """
+        if self._stop_requested:
+            os.kill(pid, signal.SIGTERM)
         self._operations.stop(handed_over=True)
         self._notifier.status("answering what was begun before the upgrade")
 
@@ -275,7 +278,7 @@ class Application:
         self._reactor.add_loop_callback(self._run_actions)
         self._keep_notifying(parts)
         parts.pool.start()
-        service = LiveService(parts.server, parts.pool, self._responses, parts.dispatcher, self._operations.listeners)
+        service = self._service = LiveService(parts.server, parts.pool, self._responses, parts.dispatcher, self._operations.listeners)
         self._upgrades = self._build_upgrades(service)
         self._listen(parts.server, service)
         parts.sync_center.start()
@@ -317,11 +320,13 @@ class Application:
         """Loop callback: what ``call_soon`` and ``request_stop`` have asked for."""
         while self._actions:
             self._actions.popleft()()
-        if self._is_retiring:
-            return  # it ends by itself, and the peers are those of another process
+        if self._service is not None and self._service.is_suspended:
+            return  # the peers are, or may be about to be, those of another process
         if self._stop_requested and self._drain is None:
             pool = self.components.pool
             self._notifier.stopping()
+            if self._takeover is not None:
+                self._takeover.stopping()
             self._drain = Drain(
                 self._reactor,
                 self.components.server,

@@ -90,15 +90,22 @@ class Channel:
                 raise ChannelError("the other process sends what is not understood") from error
             raise
 
-    def is_closed(self, seconds: float) -> bool:
-        """Wait up to ``seconds`` whether the other process goes away; it must not be about to send anything."""
+    def wait(self, seconds: float) -> bool:
+        """Wait up to ``seconds`` for a frame; whether there is one.
+
+        Raises:
+            ChannelError: the other process is gone.
+
+        """
         self._socket.settimeout(max(0.001, seconds))
         try:
-            return not self._socket.recv(1, socket.MSG_PEEK)
+            if self._socket.recv(1, socket.MSG_PEEK):
+                return True
         except TimeoutError:
             return False
-        except OSError:
-            return True
+        except OSError as error:
+            raise ChannelError(f"the other process is gone: {error}") from error
+        raise ChannelError("the other process is gone")
 
     def close(self) -> None:
         """Close this end, which ends the waiting of the other."""

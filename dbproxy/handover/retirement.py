@@ -50,7 +50,8 @@ class Retirement:
         self._began = time.monotonic()
         self._longest = longest
         self._over = False
-        self._keys: list[Hashable] | None = None
+        self._told: tuple[list[Hashable], bool] | None = None
+        """The ordering keys that the new process knows to be at work, and whether it knows that nothing is."""
         service.abandon()
         reactor.add_loop_callback(self._send)
         reactor.call_every(POLL, self._send)
@@ -61,12 +62,13 @@ class Retirement:
         age = time.monotonic() - self._began
         replies, keys, done = self._service.collect()
         try:
-            if replies or keys != self._keys:
-                self._keys = keys
-                fields = {"replies": [[uuid, len(pdu)] for uuid, pdu in replies], "keys_at_work": keys}
+            if replies or (keys, done) != self._told:
+                self._told = keys, done
+                fields = {"replies": [[uuid, len(pdu)] for uuid, pdu in replies], "keys_at_work": keys, "done": done}
                 self._channel.send("work", fields, [pdu for _, pdu in replies])
-            elif self._channel.is_closed(0):
-                raise ChannelError("the other process is gone")  # noqa: TRY301
+            elif self._channel.wait(0):
+                self._channel.receive("stopping")
+                self._settled = True  # it ends because somebody wants it to
             if age >= LINGER and not self._settled:
                 self._settled = True
                 self._on_settled()

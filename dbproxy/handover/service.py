@@ -28,6 +28,10 @@ class Suspended:
         self.tasks = tasks
 
 
+def _request_state(task: ProxyTask) -> RequestState:
+    return RequestState(task.conn_uuid, task.peer, task.handler.command.command_id, task.seq_num, task.received_at, task.body)
+
+
 class LiveService:
     """Server, pool and deque of one proxy. ``extra_listeners``: further sockets that are handed over, by role, host and port."""
 
@@ -44,6 +48,12 @@ class LiveService:
         self._responses = responses
         self._dispatcher = dispatcher
         self._extra_listeners = extra_listeners
+        self._suspended = False
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether the sockets must be left alone, because another process may be about to get them."""
+        return self._suspended
 
     # the process that gives
 
@@ -60,26 +70,26 @@ class LiveService:
         """
         if self._server.is_draining:
             raise UpgradeError("the proxy is about to stop")
+        self._suspended = True
         self._pool.stop_taking()
         self._server.suspend()
-        tasks = self._pool.take_back()
-        state = HandoverState(
-            last_uuid=self._server.last_uuid,
-            listeners=self._listeners(),
-            connections=self._server.connection_states(),
-            requests=[
-                RequestState(task.conn_uuid, task.peer, task.handler.command.command_id, task.seq_num, task.received_at, task.body)
-                for task in tasks
-            ],
-            keys_at_work=self._pool.ordering_keys_at_work(),
-        )
-        return Suspended(state, tasks)
+        suspended = Suspended(HandoverState(self._server.last_uuid), self._pool.take_back())
+        try:
+            suspended.state.listeners += self._listeners()
+            suspended.state.connections += self._server.connection_states()
+            suspended.state.requests += map(_request_state, suspended.tasks)
+            suspended.state.keys_at_work += self._pool.ordering_keys_at_work()
+        except BaseException:
+            self.resume(suspended)
+            raise
+        return suspended
 
     def resume(self, suspended: Suspended) -> None:
         """Go on as if nothing had happened."""
         self._pool.put(suspended.tasks)
         self._server.resume()
         self._pool.start_taking()
+        self._suspended = False
 
     def abandon(self) -> None:
         """Let go of the connections, which the other process serves; what has been begun is answered through ``collect``. The listening
@@ -91,6 +101,7 @@ class LiveService:
     def take_back(self) -> None:
         """After ``abandon``: accept connections again, because the other process has died."""
         self._server.resume()
+        self._suspended = False
 
     def collect(self) -> tuple[Sequence[Response], list[Hashable], bool]:
         """After ``abandon``: the replies that have been made, the ordering keys of what is still at work, and whether that is all."""

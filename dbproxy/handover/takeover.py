@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -45,12 +46,12 @@ class Takeover:
         self._announced: set[Address] = set()
         self._state = HandoverState(0)
         self._sockets: dict[Address, socket.socket] = {}
-        self._thread: threading.Thread | None = None
+        self._former_is_at_work = False
 
     @property
     def former_is_at_work(self) -> bool:
         """Whether the former process still answers requests. Any thread."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._former_is_at_work
 
     def begin(self) -> None:
         """Hear which listening sockets there are.
@@ -112,8 +113,13 @@ class Takeover:
         keys = set(self._state.keys_at_work)
         self._state = HandoverState(0)
         self._channel.timeout = SILENCE
-        self._thread = threading.Thread(target=self._pass_on, args=(keys, service), name="former-process", daemon=True)
-        self._thread.start()
+        self._former_is_at_work = True
+        threading.Thread(target=self._pass_on, args=(keys, service), name="former-process", daemon=True).start()
+
+    def stopping(self) -> None:
+        """Tell the former process, if it is still there, that the end of this one is wanted."""
+        with contextlib.suppress(ChannelError):
+            self._channel.send("stopping")
 
     def _pass_on(self, keys: set[Hashable], service: LiveService) -> None:
         """Until the former process is done: post its replies, then let those conversations go on that it is done with."""
@@ -128,10 +134,12 @@ class Takeover:
                     service.pass_on(replies, position)
                 at_work: set[Hashable] = set(map(tuple, frame.fields["keys_at_work"]))
                 service.unblock(keys - at_work)
+                self._former_is_at_work = not frame.fields["done"]
                 keys = at_work
             logger.info("pid %d has answered all that it had begun", self._pid)
         except ChannelError as error:
             logger.error("pid %d ended before it had answered all that it had begun: %s", self._pid, error)
         finally:
+            self._former_is_at_work = False
             service.unblock()
             self._channel.close()

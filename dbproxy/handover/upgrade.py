@@ -116,8 +116,8 @@ class Upgrade:
         channel.send("hello", {"pid": os.getpid(), "listeners": listeners})
         version = channel.receive("ready").fields["version"]
         logger.info("upgrade: version %s is ready as pid %d", version, child.pid)
-        if channel.is_closed(PROBATION):
-            raise ChannelError("it ended")
+        if channel.wait(PROBATION):
+            raise ChannelError("it does not wait for its turn")
         channel.timeout = TRANSFER_TIMEOUT
         began = time.monotonic()
         suspended = self._in_reactor(self._service.suspend)
@@ -130,7 +130,7 @@ class Upgrade:
             # before this process goes on: the other one must not touch what it may have been given
             child.kill()
             child.wait()
-            self._in_reactor(lambda: self._service.resume(suspended))
+            self._call_soon(lambda: self._service.resume(suspended))  # however long the reactor takes to get there
             raise
         self._in_reactor(lambda: self._on_handed_over(channel, child.pid))
         state = suspended.state

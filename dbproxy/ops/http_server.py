@@ -17,12 +17,13 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 
+from dbproxy.descriptors import OPERATOR_CLIENTS
 from dbproxy.errors import StartupError
 from dbproxy.ops.http_message import END_OF_HEAD, MAX_HEAD, HttpError, Request, Response, error_response, parse_head, serialize
 
 logger = logging.getLogger(__name__)
 
-MAX_CLIENTS = 16
+MAX_CLIENTS = OPERATOR_CLIENTS
 DEADLINE = 5.0
 """Seconds for reading a request and for writing the response."""
 

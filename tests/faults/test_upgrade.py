@@ -272,3 +272,18 @@ def answered_by(proxy: ProxyProcess) -> int:
     command = [sys.executable, "-m", "dbproxy.ops.ctl", "--socket", str(proxy.directory / "dbproxy.sock"), "--json", "status"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     return int(json.loads(done.stdout)["pid"])
+
+
+def test_a_stop_soon_after_an_upgrade_ends_both_processes(proxy: ProxyProcess) -> None:
+    former = proxy.pid
+    with proxy.client() as client:
+        client.user_info([1])
+        proxy.signal(signal.SIGUSR2)
+        assert poll(lambda: (proxy.directory / "server.pid").read_text() != f"{former}\n", bool, 30)
+        new = new_process(proxy)
+        os.kill(new, signal.SIGTERM)
+        assert client.closed_within(10)
+    assert proxy.wait(30) == 0
+    assert poll(lambda: Path(f"/proc/{new}").exists(), lambda there: not there, 10) is False
+    assert re.search(r"\] stopped$", proxy.log(), re.MULTILINE)
+    assert "going on without it" not in proxy.log()

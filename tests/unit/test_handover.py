@@ -81,8 +81,9 @@ def test_a_process_that_is_gone_or_silent_is_an_error() -> None:
             channel.receive("some")
         with pytest.raises(ChannelError, match="could not be sent"):
             channel.send("large", payload=[bytes(1 << 24)])
-        assert not channel.is_closed(0)
-    assert channel.is_closed(0.01)
+        assert not channel.wait(0)
+    with pytest.raises(ChannelError, match="is gone"):
+        channel.wait(0.01)
     with pytest.raises(ChannelError):
         channel.send("some")
     channel.close()
