@@ -53,7 +53,9 @@ def test_the_table_of_reloads_lists_every_key_and_names_those_that_need_a_restar
     assert {name for name, text in rows.items() if restart in text} == {name for name, key in keys.items() if key.restart}
 
 
-@pytest.mark.parametrize(("english", "chinese"), [READMES, ("docs/INSTALL.md", "docs/INSTALL.zh-CN.md")])
+@pytest.mark.parametrize(
+    ("english", "chinese"), [READMES, *((f"docs/{name}.md", f"docs/{name}.zh-CN.md") for name in ("INSTALL", "METRICS", "HOWTO-REPLACE"))]
+)
 def test_the_two_languages_have_the_same_parts(english: str, chinese: str) -> None:
     def parts(document: str) -> list[str]:
         # headings, rows of tables with their first cell when it is code, steps, list entries, and blocks of code
