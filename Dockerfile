@@ -6,12 +6,12 @@
 FROM python:3.13-slim AS build
 WORKDIR /source
 COPY . .
-RUN pip wheel --no-cache-dir --wheel-dir /wheels '.[fast]'
+RUN pip wheel --no-cache-dir --wheel-dir /wheels '.[fast,ops]'
 
 FROM python:3.13-slim
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --no-index --find-links /wheels 'dbproxy[fast]'
+    pip install --no-cache-dir --no-index --find-links /wheels 'dbproxy[fast,ops]'
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin dbproxy \
     && install -d -o dbproxy -g dbproxy /run/dbproxy
 RUN dbproxy-init /etc/dbproxy --yes --listen-ip 0.0.0.0 \
@@ -34,4 +34,4 @@ EXPOSE 10600
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["db_proxy_server", "--config", "/etc/dbproxy/dbproxyserver.conf"]
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import socket; socket.create_connection(('127.0.0.1', 10600), 3).close()"]
+    CMD ["dbproxy-ctl", "--json", "status"]

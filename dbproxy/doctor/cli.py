@@ -49,9 +49,14 @@ def run(config: Config, *, as_json: bool = False, quiet: bool = False, upload: b
 
     ``quiet``: only warnings and errors.
     """
-    logging.getLogger("dbproxy").setLevel(logging.CRITICAL)  # what the stores have to say is in the findings
     terminal = None if as_json else _Terminal(quiet)
-    findings = examine(config, Options(upload=upload), None if terminal is None else terminal.show)
+    log = logging.getLogger("dbproxy")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # what the stores have to say is in the findings
+    try:
+        findings = examine(config, Options(upload=upload), None if terminal is None else terminal.show)
+    finally:
+        log.setLevel(level)
     if as_json:
         shown = [finding.as_json() for finding in findings if not quiet or finding.level >= Level.WARNING]
         _write(sys.stdout, json.dumps(shown, indent=2, ensure_ascii=False))

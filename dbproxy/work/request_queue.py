@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from dbproxy.work.ordering import OrderedTasks
+from dbproxy.work.ordering import OrderedTasks, Ordering
 from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.queue_settings import QueueLimits, QueueSettings
 
@@ -43,3 +43,16 @@ class RequestQueue:
         """Body bytes of the first request in it."""
         entry = self.entries[0]
         return len((entry if isinstance(entry, ProxyTask) else entry.tasks[0]).body)
+
+    def take_unbegun(self, ordering: Ordering) -> list[ProxyTask]:
+        """Take everything but follow-ups."""
+        taken: list[ProxyTask] = []
+        entries, self.entries = self.entries, deque()
+        for entry in entries:
+            if isinstance(entry, OrderedTasks):
+                taken += ordering.take(entry)
+            elif entry.follow_up is None:
+                taken.append(entry)
+            else:
+                self.entries.append(entry)
+        return taken

@@ -245,15 +245,7 @@ class RequestQueues:
         """Take every request that waits or is held, in the order of arrival; what has been begun stays: batches, and follow-ups."""
         taken: list[ProxyTask] = []
         for queue in list(self._ready):
-            entries = list(queue.entries)
-            queue.entries.clear()
-            for entry in entries:
-                if isinstance(entry, OrderedTasks):
-                    taken += self.ordering.take(entry)
-                elif entry.follow_up is None:
-                    taken.append(entry)
-                else:
-                    queue.entries.append(entry)
+            taken += queue.take_unbegun(self.ordering)
             if not queue.entries:
                 queue.is_ready = False
                 self._ready.remove(queue)
