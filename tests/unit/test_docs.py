@@ -11,6 +11,9 @@ import pytest
 import dbproxy
 from dbproxy.config_keys import CACHE_INSTANCE_KEYS, CACHE_INSTANCES, DB_INSTANCE_KEYS, DB_INSTANCES, OPTIONAL_KEYS, REQUIRED_KEYS, TLS_KEYS
 from dbproxy.doctor.kinds import Kind
+from dbproxy.models import names
+from dbproxy.stores.mysql.schema import REQUIRED_TABLES, SHARDS
+from dbproxy.testing.stack import pool_of
 from dbproxy.wire.commands import COMMANDS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -54,7 +57,8 @@ def test_the_table_of_reloads_lists_every_key_and_names_those_that_need_a_restar
 
 
 @pytest.mark.parametrize(
-    ("english", "chinese"), [READMES, *((f"docs/{name}.md", f"docs/{name}.zh-CN.md") for name in ("INSTALL", "METRICS", "HOWTO-REPLACE"))]
+    ("english", "chinese"),
+    [READMES, *((f"docs/{name}.md", f"docs/{name}.zh-CN.md") for name in ("INSTALL", "METRICS", "HOWTO-REPLACE", "STORAGE"))],
 )
 def test_the_two_languages_have_the_same_parts(english: str, chinese: str) -> None:
     def parts(document: str) -> list[str]:
@@ -65,6 +69,46 @@ def test_the_two_languages_have_the_same_parts(english: str, chinese: str) -> No
         return code + skeleton
 
     assert parts(english) == parts(chinese)
+
+
+STORAGE = ("docs/STORAGE.md", "docs/STORAGE.zh-CN.md")
+
+
+@pytest.mark.parametrize("document", STORAGE)
+def test_every_table_and_column_of_the_proxy_is_explained(document: str) -> None:
+    explained: dict[str, set[str]] = {}
+    for section in re.split(r"^### ", text_of(document).partition("\n## Redis")[0], flags=re.MULTILINE)[1:]:
+        mentioned = re.findall(r"IM\w+", section.partition("\n")[0])
+        columns = {column for cell in re.findall(r"^\| (`[^|]*`) \|", section, re.MULTILINE) for column in re.findall(r"`(\w+)`", cell)}
+        tables = mentioned if len(mentioned) == 1 else [f"{mentioned[0].removesuffix('0')}{shard}" for shard in range(SHARDS)]
+        assert mentioned[-1] == tables[-1]
+        explained |= dict.fromkeys(tables, columns)
+    # every table has an id; the pages say so once
+    assert {table: columns | {"id"} for table, columns in explained.items()} == {
+        table: set(columns) for table, columns in REQUIRED_TABLES.items()
+    }
+
+
+@pytest.mark.parametrize("document", STORAGE)
+def test_every_redis_key_is_explained_with_its_pool(document: str) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \| (?:string|hash)", text_of(document), re.MULTILINE)
+    ids = {"relateId": 12, "groupId": 9, "userId": 7, "TOKEN": "abc"}
+    keys = {
+        names.msg_id_key(12),
+        names.group_msg_id_key(9),
+        names.unread_key(7),
+        names.group_count_key(9),
+        names.user_group_count_key(7, 9),
+        names.TOTAL_USER_UPDATE_KEY,
+        names.LAST_UPDATE_GROUP_KEY,
+        names.group_member_key(9),
+        names.group_set_key(9),
+        names.device_key(b"7").decode(),
+        names.device_key(b"abc").decode(),
+    }
+    assert {key.format_map(ids): pool for pool, key in rows} == {key: pool_of(key) for key in keys}
+    functions = [name for name in vars(names) if name.endswith(("_key", "_KEY"))]
+    assert len(functions) + 1 == len(keys)  # device_key makes two of them
 
 
 def anchors_of(path: Path) -> set[str]:
