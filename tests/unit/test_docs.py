@@ -18,6 +18,8 @@ from dbproxy.wire.commands import COMMANDS
 
 ROOT = Path(__file__).parent.parent.parent
 READMES = ("README.md", "README.zh-CN.md")
+EQUAL_PAGES = ("INSTALL", "METRICS", "STORAGE", "HOWTO-REPLACE", "HOWTO-UPGRADE", "HOWTO-SEVERAL")
+"""Pages in docs/ whose two languages have the same parts."""
 DOCUMENTS = [
     *READMES,
     "ARCHITECTURE.md",
@@ -56,10 +58,7 @@ def test_the_table_of_reloads_lists_every_key_and_names_those_that_need_a_restar
     assert {name for name, text in rows.items() if restart in text} == {name for name, key in keys.items() if key.restart}
 
 
-@pytest.mark.parametrize(
-    ("english", "chinese"),
-    [READMES, *((f"docs/{name}.md", f"docs/{name}.zh-CN.md") for name in ("INSTALL", "METRICS", "HOWTO-REPLACE", "STORAGE"))],
-)
+@pytest.mark.parametrize(("english", "chinese"), [READMES, *((f"docs/{page}.md", f"docs/{page}.zh-CN.md") for page in EQUAL_PAGES)])
 def test_the_two_languages_have_the_same_parts(english: str, chinese: str) -> None:
     def parts(document: str) -> list[str]:
         # headings, rows of tables with their first cell when it is code, steps, list entries, and blocks of code
