@@ -20,7 +20,7 @@ from dbproxy.testing.client import Client
 from dbproxy.testing.process import ChildProcess, can_connect, free_port
 from dbproxy.testing.reaper import REAPER
 from dbproxy.testing.stack import Stack
-from dbproxy.testing.successor import Successor, inherit_orphans
+from dbproxy.testing.successor import Successor, inherit_orphans, process_exists
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -141,6 +141,18 @@ class ProxyProcess(ProxyAddress, ChildProcess):
         REAPER.watch(pid)
         self.wait(timeout)
         self._process = Successor(pid)
+
+    def adopt_successor(self) -> bool:
+        """Go on with the process that has taken over from the one that has ended, after an upgrade that somebody else asked for; return
+        whether there is one. ``inherit_orphans`` must have been called before that upgrade.
+        """
+        pid = self._written_pid()
+        if self.running or pid in (self.pid, 0) or not process_exists(pid):
+            return False
+        self.wait(1)
+        REAPER.watch(pid)
+        self._process = Successor(pid)
+        return True
 
     def _written_pid(self) -> int:
         with contextlib.suppress(OSError, ValueError):

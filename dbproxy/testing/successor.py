@@ -16,6 +16,17 @@ def inherit_orphans() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def process_exists(pid: int) -> bool:
+    """Return whether there is a process ``pid``."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 class Successor:
     """What ``subprocess.Popen`` offers, for the grandchild ``pid``, whose parent is about to end. Not thread safe."""
 

@@ -18,6 +18,7 @@ from dbproxy.testing.private_server import choose_servers
 from dbproxy.testing.process import free_port
 from dbproxy.testing.proxy import ProxyProcess
 from dbproxy.testing.stack import POOLS, Stack
+from dbproxy.testing.successor import inherit_orphans
 
 USERS = ("alice", "bob", "carol")
 
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _add_users(stack)
             settings = {"ListenPort": options.port, "MsfsSite": files.site, "AdminListen": f"127.0.0.1:{_admin_port()}"}
             proxy = ProxyProcess(stack, settings, directory=stack.directory / "proxy")
+            inherit_orphans()  # so that a process that takes over in an upgrade can be waited for
             with proxy:
                 _print_addresses(stack, files, proxy, settings["AdminListen"])
                 return _follow(proxy)
@@ -92,8 +94,10 @@ def _print_addresses(stack: Stack, files: FileServer, proxy: ProxyProcess, admin
     pools = ", ".join(f"{number} {name}" for name, number in POOLS.items())
     _print(
         f"""
-The proxy answers on {proxy.host}:{proxy.port}. Look at it: http://{admin}/
+The proxy answers on {proxy.host}:{proxy.port}.
 
+  dashboard    http://{admin}/    (metrics: http://{admin}/metrics)
+  control      {_shown(Path(sys.prefix) / "bin" / "dbproxy-ctl")} --config {_shown(proxy.config_path)} status
   users        {", ".join(USERS)}; password 123456
   MariaDB      mariadb --skip-ssl -h 127.0.0.1 -P {database.port} -u {database.user} -p{database.password} {database.database}
   Redis        redis-cli -p {redis_port} -n 1    (databases: {pools})
@@ -106,8 +110,14 @@ Next: leave this running and type  scripts/demo  in another terminal. Ctrl-C sto
     )
 
 
+def _shown(path: Path) -> str:
+    """The path from the working directory if it is below it: short, to be typed."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 def _follow(proxy: ProxyProcess) -> int:
-    """Print the proxy's log until the proxy ends; return 1, because it ends by itself only after an error."""
+    """Print the proxy's log until the proxy ends, over upgrades; return 1, because it ends by itself only after an error or a ``drain``."""
     with proxy.log_path.open(encoding="utf-8", errors="replace") as log:
         log.seek(0, 2)
         while True:
@@ -116,7 +126,7 @@ def _follow(proxy: ProxyProcess) -> int:
             if text:
                 sys.stdout.write(text)
                 sys.stdout.flush()
-            if not alive:
+            if not alive and not proxy.adopt_successor():
                 _print(f"the proxy has ended with status {proxy.returncode}")
                 return 1
             time.sleep(0.2)

@@ -10,6 +10,8 @@ import pytest
 from control import SOCKET, Finished, connect, ctl
 
 from dbproxy.testing import ProxyProcess, Stack
+from dbproxy.testing.successor import inherit_orphans
+from dbproxy.testing.waiting import eventually
 
 
 @pytest.fixture
@@ -42,13 +44,28 @@ def test_the_new_process_answers_at_the_socket_as_soon_as_the_result_is_told(pro
     assert not (proxy.directory / SOCKET).exists()
 
 
+@pytest.mark.watchdog(120)
+def test_the_harness_follows_an_upgrade_that_somebody_else_asked_for(proxy: ProxyProcess) -> None:
+    inherit_orphans()
+    former = proxy.pid
+    assert not proxy.adopt_successor()
+    with proxy.client() as client:
+        assert ctl(proxy.directory, "upgrade").code == 0
+        assert eventually(proxy.adopt_successor, True, timeout=30) is True
+        assert proxy.pid == pid_of(proxy) != former
+        assert client.user_info([1]).user_id == 1
+    assert "this process did not run" not in proxy.log()
+    proxy.stop()
+    assert not proxy.adopt_successor()
+
+
 def test_a_new_process_that_cannot_start_is_reported_and_the_running_one_keeps_its_socket(proxy: ProxyProcess) -> None:
     text = proxy.config_path.read_text(encoding="utf-8")
     proxy.config_path.write_text(text + "MaxBatchSize=none\n", encoding="utf-8")
     pid = proxy.pid
     done = ctl(proxy.directory, "upgrade")
     assert (done.code, done.out) == (1, "")
-    assert done.err.startswith("dbproxy-ctl: this process goes on: the new process (pid ")
+    assert done.err.startswith("dbproxy-ctl: not upgraded, the running process goes on: the new process (pid ")
     assert pid_of(proxy) == pid
     assert "MaxBatchSize=none" in proxy.log()
 

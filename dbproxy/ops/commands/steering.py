@@ -120,7 +120,7 @@ class Upgrade:
         if not session.wait_for(told, UPGRADE_TIMEOUT):
             raise ControlRefusedError(f"no result within {UPGRADE_TIMEOUT:g} s; the log will have it")
         if results[0] is not None:
-            raise ControlRefusedError(f"this process goes on: {results[0]}")
+            raise ControlRefusedError(f"not upgraded, the running process goes on: {results[0]}")
         deadline = time.monotonic() + SUCCESSOR_TIMEOUT
         while not self._listens() and time.monotonic() < deadline:
             time.sleep(SUCCESSOR_POLL)
