@@ -134,7 +134,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--examples", metavar="N", type=_natural, default=20, help="findings of a kind to show (default: %(default)s; 0: all)"
     )
-    parser.add_argument("--version", action="version", version=f"dbproxy-audit {__version__}")
+    version = f"dbproxy-audit {__version__}"
+    parser.add_argument("-v", "--version", action="version", version=version, help="print the version and exit")
     return parser
 
 

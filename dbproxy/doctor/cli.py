@@ -113,7 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print a JSON list of findings instead of text")
     parser.add_argument("--quiet", action="store_true", help="print warnings and errors only")
     parser.add_argument("--no-upload", action="store_true", help="do not store a file on the file server, only connect to it")
-    parser.add_argument("--version", action="version", version=f"dbproxy-doctor {__version__}")
+    version = f"dbproxy-doctor {__version__}"
+    parser.add_argument("-v", "--version", action="version", version=version, help="print the version and exit")
     return parser
 
 

@@ -159,7 +159,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--service-user", metavar="NAME", type=_user, default="dbproxy", help="user of the service, for the units (default: %(default)s)"
     )
-    parser.add_argument("--version", action="version", version=f"dbproxy-init {__version__}")
+    version = f"dbproxy-init {__version__}"
+    parser.add_argument("-v", "--version", action="version", version=version, help="print the version and exit")
     return parser
 
 

@@ -62,9 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dbproxy-ctl",
         description="Looks into a running db_proxy_server and steers it, through its control socket (AdminSocket).",
-        epilog="Exit status: 0 done, 1 the proxy has refused or failed, 2 mistake in the command line, 3 no proxy there.",
+        epilog="Exit status: 0 done, 1 the proxy has refused or failed or does not answer, 2 mistake in the command line or the "
+        "configuration, 3 no proxy there. docs/CONTROL.md explains every command.",
     )
-    parser.add_argument("--version", action="version", version=f"dbproxy-ctl {__version__}")
+    version = f"dbproxy-ctl {__version__}"
+    parser.add_argument("-v", "--version", action="version", version=version, help="print the version and exit")
     _add_common(parser, suppress=False)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for view in VIEWS:
@@ -79,10 +81,9 @@ def _add_common(parser: argparse.ArgumentParser, *, suppress: bool) -> None:
     """Add the options that may stand before and after the command; the latter must not undo the former."""
     default = argparse.SUPPRESS if suppress else None
     where = parser.add_mutually_exclusive_group()
-    where.add_argument(
-        "--socket", metavar="PATH", default=default, help="the control socket (default: dbproxy.sock in the working directory)"
-    )
-    where.add_argument("--config", metavar="FILE", default=default, help="the configuration file whose AdminSocket names it")
+    usual = "the control socket (default: as dbproxyserver.conf in the working directory says)"
+    where.add_argument("--socket", metavar="PATH", default=default, help=usual)
+    where.add_argument("--config", metavar="PATH", default=default, help="the configuration file whose AdminSocket names the socket")
     off = argparse.SUPPRESS if suppress else False
     parser.add_argument("--json", action="store_true", default=off, help="print the answer as JSON, one document a line")
 

@@ -39,13 +39,18 @@ def find_socket(socket_path: str | None, config_path: str | None) -> str:
     working directory if there is one. A relative path in a file is looked for beside the file, and then in the working directory.
 
     Raises:
-        NoProxyError: the file switches the control socket off.
+        NoProxyError: the file switches the control socket off, or nothing says where it is.
         ConfigError: the file was named and cannot be read, or its ``AdminSocket`` cannot be used.
 
     """
     if socket_path:
         return socket_path
     if config_path is None and not Path(DEFAULT_CONFIG).exists():
+        if not Path(DEFAULT_SOCKET).exists():
+            raise NoProxyError(
+                f"neither {DEFAULT_CONFIG} nor {DEFAULT_SOCKET} is in the working directory {Path.cwd()}; "
+                "--socket or --config says where the proxy is"
+            )
         return DEFAULT_SOCKET
     file = Path(config_path or DEFAULT_CONFIG)
     try:

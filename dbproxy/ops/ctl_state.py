@@ -29,12 +29,13 @@ class Status(View):
         totals = {outcome: sum(command[outcome] for command in item["requests"].values()) for outcome in OUTCOMES}
         sizes = item["batches"]["sizes"]
         average = sizes["sum"] / sizes["count"] if sizes["count"] else 0.0
-        ready = "ready" if item["ready"] else "not ready: " + "; ".join(item["reasons"])
+        ready = "ready" if item["ready"] else "not ready:"
         paused = ", reading is paused" if connections["reading_paused"] else ""
         rows = [
             ("proxy", f"{item['version']}, pid {item['pid']}, {', '.join(item['listen'])}"),
             ("started", f"{date(item['started'])}, {seconds(item['uptime'])} ago"),
             ("state", f"{item['state']}, {ready}"),
+            *(("", reason) for reason in ([] if item["ready"] else item["reasons"])),
             ("reactor", f"last turn {seconds(item['reactor']['last_turn_age'])} ago"),
             ("requests", ", ".join(f"{count} {outcome}" for outcome, count in totals.items())),
             (

@@ -16,9 +16,12 @@ SILENCE = 30.0
 
 def finite(text: str) -> float:
     """Return seconds that can be waited for; how many a command takes is the proxy's business."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value <= 1e9:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of seconds")
     return value
 
 

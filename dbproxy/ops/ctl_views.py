@@ -33,8 +33,9 @@ class _Reload(View):
     def text(self, item: Item) -> str:
         if item["problems"]:
             return "\n".join(map(printable, item["problems"]))
-        applied = "applied: " + (", ".join(item["applied"]) or "nothing has changed")
-        return applied + (f"\nneeds a restart: {', '.join(item['restart'])}" if item["restart"] else "")
+        lines = [f"applied: {', '.join(item['applied'])}"] if item["applied"] else []
+        lines += [f"needs a restart or an upgrade: {', '.join(item['restart'])}"] if item["restart"] else []
+        return "\n".join(lines) or "nothing has changed"
 
 
 class _Upgrade(View):

@@ -92,7 +92,7 @@ class HttpServer:
         reader, _ = self._waker = socket.socketpair()
         self._thread = threading.Thread(target=self._accept_all, args=(reader,), name="admin-http", daemon=True)
         self._thread.start()
-        logger.info("for operators: http://%s/", _shown(self.address))
+        logger.info("HTTP endpoint for operators: http://%s/", _shown(self.address))
 
     def stop(self) -> None:
         """Accept nobody any more and close all connections. Another process that has the socket goes on with it."""

@@ -64,7 +64,10 @@ def test_the_socket_is_found_by_its_path_by_the_configuration_and_in_the_working
 
 def test_where_no_proxy_is_it_says_so(tmp_path: Path) -> None:
     done = ctl(tmp_path, "drain")
-    assert done == (3, "", f"dbproxy-ctl: no proxy listens at {SOCKET}: there is no such file\n")
+    assert done.code == 3
+    assert f"neither dbproxyserver.conf nor {SOCKET} is in the working directory {tmp_path}; --socket or --config" in done.err
+    done = ctl(tmp_path, "--socket", "here", "drain")
+    assert done == (3, "", "dbproxy-ctl: no proxy listens at here: there is no such file\n")
     done = ctl(tmp_path, "--config", "missing.conf", "drain")
     assert done == (2, "", "dbproxy-ctl: missing.conf: cannot be read: No such file or directory\n")
     (tmp_path / "file").touch()
@@ -87,11 +90,11 @@ def test_what_the_proxy_refuses_exits_with_1(proxy: ProxyProcess) -> None:
 
 def test_reload_says_what_is_applied_what_needs_a_restart_and_what_is_wrong(stack: Stack) -> None:
     with ProxyProcess(stack, {"StopGrace": 1}) as proxy:
-        assert ctl(proxy.directory, "reload") == (0, "applied: nothing has changed\n", "")
+        assert ctl(proxy.directory, "reload") == (0, "nothing has changed\n", "")
         text = proxy.config_path.read_text(encoding="utf-8")
         proxy.config_path.write_text(text + "MaxBatchSize=7\nAdminSocket=other.sock\n", encoding="utf-8")
         done = ctl(proxy.directory, "--socket", SOCKET, "reload")
-        assert done == (0, "applied: MaxBatchSize\nneeds a restart: AdminSocket\n", "")
+        assert done == (0, "applied: MaxBatchSize\nneeds a restart or an upgrade: AdminSocket\n", "")
         proxy.config_path.write_text(text + "MaxBatchSize=none\n", encoding="utf-8")
         done = ctl(proxy.directory, "reload")
         assert (done.code, done.err) == (1, "dbproxy-ctl: configuration not reloaded, everything stays as it was\n")

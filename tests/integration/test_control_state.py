@@ -74,7 +74,7 @@ def test_pools_show_which_backend_does_not_work(stack: Stack) -> None:
 
             assert eventually(works, False, timeout=20) is False
         assert "unread: " in ctl(proxy.directory, "pools").out
-        assert "not ready: " in ctl(proxy.directory, "status").out
+        assert "not ready:\n" in ctl(proxy.directory, "status").out
 
 
 @pytest.mark.data(**USERS)

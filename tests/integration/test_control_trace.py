@@ -225,6 +225,7 @@ def test_a_fifth_trace_is_refused_and_an_interrupted_one_makes_room(proxy: Proxy
     [
         (["--command", "CID_MSG_GET"], "may be any of"),
         (["--user", "-5"], "user=-5: expected a whole number"),
+        (["--peer", "msg-server-1"], "peer='msg-server-1': expected an IP address, or IP address:port as in the log"),
         (["--seconds", "0"], "seconds=0.0: expected seconds from 0.1 to 86400"),
     ],
 )

@@ -107,7 +107,7 @@ def test_status_tells_what_does_not_work_and_the_last_warnings() -> None:
     item["pools"][0]["works"] = False
     item["log"]["warnings"] = [{"time": 0.0, "level": "warning", "text": f"number {n}"} for n in range(9)]
     text = Status().text(item)
-    assert "serving, not ready: mysql pool teamtalk_master does not work: away" in text
+    assert "serving, not ready:\n             mysql pool teamtalk_master does not work: away\n" in text
     assert "teamtalk_master do not work" in text
     assert [f"number {n}" in text for n in range(9)] == [False] * 4 + [True] * 5
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import logging
 import time
 
@@ -38,7 +40,7 @@ class TraceRequests:
         contents = arguments.switch("contents")
         wanted = TraceFilter(
             user=arguments.whole("user", 0, 0, 2**32 - 1) if arguments.optional("user") else None,
-            peer=arguments.text("peer") if arguments.optional("peer") else "",
+            peer=_peer(arguments.text("peer")) if arguments.optional("peer") else "",
             command_id=_command_id(arguments.text("request_command")) if arguments.optional("request_command") else None,
         )
         arguments.finish()
@@ -55,6 +57,14 @@ class TraceRequests:
         while trace.waiting:
             yield from trace.take(PER_TURN)
         yield {"shown": trace.shown, "dropped": trace.dropped}
+
+
+def _peer(text: str) -> str:
+    for address in (text, text.rpartition(":")[0]):
+        with contextlib.suppress(ValueError):
+            ipaddress.ip_address(address)
+            return text
+    raise ControlRefusedError(f"peer={text[:100]!r}: expected an IP address, or IP address:port as in the log")
 
 
 def _command_id(text: str) -> int:
