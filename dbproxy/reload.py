@@ -41,7 +41,7 @@ class ReloadReport:
     def __str__(self) -> str:
         if self.problems:
             return "configuration not reloaded, everything stays as it was: " + "; ".join(self.problems)
-        restart = f"needs a restart: {', '.join(self.restart)}" if self.restart else ""
+        restart = f"needs a restart or an upgrade: {', '.join(self.restart)}" if self.restart else ""
         if not self.applied:
             return "configuration reloaded: nothing has changed" + (f" that can be applied; {restart}" if restart else "")
         return f"configuration reloaded: {', '.join(self.applied)}" + (f"; {restart}" if restart else "")

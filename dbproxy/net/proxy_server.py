@@ -127,6 +127,7 @@ class ProxyServer:
             self._listeners.append(listener)
             listener.start()
             logger.info("listening on %s:%d", *listener.address)
+        self._last_tick = time.monotonic()  # before, another process may have served, so nothing was late
 
     def send_response_pdu_list(self) -> None:
         """Loop callback: send what the workers have answered, one system call per connection. A uuid that is gone is dropped."""

@@ -35,8 +35,11 @@ def test_a_file_that_has_not_changed_changes_nothing(stack: Stack) -> None:
 def test_keys_that_need_a_restart_are_named_each_time_and_the_others_are_applied(stack: Stack) -> None:
     with ReloadingProxy(stack) as proxy, proxy.client() as client:
         changes = {"ListenIP": "127.0.0.1;127.0.0.2", "aesKey": "x" * 32, "SyncInterval": 7}
-        assert proxy.reload(changes) == "configuration reloaded: SyncInterval; needs a restart: ListenIP, aesKey"
-        assert proxy.reload() == "configuration reloaded: nothing has changed that can be applied; needs a restart: ListenIP, aesKey"
+        assert proxy.reload(changes) == "configuration reloaded: SyncInterval; needs a restart or an upgrade: ListenIP, aesKey"
+        assert (
+            proxy.reload()
+            == "configuration reloaded: nothing has changed that can be applied; needs a restart or an upgrade: ListenIP, aesKey"
+        )
         assert client.send_message(1, 2).msg_id == 1
 
 
