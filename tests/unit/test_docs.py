@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -18,7 +19,7 @@ from dbproxy.wire.commands import COMMANDS
 
 ROOT = Path(__file__).parent.parent.parent
 READMES = ("README.md", "README.zh-CN.md")
-EQUAL_PAGES = ("INSTALL", "METRICS", "STORAGE", "HOWTO-REPLACE", "HOWTO-UPGRADE", "HOWTO-SEVERAL")
+EQUAL_PAGES = ("INSTALL", "METRICS", "STORAGE", "TROUBLESHOOTING", "HOWTO-REPLACE", "HOWTO-UPGRADE", "HOWTO-SEVERAL")
 """Pages in docs/ whose two languages have the same parts."""
 DOCUMENTS = [
     *READMES,
@@ -176,3 +177,47 @@ def test_the_changelog_begins_with_this_version() -> None:
     headings = re.findall(r"^## (\S+)", text_of("CHANGELOG.md"), re.MULTILINE)
     assert next(heading for heading in headings if heading != "Unreleased") == dbproxy.__version__
     assert "Unreleased" not in headings[1:]
+
+
+TROUBLESHOOTING = ("docs/TROUBLESHOOTING.md", "docs/TROUBLESHOOTING.zh-CN.md")
+TOOLS = {"testing", "bench", "audit", "doctor", "install"}
+"""Packages whose lines do not stand in the log of a proxy."""
+
+NOT_LITERAL = {
+    "...",  # warnings about keys of the configuration, in cli.py and reload.py
+    "...: ...",
+    None,  # in cli.py and reload.py
+}
+"""What a search for texts of calls finds where the text comes from elsewhere; ``FROM_ELSEWHERE`` has these."""
+
+FROM_ELSEWHERE = {"cannot start: ...", "unexpected error: ...", "configuration not reloaded, everything stays as it was: ..."}
+
+
+def literal(node: ast.expr) -> str | None:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return "".join(literal(part) or "%s" for part in (node.left, node.right))
+    return None
+
+
+def warnings_of_the_proxy() -> set[str | None]:
+    """The texts of level WARNING and above, or of a level that is decided later; "..." for what is filled in."""
+    texts: set[str | None] = set()
+    for path in (ROOT / "dbproxy").rglob("*.py"):
+        if path.relative_to(ROOT / "dbproxy").parts[0] in TOOLS:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)):
+                continue
+            if node.func.value.id in ("logger", "_log") and node.func.attr in ("warning", "error", "critical", "exception", "log"):
+                text = literal(node.args[node.func.attr == "log"])
+                texts.add(None if text is None else re.sub(r"%[-.\d]*[a-z]", "...", text))
+    return texts
+
+
+@pytest.mark.parametrize("document", TROUBLESHOOTING)
+def test_every_warning_of_the_log_is_explained_once(document: str) -> None:
+    heading = "## Log lines" if "zh" not in document else "## 日志"
+    rows = re.findall(r"^\| `([^|]+)` \| [^|]+ \| [^|]+ \|$", text_of(document).partition(f"\n{heading}\n")[2], re.MULTILINE)
+    assert sorted(rows) == sorted({text for text in warnings_of_the_proxy() - NOT_LITERAL if text} | FROM_ELSEWHERE)
