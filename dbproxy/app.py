@@ -278,7 +278,14 @@ class Application:
         self._reactor.add_loop_callback(self._run_actions)
         self._keep_notifying(parts)
         parts.pool.start()
-        service = self._service = LiveService(parts.server, parts.pool, self._responses, parts.dispatcher, self._operations.listeners)
+        service = self._service = LiveService(
+            parts.server,
+            parts.pool,
+            self._responses,
+            parts.dispatcher,
+            self._operations.listeners,
+            lambda: self._takeover is not None and self._takeover.former_is_at_work,
+        )
         self._upgrades = self._build_upgrades(service)
         self._listen(parts.server, service)
         parts.sync_center.start()

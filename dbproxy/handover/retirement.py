@@ -6,7 +6,9 @@ still at work here, so that the new process begins no request of a conversation 
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import subprocess
 import time
 from collections.abc import Callable, Hashable
 
@@ -22,12 +24,15 @@ POLL = 0.01
 LINGER = 3.0
 """Seconds after the handover in which this process could take the listening sockets back, if the new one dies."""
 
+KILL_TIMEOUT = 2.0
+"""Seconds to wait for the end of a new process that was killed."""
+
 
 class Retirement:
     """Sends replies to the new process until all is answered and ``LINGER`` is over, or for ``longest`` seconds.
 
-    ``on_settled`` is called when ``LINGER`` is over, ``on_done`` at the end; ``on_lost`` if the new process dies before ``on_settled``, and
-    then this one serves again.
+    ``on_settled`` is called when ``LINGER`` is over, ``on_done`` at the end; ``on_lost`` if the new process dies, or does not take replies,
+    before ``on_settled``: then it is killed, and this one serves again.
     """
 
     def __init__(
@@ -35,6 +40,7 @@ class Retirement:
         reactor: Reactor,
         service: LiveService,
         channel: Channel,
+        new_process: subprocess.Popen[bytes],
         longest: float,
         *,
         on_settled: Callable[[], None],
@@ -43,18 +49,25 @@ class Retirement:
     ) -> None:
         self._service = service
         self._channel = channel
+        self._new_process = new_process
+        self._reactor = reactor
         self._on_settled = on_settled
         self._on_done = on_done
         self._settled = False
         self._on_lost = on_lost
         self._began = time.monotonic()
-        self._longest = longest
+        self._longest = max(longest, LINGER + POLL)  # with the shortest time limits it must settle all the same
         self._over = False
         self._told: tuple[list[Hashable], bool] | None = None
         """The ordering keys that the new process knows to be at work, and whether it knows that nothing is."""
         service.abandon()
         reactor.add_loop_callback(self._send)
-        reactor.call_every(POLL, self._send)
+        reactor.call_later(POLL, self._poll)
+
+    def _poll(self) -> None:
+        self._send()
+        if not self._over:
+            self._reactor.call_later(POLL, self._poll)
 
     def _send(self) -> None:
         if self._over:
@@ -66,11 +79,11 @@ class Retirement:
                 self._told = keys, done
                 fields = {"replies": [[uuid, len(pdu)] for uuid, pdu in replies], "keys_at_work": keys, "done": done}
                 self._channel.send("work", fields, [pdu for _, pdu in replies])
-            elif self._channel.wait(0):
-                self._channel.receive("stopping")
-                self._settled = True  # it ends because somebody wants it to
+            else:
+                self._hear_of_stop()
             if age >= LINGER and not self._settled:
                 self._settled = True
+                self._channel.timeout = self._longest  # it may freeze as any process; nothing waits for this one
                 self._on_settled()
             if done and self._settled:
                 self._channel.send("bye")
@@ -83,9 +96,21 @@ class Retirement:
             return
         self._finish(self._on_done)
 
+    def _hear_of_stop(self) -> None:
+        if self._channel.wait(0):
+            self._channel.receive("stopping")
+            self._settled = True  # it ends because somebody wants it to
+
     def _lost(self, error: ChannelError) -> None:
+        with contextlib.suppress(ChannelError):
+            self._hear_of_stop()  # it may have said so, and ended before this process came to listen
         if not self._settled:
-            logger.critical("upgrade: the new process died as soon as it served, and all connections with it; going on without it")
+            logger.critical(
+                "upgrade: the new process died as soon as it served, and all connections with it; going on without it: %s", error
+            )
+            self._new_process.kill()  # if it only hangs: there must not be two that serve
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._new_process.wait(KILL_TIMEOUT)
             self._service.take_back()
             self._finish(self._on_lost)
         else:
@@ -94,5 +119,6 @@ class Retirement:
 
     def _finish(self, then: Callable[[], None]) -> None:
         self._over = True
+        self._reactor.remove_loop_callback(self._send)
         self._channel.close()
         then()

@@ -42,12 +42,15 @@ class LiveService:
         responses: ResponseDeque,
         dispatcher: Dispatcher,
         extra_listeners: Callable[[], Iterable[ListenerState]] = tuple,
+        former_is_at_work: Callable[[], bool] = bool,
     ) -> None:
+        """``former_is_at_work``: whether replies of a process that this one has replaced are still to come."""
         self._server = server
         self._pool = pool
         self._responses = responses
         self._dispatcher = dispatcher
         self._extra_listeners = extra_listeners
+        self._former_is_at_work = former_is_at_work
         self._suspended = False
 
     @property
@@ -72,13 +75,15 @@ class LiveService:
             raise UpgradeError("the proxy is about to stop")
         self._suspended = True
         self._pool.stop_taking()
-        self._server.suspend()
         suspended = Suspended(HandoverState(self._server.last_uuid), self._pool.take_back())
         try:
+            suspended.state.keys_at_work += self._pool.ordering_keys_at_work()
+            # Replies to what is not among these keys have been posted; later messages of those conversations must not overtake them.
+            self._server.send_response_pdu_list()
+            self._server.suspend()
             suspended.state.listeners += self._listeners()
             suspended.state.connections += self._server.connection_states()
             suspended.state.requests += map(_request_state, suspended.tasks)
-            suspended.state.keys_at_work += self._pool.ordering_keys_at_work()
         except BaseException:
             self.resume(suspended)
             raise
@@ -106,7 +111,7 @@ class LiveService:
     def collect(self) -> tuple[Sequence[Response], list[Hashable], bool]:
         """After ``abandon``: the replies that have been made, the ordering keys of what is still at work, and whether that is all."""
         keys = self._pool.ordering_keys_at_work()  # before the replies: those of a batch are posted before it is done
-        done = not self._pool.outstanding
+        done = not (self._pool.outstanding or self._former_is_at_work())
         replies = self._responses.drain()
         if replies:
             self._responses.sent()

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from dbproxy.errors import UpgradeError
@@ -58,7 +59,7 @@ class NewProcess:
 class Upgrade:
     """One attempt. ``run`` belongs to a thread of its own; the parts of the service are touched in the reactor thread only.
 
-    ``in_reactor`` has the reactor thread call a function. ``on_handed_over(channel, pid)`` is called there when the new process serves.
+    ``in_reactor`` has the reactor thread call a function. ``on_handed_over(channel, process)`` is called there when the new process serves.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Upgrade:
         in_reactor: Callable[[Callable[[], None]], None],
         service: LiveService,
         start_timeout: float,
-        on_handed_over: Callable[[Channel, int], None],
+        on_handed_over: Callable[[Channel, subprocess.Popen[bytes]], None],
     ) -> None:
         self._new_process = new_process
         self._call_soon = in_reactor
@@ -96,6 +97,8 @@ class Upgrade:
             if isinstance(error, ChannelError):
                 raise UpgradeError(how) from error
             raise
+        # however long the reactor takes to get there: the new process serves
+        self._in_reactor(partial(self._on_handed_over, channel, child), timeout=None)
 
     def _start(self, descriptor: int) -> subprocess.Popen[bytes]:
         command = self._new_process.command
@@ -132,7 +135,6 @@ class Upgrade:
             child.wait()
             self._call_soon(lambda: self._service.resume(suspended))  # however long the reactor takes to get there
             raise
-        self._in_reactor(lambda: self._on_handed_over(channel, child.pid))
         state = suspended.state
         logger.info(
             "upgrade: pid %d serves, %d connections and %d waiting requests were handed over in %.0f ms",
@@ -142,8 +144,10 @@ class Upgrade:
             (time.monotonic() - began) * 1000,
         )
 
-    def _in_reactor(self, function: Callable[[], Result]) -> Result:
-        """Call a function in the reactor thread and return its result; raises what it raises."""
+    def _in_reactor(self, function: Callable[[], Result], timeout: float | None = TRANSFER_TIMEOUT) -> Result:
+        """Call a function in the reactor thread and return its result; raises what it raises, and UpgradeError if that thread has not begun
+        with it after ``timeout`` seconds (None: it waits for as long as it takes).
+        """
         future: Future[Result] = Future()
 
         def call() -> None:
@@ -155,7 +159,7 @@ class Upgrade:
 
         self._call_soon(call)
         try:
-            return future.result(TRANSFER_TIMEOUT)
+            return future.result(timeout)
         except FutureTimeoutError:
             if future.cancel():
                 raise UpgradeError("the reactor does not turn") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import threading
 from collections.abc import Callable
 
@@ -92,12 +93,14 @@ class Upgrades:
         self._running = False
         done(problem)
 
-    def _handed_over(self, channel: Channel, pid: int) -> None:
+    def _handed_over(self, channel: Channel, process: subprocess.Popen[bytes]) -> None:
         self._retiring = True
+        pid = process.pid
         Retirement(
             self._reactor,
             self._service,
             channel,
+            process,
             self._longest,
             on_settled=lambda: self._on_settled(pid),
             on_done=self._on_retired,

@@ -184,6 +184,7 @@ class ProxyServer:
     def adopt(self, last_uuid: int, states: Iterable[tuple[ConnState, socket.socket]]) -> None:
         """Go on with connections of another process, whose newest one was ``last_uuid``. Nobody must be connected yet."""
         self._last_uuid = last_uuid
+        self._last_tick = time.monotonic()
         for state, sock in states:
             self._add(state.uuid, sock, state.peer).restore(state)
 

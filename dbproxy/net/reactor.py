@@ -62,6 +62,10 @@ class Reactor:
         """Run ``callback`` at the end of every turn of the loop."""
         self._loop_callbacks.append(callback)
 
+    def remove_loop_callback(self, callback: Callable[[], None]) -> None:
+        """Run it no more; in the turn that is under way it may still be run."""
+        self._loop_callbacks = [known for known in self._loop_callbacks if known != callback]
+
     def wake(self) -> None:
         """End the wait of the current turn. Any thread."""
         self.waker.wake()

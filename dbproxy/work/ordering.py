@@ -60,6 +60,10 @@ class Ordering:
                 ordered.is_blocked = False
                 self.finish(ordered)
 
+    def blocked(self) -> list[Hashable]:
+        """The keys that another process is at work on."""
+        return [ordered.key for ordered in self._by_key.values() if ordered.is_blocked]
+
     def take(self, ordered: OrderedTasks) -> list[ProxyTask]:
         """Take what waits with a key that stands in a queue, from which the caller removes it."""
         del self._by_key[ordered.key]

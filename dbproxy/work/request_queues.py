@@ -238,11 +238,14 @@ class RequestQueues:
     # another process takes over
 
     def ordering_keys_at_work(self) -> list[Hashable]:
-        """The ordering keys of all batches that are not done."""
-        return [ordered.key for batch in self._active for ordered in batch.ordered]
+        """The ordering keys of all batches that are not done, here or in a process whose replies pass through this one."""
+        return [ordered.key for batch in self._active for ordered in batch.ordered] + self.ordering.blocked()
 
-    def take_back(self) -> list[ProxyTask]:
-        """Take every request that waits or is held, in the order of arrival; what has been begun stays: batches, and follow-ups."""
+    def take_back(self, now: float) -> list[ProxyTask]:
+        """Take every request that waits or is held, in the order of arrival; what has been begun stays: batches, and follow-ups. The time
+        for which requests were held does not count, see ``release``.
+        """
+        held: list[ProxyTask] = []
         taken: list[ProxyTask] = []
         for queue in list(self._ready):
             taken += queue.take_unbegun(self.ordering)
@@ -257,9 +260,12 @@ class RequestQueues:
                 self._count_large(task.conn_uuid, -len(task.body))
         for uuid in self.held:
             tasks = self.held.pop(uuid)
-            taken += [task for task in tasks if task.follow_up is None]
+            held += [task for task in tasks if task.follow_up is None]
             self.held.add(task for task in tasks if task.follow_up is not None)
-        return sorted(taken, key=lambda task: task.received_at)
+        taken = sorted(taken + held, key=lambda task: task.received_at)
+        for task in held:
+            task.received_at = now
+        return taken
 
     def _computing(self, now: float) -> int:
         return sum(not (batch.paused or batch.external or batch.is_waiting(now)) for batch in self._active)

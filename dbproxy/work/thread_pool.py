@@ -205,7 +205,7 @@ class ThreadPool:
     def take_back(self) -> list[ProxyTask]:
         """Take every request that no worker has begun, in the order of arrival."""
         with self._lock:
-            taken = self._queues.take_back()
+            taken = self._queues.take_back(time.monotonic())
             self._note_drained()
             return taken
 

@@ -145,6 +145,34 @@ def test_a_request_at_work_is_answered_and_what_follows_in_its_conversation_wait
     assert [(row["msgId"], row["content"]) for row in rows] == [(1, "first"), (2, "second"), (3, "third")]
 
 
+def test_a_request_that_two_upgrades_go_by_is_answered_and_keeps_its_place(stack: Stack) -> None:
+    """The reply of the first process goes through the second one to the third."""
+    seed.users(stack, *USERS)
+    limits = {"DBLockTimeout": 30, "DBTimeout": 40, "RequestTimeout": 40}
+    with ProxyProcess(stack, limits) as proxy, proxy.client(timeout=60) as client:
+        client.request(message(1, 2, "first"))
+        with contextlib.closing(stack.mysql()) as connection, connection.cursor() as cursor:
+            cursor.execute("begin")
+            cursor.execute("select id from IMRelationShip for update")
+            sent = [client.send(message(1, 2, "second"))]
+            assert poll(lambda: is_waiting_for_a_lock(stack), bool, 10)
+            pid = proxy.pid
+            for text in ("third", "fourth"):
+                os.kill(pid, signal.SIGUSR2)
+                former = f"{pid}\n"
+                pid = int(poll(lambda: (proxy.directory / "server.pid").read_text(), former.__ne__, 30))
+                sent.append(client.send(message(1, 2, text)))
+                assert len(client.user_info([1]).user_info_list) == 1
+            assert client.silent(4)  # the second process has nothing else to do by then
+            cursor.execute("rollback")
+        assert [reply.seq_num for reply in client.receive_many(3)] == sent
+        proxy.wait(30)
+        os.kill(pid, signal.SIGTERM)
+        assert client.closed_within(30)
+    rows = stack.rows("select msgId, content from IMMessage_0 union all select msgId, content from IMMessage_1 order by msgId")
+    assert [(row["msgId"], row["content"]) for row in rows] == [(1, "first"), (2, "second"), (3, "third"), (4, "fourth")]
+
+
 def is_waiting_for_a_lock(stack: Stack) -> bool:
     return any("for update" in str(row["Info"]) for row in stack.rows("show full processlist"))
 

@@ -43,7 +43,9 @@ def test_everything_that_waits_or_is_held_is_taken_back_in_the_order_of_arrival(
     waiting = queues()
     waiting.put([task(1, "a", "key"), task(2, "b"), task(3, "a", "key"), task(4, "a", body=bytes(LARGE_BODY + 1))])
     waiting.held.add([task(0, "b")])
-    assert numbers(waiting.take_back()) == [0, 1, 2, 3, 4]
+    moved = waiting.take_back(9.0)
+    assert numbers(moved) == [0, 1, 2, 3, 4]
+    assert [entry.received_at for entry in moved] == [9.0, 1.0, 2.0, 3.0, 4.0]  # the time of what was held was the peer's
     assert (waiting.outstanding, waiting.waiting_bytes, waiting.large_bytes, waiting.held.bytes) == (0, 0, 0, 0)
     assert waiting.take(0) is None
     assert not waiting.has_ready
@@ -57,7 +59,7 @@ def test_what_has_been_begun_stays() -> None:
     follow_up = task(4, "audio")
     follow_up.follow_up = FollowUp("audio", IMUsersInfoReq, IMUsersInfoReq)
     waiting.put([follow_up])
-    assert numbers(waiting.take_back()) == [2, 3]
+    assert numbers(waiting.take_back(9.0)) == [2, 3]
     assert waiting.ordering_keys_at_work() == ["key"]
     assert taken(waiting) == [4]
     waiting.finish(batch)
@@ -93,7 +95,7 @@ def test_no_request_is_lost_doubled_or_reordered_between_two_processes(seed: int
     old.put(task(number, chance.choice("ab"), chance.choice([None, "x", "y"])) for number in range(count))
     at_work = [batch for batch in (old.take(0) for _ in range(chance.randrange(5))) if batch is not None]
     begun = [entry for batch in at_work for entry in batch.tasks]
-    moved = old.take_back()
+    moved = old.take_back(99.0)
     keys = old.ordering_keys_at_work()
     new.ordering.block(keys)
     new.put(moved)
