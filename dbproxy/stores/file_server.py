@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import threading
 from types import TracebackType
@@ -192,7 +193,9 @@ class FileServer:
                 finally:
                     response.close()  # one that was read to its end has given its connection back already
         except urllib3.exceptions.HTTPError as error:
-            raise FileServerError(f"{method} {url} failed: {error}") from error
+            # some texts of the library begin with the connection object, and so with the name of a class of ours
+            reason = re.sub(r"^_(?:Tls)?Connection\(.*?\): ", "", str(error))
+            raise FileServerError(f"{method} {url} failed: {reason}") from error
         finally:
             seconds = self._calls.end(Wait(method))
             with self._lock:

@@ -262,3 +262,19 @@ class TestUrllib3:
                 server.upload(b"sound")
             server.close()
         assert asked == [("msfs.test", 8600), ("::1", 443)], "urllib3 no longer calls _new_conn, or calls it again"
+
+    def test_the_text_of_an_error_names_no_object_of_the_library_or_of_ours(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """If this fails, errors of the library begin with another text than the connection in parentheses."""
+
+        def refuse(self: Resolver, host: str, port: int, timeout: float) -> socket.socket:
+            raise socket.gaierror(-2, "Name or service not known")
+
+        monkeypatch.setattr(Resolver, "connect", refuse)
+        for site in ("http://msfs.invalid:1/", "https://msfs.invalid:1/"):
+            server = FileServer(site, 1, 1, 1000)
+            with pytest.raises(FileServerError) as caught:
+                server.upload(b"sound")
+            server.close()
+            assert str(caught.value).startswith(f"POST {site} failed: ")
+            assert "Connection(" not in str(caught.value)
+            assert "Name or service not known" in str(caught.value)
