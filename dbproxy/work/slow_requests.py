@@ -97,7 +97,7 @@ class SlowRequests:
         # the command is part of the format, because the lines of each format are limited for themselves
         logger.warning(
             command + " was slow: waited %.3f s, worked %.3f s (MySQL %.3f s, Redis %.3f s, file server %.3f s; longest: %s)"
-            " in a batch of %d, %d more of them slow%s [peer=%s uuid=%d seq=%d]",
+            " in a batch of %d, %d more of this command slow [%speer=%s uuid=%d seq=%d]",
             slow.waited,
             slow.worked,
             slow.mysql,
@@ -106,7 +106,7 @@ class SlowRequests:
             slow.statement or "none",
             slow.batch,
             slow.more,
-            "".join(f" {name}={value}" for name, value in _ids(slow)),
+            "".join(f"{name}={value} " for name, value in _ids(slow)),
             slow.peer,
             slow.uuid,
             task.seq_num,
