@@ -67,7 +67,9 @@ SETTINGS = (
     Setting("--file-server", _key(REQUIRED_KEYS, "MsfsSite"), "server", "file server for sounds"),
     Setting("--mysql-host", _key(DB_INSTANCE_KEYS, "_host"), "mysql", "host of MySQL", "DBPROXY_MYSQL_HOST", "MySQL host"),
     Setting("--mysql-port", _key(DB_INSTANCE_KEYS, "_port"), "mysql", "its port", "DBPROXY_MYSQL_PORT", "MySQL port"),
-    Setting("--mysql-database", _key(DB_INSTANCE_KEYS, "_dbname"), "mysql", "name of the database", "DBPROXY_MYSQL_DATABASE", "database"),
+    Setting(
+        "--mysql-database", _key(DB_INSTANCE_KEYS, "_dbname"), "mysql", "name of the database", "DBPROXY_MYSQL_DATABASE", "MySQL database"
+    ),
     Setting("--mysql-user", _key(DB_INSTANCE_KEYS, "_username"), "mysql", "account of the proxy", "DBPROXY_MYSQL_USER", "MySQL user"),
     Setting("--redis-host", _key(CACHE_INSTANCE_KEYS, "_host"), "redis", "host of Redis", "DBPROXY_REDIS_HOST", "Redis host"),
     Setting("--redis-port", _key(CACHE_INSTANCE_KEYS, "_port"), "redis", "its port", "DBPROXY_REDIS_PORT", "Redis port"),
