@@ -21,6 +21,7 @@ from dbproxy.errors import StartupError
 from dbproxy.testing import Client, ProxyProcess, Stack, seed
 from dbproxy.testing.process import free_port
 from dbproxy.testing.requests import SINGLE, message
+from dbproxy.testing.successor import Successor, inherit_orphans
 from dbproxy.testing.waiting import eventually, poll
 from dbproxy.wire.pb import buddy_pb2, message_pb2
 from dbproxy.wire.pdu import HEADER
@@ -120,6 +121,7 @@ def test_what_a_peer_has_not_read_and_not_been_answered_moves_to_the_new_process
 
 
 def test_a_request_at_work_is_answered_and_what_follows_in_its_conversation_waits_for_it(stack: Stack) -> None:
+    inherit_orphans()
     seed.users(stack, *USERS)
     limits = {"DBLockTimeout": 20, "DBTimeout": 30, "RequestTimeout": 30}
     with ProxyProcess(stack, limits) as proxy, proxy.client(timeout=40) as client:
@@ -139,14 +141,16 @@ def test_a_request_at_work_is_answered_and_what_follows_in_its_conversation_wait
         assert [reply.seq_num for reply in replies] == [second, third]
         proxy.wait(30)
         assert "has answered all that it had begun" in proxy.log()
-        (written,) = (int(proxy.directory.joinpath("server.pid").read_text()),)
+        written = int(proxy.directory.joinpath("server.pid").read_text())
         os.kill(written, signal.SIGTERM)
+        assert Successor(written).wait(30) == 0
     rows = stack.rows("select msgId, content from IMMessage_0 union all select msgId, content from IMMessage_1 order by msgId")
     assert [(row["msgId"], row["content"]) for row in rows] == [(1, "first"), (2, "second"), (3, "third")]
 
 
 def test_a_request_that_two_upgrades_go_by_is_answered_and_keeps_its_place(stack: Stack) -> None:
     """The reply of the first process goes through the second one to the third."""
+    inherit_orphans()
     seed.users(stack, *USERS)
     limits = {"DBLockTimeout": 30, "DBTimeout": 40, "RequestTimeout": 40}
     with ProxyProcess(stack, limits) as proxy, proxy.client(timeout=60) as client:
@@ -169,6 +173,7 @@ def test_a_request_that_two_upgrades_go_by_is_answered_and_keeps_its_place(stack
         proxy.wait(30)
         os.kill(pid, signal.SIGTERM)
         assert client.closed_within(30)
+        assert Successor(pid).wait(30) == 0
     rows = stack.rows("select msgId, content from IMMessage_0 union all select msgId, content from IMMessage_1 order by msgId")
     assert [(row["msgId"], row["content"]) for row in rows] == [(1, "first"), (2, "second"), (3, "third"), (4, "fourth")]
 
@@ -303,6 +308,7 @@ def answered_by(proxy: ProxyProcess) -> int:
 
 
 def test_a_stop_soon_after_an_upgrade_ends_both_processes(proxy: ProxyProcess) -> None:
+    inherit_orphans()
     former = proxy.pid
     with proxy.client() as client:
         client.user_info([1])
@@ -312,6 +318,6 @@ def test_a_stop_soon_after_an_upgrade_ends_both_processes(proxy: ProxyProcess) -
         os.kill(new, signal.SIGTERM)
         assert client.closed_within(10)
     assert proxy.wait(30) == 0
-    assert poll(lambda: Path(f"/proc/{new}").exists(), lambda there: not there, 10) is False
+    assert Successor(new).wait(30) == 0
     assert re.search(r"\] stopped$", proxy.log(), re.MULTILINE)
     assert "going on without it" not in proxy.log()
