@@ -14,10 +14,10 @@ from dbproxy.assembly import Stores, assemble, observe
 from dbproxy.components import Components
 from dbproxy.config import Config
 from dbproxy.handover.channel import Channel
+from dbproxy.handover.new_process import NewProcess
 from dbproxy.handover.retirement import LINGER
 from dbproxy.handover.service import PEERS, LiveService
 from dbproxy.handover.takeover import Takeover
-from dbproxy.handover.upgrade import NewProcess
 from dbproxy.handover.upgrades import Done, Upgrades
 from dbproxy.lifecycle import Drain, connect_when_ready
 from dbproxy.net.listener import listening_sockets

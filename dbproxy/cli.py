@@ -13,12 +13,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from dbproxy import __version__, log
 from dbproxy.config import Config, key_warnings
 from dbproxy.config_options import add_config_options, config_of
 from dbproxy.errors import ConfigError, DbproxyError, StartupError, StopRequestedError
+
+if TYPE_CHECKING:
+    from dbproxy.handover.channel import Channel
 
 EXIT_OK = 0
 EXIT_UNEXPECTED = 1
@@ -28,6 +31,10 @@ EXIT_START = 3
 PID_FILE = "server.pid"
 
 _log = logging.getLogger(__name__)
+
+
+def _nobody(_reason: str) -> None:
+    """There is nobody to tell."""
 
 
 class Service(Protocol):
@@ -74,15 +81,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             return EXIT_OK
         if options.check_backends:
             return _check_backends(config)
+        predecessor, tell_failure = _predecessor()
         log.configure(config.log_level, config.log_file)
     except ConfigError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
+        if not options.check_config:
+            _predecessor()[1](str(error))
         return EXIT_CONFIG
     for warning in key_warnings(config):
         _log.warning("%s: %s", options.config, warning)
     try:
-        code = serve(config, partial(_application, _Source(options)), signals)
+        code = serve(config, partial(_application, _Source(options), predecessor), signals, tell_failure)
     finally:
         written = log.close()
     if not written:
@@ -90,9 +100,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def serve(config: Config, create: Callable[[Config], Service], signals: Signals | None = None) -> int:
+def serve(
+    config: Config, create: Callable[[Config], Service], signals: Signals | None = None, tell_failure: Callable[[str], None] = _nobody
+) -> int:
     """Start what ``create`` makes of ``config``, serve until a signal stops it, and return the exit code. ``signals``: those that are
-    handled already.
+    handled already. ``tell_failure`` is told why it cannot start.
     """
     if signals is None:
         signals = Signals()
@@ -110,6 +122,7 @@ def serve(config: Config, create: Callable[[Config], Service], signals: Signals 
         return EXIT_OK
     except (StartupError, ConfigError) as error:
         _fail("cannot start: %s", error)
+        tell_failure(str(error))
         return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_START
     except Exception as error:  # noqa: BLE001 - the last resort: what happened must be in the log
         _fail("unexpected error: %s", error, trace=True)
@@ -243,34 +256,29 @@ class _Source:
         log.set_level(level)
 
 
-def _application(source: _Source, config: Config) -> Service:
+def _application(source: _Source, predecessor: Channel | None, config: Config) -> Service:
     # Imported late: --version and --check-config need none of the drivers.
     from dbproxy.app import Application
-    from dbproxy.handover.takeover import channel_from_environment
-    from dbproxy.handover.upgrade import NewProcess
+    from dbproxy.handover.new_process import NewProcess
     from dbproxy.notify import Notifier
 
-    predecessor = channel_from_environment()
     notifier = Notifier.from_environment()
     return Application(
         config,
         notifier,
         source,
-        new_process=NewProcess([sys.executable, *sys.orig_argv[1:]], _start_directory(), {**os.environ, **notifier.environment()}),
+        new_process=NewProcess.like_this_one(notifier.environment()),
         predecessor=predecessor,
         on_taken_back=lambda: write_pid(Path(PID_FILE)),
     )
 
 
-def _start_directory() -> str:
-    """The working directory as it was named: if that name is a symbolic link that leads to another release at the next upgrade, the new
-    process shall start there.
-    """
-    actual, named = Path.cwd(), os.environ.get("PWD", "")
-    with contextlib.suppress(OSError):
-        if actual.samefile(named):
-            return named
-    return str(actual)
+def _predecessor() -> tuple[Channel | None, Callable[[str], None]]:
+    """Return the channel to the process that is to be replaced by this one, if any, and what tells it that this one fails, and why."""
+    from dbproxy.handover.takeover import channel_from_environment, tell_failure
+
+    channel = channel_from_environment()
+    return channel, partial(tell_failure, channel)
 
 
 def _fail(message: str, error: Exception, *, trace: bool = False) -> None:

@@ -69,6 +69,10 @@ class ControlSocketError(DbproxyError):
     """The control socket cannot be made; the message names its path and the reason."""
 
 
+class ControlSocketInUseError(ControlSocketError):
+    """Another process listens on the control socket."""
+
+
 class ControlRefusedError(DbproxyError):
     """A command that was sent to the control socket is not carried out; the message is for who sent it."""
 

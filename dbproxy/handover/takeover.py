@@ -13,7 +13,7 @@ from dbproxy.errors import StartupError
 from dbproxy.handover.channel import Channel, ChannelError
 from dbproxy.handover.service import PEERS, LiveService
 from dbproxy.handover.state import HandoverState
-from dbproxy.handover.upgrade import CHANNEL_VARIABLE, PROBATION, START_MARGIN, TRANSFER_TIMEOUT
+from dbproxy.handover.upgrade import CHANNEL_VARIABLE, PROBATION, PROTOCOL, START_MARGIN, TRANSFER_TIMEOUT
 from dbproxy.work.response_deque import Response
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,13 @@ def channel_from_environment() -> Channel | None:
         return Channel(socket.socket(fileno=int(value)), TRANSFER_TIMEOUT)
     except OSError:
         return None
+
+
+def tell_failure(channel: Channel | None, reason: str) -> None:
+    """Tell the process that has started this one, if any, why this one does not take over."""
+    if channel is not None:
+        with contextlib.suppress(ChannelError):
+            channel.send("failed", {"reason": reason})
 
 
 class Takeover:
@@ -64,6 +71,8 @@ class Takeover:
             frame = self._channel.receive("hello")
         except ChannelError as error:
             raise StartupError(f"upgrade: {error}") from error
+        if frame.fields.get("protocol") != PROTOCOL:
+            raise StartupError("upgrade: the running version hands over in a way that this one does not understand; stop it and start this")
         self._pid = frame.fields["pid"]
         self._announced = {(role, host, port) for role, host, port in frame.fields["listeners"]}
         logger.info("taking over from pid %d", self._pid)

@@ -16,15 +16,15 @@ import logging
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from dbproxy.errors import UpgradeError
 from dbproxy.handover.channel import Channel, ChannelError
+from dbproxy.handover.new_process import NewProcess
 from dbproxy.handover.service import LiveService
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,9 @@ Result = TypeVar("Result")
 
 CHANNEL_VARIABLE = "DBPROXY_HANDOVER"
 """Environment variable that tells a new process the descriptor of its channel to the former one."""
+
+PROTOCOL = 1
+"""What the two processes say to each other; a number for every version of it that others do not understand."""
 
 PROBATION = 2.0
 """Seconds that a new process must have been ready before anything is handed over."""
@@ -45,15 +48,6 @@ TRANSFER_TIMEOUT = 5.0
 
 END_TIMEOUT = 2.0
 """Seconds that a new process may take to end by itself after its channel was closed."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewProcess:
-    """How the new process is started: the command, the directory in which this one was started, and the whole environment."""
-
-    command: Sequence[str]
-    directory: str
-    environment: Mapping[str, str]
 
 
 class Upgrade:
@@ -116,9 +110,11 @@ class Upgrade:
 
     def _hand_over(self, channel: Channel, child: subprocess.Popen[bytes]) -> None:
         listeners = self._in_reactor(self._service.listening_addresses)
-        channel.send("hello", {"pid": os.getpid(), "listeners": listeners})
-        version = channel.receive("ready").fields["version"]
-        logger.info("upgrade: version %s is ready as pid %d", version, child.pid)
+        channel.send("hello", {"protocol": PROTOCOL, "pid": os.getpid(), "listeners": listeners})
+        frame = channel.receive("ready", "failed")
+        if frame.kind == "failed":
+            raise UpgradeError(f"the new process (pid {child.pid}) cannot start: {frame.fields['reason']}")
+        logger.info("upgrade: version %s is ready as pid %d", frame.fields["version"], child.pid)
         if channel.wait(PROBATION):
             raise ChannelError("it does not wait for its turn")
         channel.timeout = TRANSFER_TIMEOUT

@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 from dbproxy.errors import UpgradeError
 from dbproxy.handover.channel import Channel
+from dbproxy.handover.new_process import NewProcess
 from dbproxy.handover.retirement import Retirement
 from dbproxy.handover.service import LiveService
-from dbproxy.handover.upgrade import NewProcess, Upgrade
+from dbproxy.handover.upgrade import Upgrade
 from dbproxy.net.reactor import Reactor
 
 logger = logging.getLogger(__name__)

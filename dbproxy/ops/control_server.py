@@ -9,10 +9,10 @@ import pwd
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dbproxy.descriptors import OPERATOR_CLIENTS
-from dbproxy.errors import ControlSocketError
+from dbproxy.errors import ControlSocketError, ControlSocketInUseError
 from dbproxy.ops.control_protocol import encode, failure
 from dbproxy.ops.control_session import Command, Session, by_name
 from dbproxy.ops.control_socket import ControlSocket, peer_uid
@@ -27,6 +27,9 @@ ACCEPT_TIMEOUT = 60.0
 
 RETRY_AFTER = 0.5
 """Seconds without accepting after the system has refused a descriptor or a thread."""
+
+RETRY_OPEN = 1.0
+"""Seconds between two attempts to listen at a path at which another proxy listens."""
 
 LAST_ANSWERS = 0.5
 """Seconds that clients have to take the rest of their answers when the proxy ends."""
@@ -45,19 +48,24 @@ class ControlServer:
         self._guard = threading.Lock()
         self._sessions: set[Session] = set()
         self._stopping = False
+        self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self, *, take_over: bool = False) -> bool:
-        """Listen; False, with a line in the log, when it cannot: the proxy works without it. ``take_over``: see ControlSocket."""
+        """Listen; False, with a line in the log, when it cannot: the proxy works without it. While another proxy listens at the same path
+        (one that is about to stop, after a restart) it is tried again. ``take_over``: see ControlSocket.
+        """
         try:
             self._file.open(take_over=take_over)
+        except ControlSocketInUseError as error:
+            logger.warning("no control socket (AdminSocket) until that one ends: %s", error)
+            self._run(self._wait_for_path)
+            return False
         except ControlSocketError as error:
             logger.warning("no control socket (AdminSocket): %s", error)
             return False
-        self._stopping = False
-        self._thread = threading.Thread(target=self._accept_all, name="control", daemon=True)
-        self._thread.start()
         logger.info("control socket %s", self._file.path)
+        self._run(self._accept_all)
         return True
 
     def stop(self, *, keep_file: bool = False) -> None:
@@ -68,6 +76,7 @@ class ControlServer:
         """
         with self._guard:
             self._stopping = True
+            self._stopped.set()
             sessions = list(self._sessions)
         self._file.close(keep_file=keep_file)
         for session in sessions:
@@ -81,6 +90,26 @@ class ControlServer:
         if self._thread is not None:
             self._thread.join(LAST_ANSWERS)
             self._thread = None
+
+    def _run(self, target: Callable[[], None]) -> None:
+        self._stopping = False
+        self._stopped.clear()
+        self._thread = threading.Thread(target=target, name="control", daemon=True)
+        self._thread.start()
+
+    def _wait_for_path(self) -> None:
+        while not self._stopped.wait(RETRY_OPEN):
+            try:
+                self._file.open()
+            except ControlSocketError:
+                continue
+            with self._guard:
+                if self._stopping:
+                    self._file.close()
+                    return
+            logger.info("control socket %s", self._file.path)
+            self._accept_all()
+            return
 
     def _accept_all(self) -> None:
         while not self._stopping:

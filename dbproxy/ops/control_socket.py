@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from dbproxy.errors import ControlSocketError
+from dbproxy.errors import ControlSocketError, ControlSocketInUseError
 
 BACKLOG = 64
 LOCK_TIMEOUT = 2.0
@@ -100,7 +100,7 @@ class ControlSocket:
         if not stat.S_ISSOCK(mode):
             raise ControlSocketError(f"{self.path}: there is a file that is no socket")
         if not take_over and is_listening(self.path):
-            raise ControlSocketError(f"{self.path}: another proxy listens there")
+            raise ControlSocketInUseError(f"{self.path}: another proxy listens there")
         Path(self.path).unlink(missing_ok=True)
 
 

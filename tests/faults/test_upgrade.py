@@ -182,6 +182,13 @@ def is_waiting_for_a_lock(stack: Stack) -> bool:
     return any("for update" in str(row["Info"]) for row in stack.rows("show full processlist"))
 
 
+REASONS = {
+    "configuration": "ThreadNum=many",
+    "backend": "Redis instance token",
+    "command": "dbproxyserver.conf: cannot be read",
+}
+
+
 @pytest.mark.parametrize("mistake", ["configuration", "backend", "command"])
 def test_a_new_process_that_cannot_start_leaves_everything_as_it_was(proxy: ProxyProcess, stack: Stack, mistake: str) -> None:
     pid = proxy.pid
@@ -195,7 +202,7 @@ def test_a_new_process_that_cannot_start_leaves_everything_as_it_was(proxy: Prox
             proxy.config_path.write_text("\n".join([*nowhere, "token_port=1", "StartTimeout=0.5"]) + "\n", encoding="utf-8")
         else:
             proxy.config_path.unlink()
-        with pytest.raises(StartupError):
+        with pytest.raises(StartupError, match=f"upgrade failed, this process goes on: .*{REASONS[mistake]}"):
             proxy.upgrade()
         assert (proxy.pid, proxy.running) == (pid, True)
         assert (proxy.directory / "server.pid").read_text(encoding="ascii") == f"{pid}\n"

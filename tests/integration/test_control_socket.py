@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -76,6 +77,18 @@ def test_a_second_proxy_in_the_same_directory_works_without_and_leaves_the_first
         assert eventually(lambda: "another proxy listens there" in second.log(), True)
         assert works(second)
     assert ctl(proxy.directory, "log-level", "info").code == 0
+
+
+def test_a_proxy_gets_the_control_socket_of_the_one_before_it_when_that_one_ends(stack: Stack) -> None:
+    first = ProxyProcess(stack, KEYS)
+    with first:
+        second = ProxyProcess(stack, KEYS, directory=first.directory)
+        second.log_path = first.directory / "second.log"
+        with second:
+            assert eventually(lambda: "another proxy listens there" in second.log(), True)
+            first.stop()
+            assert eventually(lambda: "control socket dbproxy.sock" in second.log(), True, 10)
+            assert json.loads(ctl(first.directory, "--json", "status").out)["pid"] == second.pid
 
 
 def test_a_frozen_proxy_keeps_its_socket(stack: Stack, proxy: ProxyProcess) -> None:

@@ -291,6 +291,6 @@ def test_a_reload_that_is_asked_for_while_the_file_is_read_is_done_when_the_prox
         return load_config(STOCK)
 
     monkeypatch.setattr("dbproxy.cli.config_of", read)
-    monkeypatch.setattr("dbproxy.cli._application", lambda _source, _config: service)
+    monkeypatch.setattr("dbproxy.cli._application", lambda *_: service)
     assert main([]) == 0
     assert service.reloads == 1

@@ -13,8 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dbproxy.errors import StartupError
 from dbproxy.handover.channel import MAX_DESCRIPTORS, Channel, ChannelError
 from dbproxy.handover.state import HandoverState, ListenerState, RequestState
+from dbproxy.handover.takeover import Takeover, tell_failure
+from dbproxy.handover.upgrade import PROTOCOL
 from dbproxy.net.conn_state import ConnState
 
 Ends = tuple[Channel, Channel]
@@ -155,3 +158,16 @@ def test_a_state_that_stops_in_the_middle_leaves_no_descriptor_open(ends: Ends) 
         with pytest.raises(ChannelError):
             HandoverState.receive(ends[1])
     assert descriptors() == before
+
+
+@pytest.mark.parametrize("protocol", [None, PROTOCOL + 1])
+def test_a_process_that_hands_over_in_another_way_is_refused_before_anything_is_touched(ends: Ends, protocol: int | None) -> None:
+    ends[0].send("hello", {"protocol": protocol, "pid": 1, "listeners": []})
+    with pytest.raises(StartupError, match="does not understand"):
+        Takeover(ends[1], "1.0").begin()
+
+
+def test_the_reason_why_it_cannot_start_reaches_the_other_process(ends: Ends) -> None:
+    tell_failure(ends[1], "ThreadNum=many")
+    tell_failure(None, "nobody listens")
+    assert ends[0].receive("ready", "failed").fields == {"reason": "ThreadNum=many"}
