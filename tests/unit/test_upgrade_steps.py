@@ -15,9 +15,10 @@ import pytest
 import dbproxy
 from dbproxy.handover import upgrade
 from dbproxy.handover.channel import Channel
+from dbproxy.handover.new_process import NewProcess
 from dbproxy.handover.service import Suspended
 from dbproxy.handover.state import HandoverState
-from dbproxy.handover.upgrade import NewProcess, Upgrade
+from dbproxy.handover.upgrade import Upgrade
 
 NEW_PROCESS = """
 import time
