@@ -129,7 +129,7 @@ class ProxyConn:
         self._last_sent = time.monotonic()
         self.pdus_out += len(pdus) - continued
         size = len(pdus[0]) if len(pdus) == 1 else sum(map(len, pdus))
-        if self._backlog or (size > READ_SIZE and len(pdus) > 1):
+        if self._backlog.size or (size > READ_SIZE and len(pdus) > 1):
             self._keep(pdus, size)
             return
         data = pdus[0] if len(pdus) == 1 else b"".join(pdus)

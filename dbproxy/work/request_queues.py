@@ -314,7 +314,7 @@ class RequestQueues:
         batch.queues.append(queue)
         entries, tasks, size = queue.entries, batch.tasks, batch.body_bytes
         limit, count_before, size_before = queue.batch_limit, len(tasks), size
-        pressed = bool(self.held) or self._under_pressure()
+        pressed = self.held.bytes > 0 or self._under_pressure()
         held: list[ProxyTask] = []
         while entries and (not tasks or len(tasks) < limit):
             entry = entries[0]

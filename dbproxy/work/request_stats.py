@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from dbproxy.work.batch import GIVEN_BACK, UNREADABLE, Batch
-from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.slow_requests import SlowRequests
 
 OUTCOMES: Final = ("answered", "refused", "dropped", "unreadable")
@@ -83,29 +82,29 @@ class RequestRecorder:
     def record(self, batch: Batch, now: float) -> None:
         """Count the requests of a batch that is done at ``now`` (monotonic)."""
         tasks, started = batch.tasks, batch.started
-        worked = now - started
-        self.batch_sizes.observe(len(tasks))
+        received = [task.received_at for task in tasks]
+        first = min(received)
         if batch.uniform and not batch.outcomes:
-            self._record_answered(tasks, started, worked)
+            self._record_answered(tasks[0].handler.command.name, received, first, started, now - started)
         else:
-            self._record_each(batch, worked)
-        if now - min([task.received_at for task in tasks]) >= self._slow.threshold:
+            self._record_each(batch, now - started)
+        self.batch_sizes.observe(len(tasks))
+        if now - first >= self._slow.threshold:
             self._slow.note(batch, now)
 
     def unreadable(self, command: str) -> None:
         """Count a request of this command that cannot be parsed and does not come into a batch."""
         self._of(command).outcomes[UNREADABLE] += 1
 
-    def _record_answered(self, tasks: Sequence[ProxyTask], started: float, worked: float) -> None:
-        """The usual batch: all requests have one handler and are answered."""
-        stats = self._of(tasks[0].handler.command.name)
-        count = len(tasks)
+    def _record_answered(self, command: str, received: Sequence[float], first: float, started: float, worked: float) -> None:
+        """The usual batch: all requests have one handler and are answered. ``received``: when they came, ``first`` the earliest of it."""
+        stats = self.commands.get(command) or self._of(command)
+        count = len(received)
         stats.outcomes[0] += count
         stats.working.observe(worked, count)
         waiting = stats.waiting
-        received = [task.received_at for task in tasks]
         bounds = waiting.bounds
-        bucket = bisect_left(bounds, started - min(received))
+        bucket = bisect_left(bounds, started - first)
         if bucket == bisect_left(bounds, started - max(received)):
             waiting.buckets[bucket] += count
             waiting.sum += count * started - sum(received)

@@ -245,7 +245,7 @@ class ThreadPool:
 
     def release_drained(self) -> None:
         """Loop callback: let what was held wait again where the connection has taken its replies, or is gone."""
-        if not self._queues.held:
+        if not self._queues.held.bytes:
             return
         with self._lock:
             now = time.monotonic()

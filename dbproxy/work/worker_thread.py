@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from dbproxy.work.batch import Batch
-from dbproxy.work.request_stats import RequestRecorder, RequestStats
+from dbproxy.work.request_stats import RequestStats
 from dbproxy.work.worker_calls import WorkerCalls
 
 logger = logging.getLogger(__name__)
@@ -59,12 +59,8 @@ class WorkerThread(threading.Thread):
                 self._calls.replies_posted()
                 self._calls.work_for(None)
                 self._pool.finish(batch)
-            self._record(batch, recorder)
+            try:
+                recorder.record(batch, time.monotonic())
+            except Exception:
+                logger.exception("a batch of %d x %s could not be counted", len(batch.tasks), batch.tasks[0])
         self._stats.release(recorder)
-
-    @staticmethod
-    def _record(batch: Batch, recorder: RequestRecorder) -> None:
-        try:
-            recorder.record(batch, time.monotonic())
-        except Exception:
-            logger.exception("a batch of %d x %s could not be counted", len(batch.tasks), batch.tasks[0])
