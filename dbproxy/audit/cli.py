@@ -7,13 +7,14 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import Any
 
 from dbproxy import __version__
 from dbproxy.audit.auditor import audit, open_stores
 from dbproxy.audit.finding import Entry, Outcome, Report
 from dbproxy.config_options import add_config_options, config_of
 from dbproxy.errors import ConfigError, DbproxyError
+from dbproxy.output import write_line
 
 EXIT_CLEAN = 0
 """Nothing was found, or all of it was repaired."""
@@ -35,25 +36,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = config_of(options)
     except ConfigError as error:
         for problem in error.problems:
-            _write(sys.stderr, problem)
+            write_line(sys.stderr, problem)
         return EXIT_CONFIG
     report = Report(examples=options.examples or sys.maxsize)
     failure = ""
     try:
         with open_stores(config) as backends:
             if not options.json:
-                _write(sys.stdout, f"dbproxy-audit {__version__}: {backends.master}{', repairing' if options.repair else ', read-only'}")
+                write_line(
+                    sys.stdout, f"dbproxy-audit {__version__}: {backends.master}{', repairing' if options.repair else ', read-only'}"
+                )
             audit(backends, repair=options.repair, report=report, listener=None if options.json else _Terminal(options.repair))
     except ConfigError as error:
         failure = str(error)
     except DbproxyError as error:
         failure = f"the audit is not complete: {error}"
     if options.json:
-        _write(sys.stdout, json.dumps(as_json(report, options.repair, failure), indent=2, ensure_ascii=False))
+        write_line(sys.stdout, json.dumps(as_json(report, options.repair, failure), indent=2, ensure_ascii=False))
     elif not failure:
-        _write(sys.stdout, _summary(report, options.repair))
+        write_line(sys.stdout, _summary(report, options.repair))
     if failure:
-        _write(sys.stderr, f"dbproxy-audit: {failure}")
+        write_line(sys.stderr, f"dbproxy-audit: {failure}")
         return EXIT_BACKEND
     return EXIT_FINDINGS if report.left else EXIT_CLEAN
 
@@ -100,16 +103,16 @@ class _Terminal:
     def checked(self, title: str, found: int, seconds: float) -> None:
         """Write one line for a check."""
         result = "ok" if not found else f"{found} finding{'s' if found > 1 else ''}"
-        _write(sys.stdout, f"{title:<16} {result:<14} {seconds:6.1f} s")
+        write_line(sys.stdout, f"{title:<16} {result:<14} {seconds:6.1f} s")
 
     def entry(self, entry: Entry) -> None:
         """Write what was found."""
         finding = entry.finding
-        _write(sys.stdout, f"  [{finding.severity.value}] {finding.kind}: {finding.where}: {finding.what}")
+        write_line(sys.stdout, f"  [{finding.severity.value}] {finding.kind}: {finding.where}: {finding.what}")
         if entry.outcome is not Outcome.LEFT:
-            _write(sys.stdout, f"      {_OUTCOMES[entry.outcome]}{': ' + entry.done if entry.done else ''}")
+            write_line(sys.stdout, f"      {_OUTCOMES[entry.outcome]}{': ' + entry.done if entry.done else ''}")
         else:
-            _write(sys.stdout, f"      {entry.done or '--repair: ' + finding.remedy}")
+            write_line(sys.stdout, f"      {entry.done or '--repair: ' + finding.remedy}")
 
 
 def _summary(report: Report, repair: bool) -> str:
@@ -143,8 +146,3 @@ def _natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 0")
     return int(text)
-
-
-def _write(stream: TextIO, text: str) -> None:
-    stream.write(text + "\n")
-    stream.flush()

@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import TextIO
 
 from dbproxy import __version__
 from dbproxy.config import Config
@@ -17,6 +15,7 @@ from dbproxy.config_options import add_config_options, config_of
 from dbproxy.doctor.examination import Options, examine
 from dbproxy.doctor.finding import Finding, Level
 from dbproxy.errors import ConfigError
+from dbproxy.output import write_line
 
 EXIT_OK = 0
 EXIT_WARNINGS = 1
@@ -39,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = config_of(options)
     except ConfigError as error:
         for problem in error.problems:
-            _write(sys.stderr, problem)
+            write_line(sys.stderr, problem)
         return EXIT_CONFIG
     return run(config, as_json=options.json, quiet=options.quiet, upload=not options.no_upload)
 
@@ -59,9 +58,9 @@ def run(config: Config, *, as_json: bool = False, quiet: bool = False, upload: b
         log.setLevel(level)
     if as_json:
         shown = [finding.as_json() for finding in findings if not quiet or finding.level >= Level.WARNING]
-        _write(sys.stdout, json.dumps(shown, indent=2, ensure_ascii=False))
+        write_line(sys.stdout, json.dumps(shown, indent=2, ensure_ascii=False))
     else:
-        _write(sys.stdout, summary(findings))
+        write_line(sys.stdout, summary(findings))
     return exit_code(findings)
 
 
@@ -93,10 +92,10 @@ class _Terminal:
             return
         if finding.subject != self._subject:
             self._subject = finding.subject
-            _write(sys.stdout, finding.subject)
-        _write(sys.stdout, f"  {finding.level.name.lower():<{_WIDTH}}{finding.what}")
+            write_line(sys.stdout, finding.subject)
+        write_line(sys.stdout, f"  {finding.level.name.lower():<{_WIDTH}}{finding.what}")
         if finding.remedy:
-            _write(sys.stdout, f"  {'':<{_WIDTH}}> {finding.remedy}")
+            write_line(sys.stdout, f"  {'':<{_WIDTH}}> {finding.remedy}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -116,15 +115,3 @@ def _parser() -> argparse.ArgumentParser:
     version = f"dbproxy-doctor {__version__}"
     parser.add_argument("-v", "--version", action="version", version=version, help="print the version and exit")
     return parser
-
-
-def _write(stream: TextIO, text: str) -> None:
-    """Write a line. A reader that goes away (``| head``) ends neither the examination nor changes the exit code."""
-    try:
-        stream.write(text + "\n")
-        stream.flush()
-    except OSError:
-        # What is buffered would fail again when the interpreter ends.
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, stream.fileno())
-        os.close(null)

@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
 
 from dbproxy import __version__
 from dbproxy.config import load_config
@@ -19,6 +18,7 @@ from dbproxy.install.database import load_schema
 from dbproxy.install.files import CONFIG, PRIVATE, File, command_directory, give_to_group, is_plain, shipped, static_files, write
 from dbproxy.install.next_steps import next_steps
 from dbproxy.install.settings import PASSWORDS, SETTINGS, ConfigText, Password, SettingError, ask, check_value, variables
+from dbproxy.output import write_line
 
 EXIT_OK = 0
 EXIT_FILES = 1
@@ -38,27 +38,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _write_files(options, directory, os.environ, asks=asks)
         if not options.database:
-            _say(sys.stdout, next_steps(directory, command_directory(), options.service_user))
+            write_line(sys.stdout, next_steps(directory, command_directory(), options.service_user))
             return EXIT_OK
         config = load_config(directory / CONFIG)
     except (SettingError, ConfigError) as error:
         for problem in error.problems if isinstance(error, ConfigError) else [str(error)]:
-            _say(sys.stderr, f"dbproxy-init: {problem}")
+            write_line(sys.stderr, f"dbproxy-init: {problem}")
         return EXIT_CONFIG
     except OSError as error:
-        _say(sys.stderr, f"dbproxy-init: {error.filename or directory}: {error.strerror}")
+        write_line(sys.stderr, f"dbproxy-init: {error.filename or directory}: {error.strerror}")
         return EXIT_FILES
     except (EOFError, KeyboardInterrupt):
-        _say(sys.stderr, "\ndbproxy-init: stopped")
+        write_line(sys.stderr, "\ndbproxy-init: stopped")
         return EXIT_FILES
     try:
-        _say(sys.stdout, load_schema(config, shipped("schema.sql"), lambda question: options.yes or (asks and _agrees(question))))
+        write_line(sys.stdout, load_schema(config, shipped("schema.sql"), lambda question: options.yes or (asks and _agrees(question))))
     except DbproxyError as error:
         hint = "" if options.yes or asks else " (without a terminal, --yes agrees)"
-        _say(sys.stderr, f"dbproxy-init: {error}{hint}")
+        write_line(sys.stderr, f"dbproxy-init: {error}{hint}")
         return EXIT_DATABASE
     except KeyboardInterrupt:
-        _say(sys.stderr, "\ndbproxy-init: stopped")
+        write_line(sys.stderr, "\ndbproxy-init: stopped")
         return EXIT_DATABASE
     return EXIT_OK
 
@@ -76,7 +76,7 @@ def _write_files(options: argparse.Namespace, directory: Path, environ: Mapping[
             f"{directory / CONFIG} exists, so {', '.join(given)} would have no effect: edit the file, or replace it with --force"
         )
     else:
-        _say(sys.stdout, f"kept     {directory / CONFIG}")
+        write_line(sys.stdout, f"kept     {directory / CONFIG}")
     files += static_files(directory, command_directory(), options.service_user)
     directory.mkdir(parents=True, exist_ok=True)
     for file in files:
@@ -84,7 +84,7 @@ def _write_files(options: argparse.Namespace, directory: Path, environ: Mapping[
         written = write(directory, file, force=options.force)
         if written and file.mode == PRIVATE:
             give_to_group(path, options.service_user)
-        _say(sys.stdout, f"{'written ' if written else 'kept    '} {path}")
+        write_line(sys.stdout, f"{'written ' if written else 'kept    '} {path}")
 
 
 def _configuration(options: argparse.Namespace, directory: Path, environ: Mapping[str, str], *, asks: bool) -> list[File]:
@@ -98,7 +98,7 @@ def _configuration(options: argparse.Namespace, directory: Path, environ: Mappin
         elif setting.attribute in from_variables:
             config.set(setting, check_value(setting, from_variables[setting.attribute], setting.variable))
         elif setting.question and asks:
-            config.set(setting, ask(setting, config.value(setting), input, lambda problem: _say(sys.stdout, problem)))
+            config.set(setting, ask(setting, config.value(setting), input, lambda problem: write_line(sys.stdout, problem)))
     files: list[File] = []
     for password in PASSWORDS:
         path, secret = _password(options, password, environ, asks=asks)
@@ -168,8 +168,3 @@ def _user(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", text):
         raise argparse.ArgumentTypeError(f"{text[:100]!r} is no name of a user")
     return text
-
-
-def _say(stream: TextIO, text: str) -> None:
-    stream.write(text + "\n")
-    stream.flush()

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from dbproxy import __version__
 from dbproxy.errors import ConfigError, ControlRefusedError
@@ -31,7 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _run(view, options)
     except BrokenPipeError:
         # Whoever read our output has enough (head, less); what the interpreter flushes at its end must not complain either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
+    except _OutputError as error:
+        _drop_output()
+        return _complain(f"the output cannot be written: {error}", EXIT_REFUSED)
     except KeyboardInterrupt:
         return EXIT_OK if view.endless else EXIT_REFUSED
     except NoProxyError as error:
@@ -47,14 +51,44 @@ def _run(view: View, options: argparse.Namespace) -> None:
     path = find_socket(options.socket, options.config)
     show = view.printer(options)
     for item in ask(path, {"command": view.name, **view.request(options)}, view.silence(options)):
-        text = json.dumps(item, ensure_ascii=False) if options.json else show(item)
+        try:
+            text = json.dumps(item, ensure_ascii=False) if options.json else show(item)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise NoAnswerError(
+                f"{path}: the answer is not understood, so the proxy is of another version than this command ({__version__}); "
+                "--json shows it as it is"
+            ) from error
         if text:
-            sys.stdout.write(text + "\n")
-            sys.stdout.flush()
+            _write(text)
+
+
+class _OutputError(Exception):
+    """What is to be shown cannot be written."""
+
+
+def _write(text: str) -> None:
+    stream: TextIO | None = sys.stdout  # None if the descriptor is closed
+    if stream is None:
+        raise _OutputError("standard output is closed")
+    try:
+        stream.write(text + "\n")
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _OutputError(error.strerror) from error
+
+
+def _drop_output() -> None:
+    stream: TextIO | None = sys.stdout
+    if stream is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _complain(text: str, code: int) -> int:
-    sys.stderr.write(f"dbproxy-ctl: {text}\n")
+    stream: TextIO | None = sys.stderr
+    if stream is not None:
+        stream.write(f"dbproxy-ctl: {text}\n")
     return code
 
 
