@@ -84,12 +84,13 @@ class ControlServer:
         if keep_file:
             return
         deadline = time.monotonic() + LAST_ANSWERS
-        for session in sessions:
-            session.join(max(0.0, deadline - time.monotonic()))
-            session.abort()
-        if self._thread is not None:
+        if self._thread is not None:  # first, because it may be about to start a session
             self._thread.join(LAST_ANSWERS)
             self._thread = None
+        for session in sessions:
+            if session.is_alive():
+                session.join(max(0.0, deadline - time.monotonic()))
+            session.abort()
 
     def _run(self, target: Callable[[], None]) -> None:
         self._stopping = False
