@@ -28,7 +28,7 @@ class ControlSocket:
     def __init__(self, path: str) -> None:
         self.path = path
         self._socket: socket.socket | None = None
-        self._identity: tuple[int, int] | None = None
+        self._identity: tuple[int, int, int] | None = None
 
     def open(self, *, take_over: bool = False) -> None:
         """Bind and listen. A file that a dead proxy has left is replaced; with ``take_over`` also that of a proxy that listens.
@@ -72,24 +72,27 @@ class ControlSocket:
             return None
 
     def close(self, *, keep_file: bool = False) -> None:
-        """Stop listening and wake who accepts. The file is removed, unless another proxy has put its own there or ``keep_file``."""
+        """Stop listening and wake who accepts. The file is removed, unless another proxy has put its own there or ``keep_file``; then a
+        second call removes it if it is still there.
+        """
         sock, self._socket = self._socket, None
-        if sock is None:
-            return
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
-        sock.close()
-        if not keep_file:
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
+        if self._identity is not None and not keep_file:
             with contextlib.suppress(OSError), _locked(Path(self.path).parent):
-                if self._identity is not None and self._file_identity() == self._identity:
+                if self._file_identity() == self._identity:
                     Path(self.path).unlink()
+            self._identity = None
 
-    def _file_identity(self) -> tuple[int, int] | None:
+    def _file_identity(self) -> tuple[int, int, int] | None:
+        """What tells the file from another one; with the time, because the number of an inode may be given again at once."""
         try:
             status = os.lstat(self.path)
         except OSError:
             return None
-        return status.st_dev, status.st_ino
+        return status.st_dev, status.st_ino, status.st_ctime_ns
 
     def _make_room(self, take_over: bool) -> None:
         """Remove the file of a proxy that is dead, or that is being replaced."""

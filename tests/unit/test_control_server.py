@@ -82,6 +82,16 @@ def test_a_server_that_takes_over_has_the_file_and_the_former_one_leaves_it_alon
     assert not Path(path).exists()
 
 
+def test_a_server_that_is_replaced_by_one_with_another_file_removes_its_own_at_the_end(path: str) -> None:
+    server = ControlServer(path, ())
+    assert server.start()
+    server.stop(keep_file=True)
+    assert Path(path).is_socket()
+    server.stop()
+    assert not Path(path).exists()
+    server.stop()
+
+
 def test_only_one_of_those_that_come_at_once_gets_the_file(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(path)  # a file that nobody listens to
