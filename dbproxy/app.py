@@ -19,7 +19,7 @@ from dbproxy.handover.retirement import LINGER
 from dbproxy.handover.service import PEERS, LiveService
 from dbproxy.handover.takeover import Takeover
 from dbproxy.handover.upgrades import Done, Upgrades
-from dbproxy.lifecycle import Drain, connect_when_ready
+from dbproxy.lifecycle import Drain, connect_when_ready, keep_notifying
 from dbproxy.net.listener import listening_sockets
 from dbproxy.net.proxy_server import ProxyServer
 from dbproxy.net.reactor import Reactor
@@ -40,9 +40,6 @@ logger = logging.getLogger(__name__)
 
 QUEUE_CHECK = 1.0
 """Seconds between two checks how long requests have waited for a worker."""
-
-STATUS_INTERVAL = 5.0
-"""Seconds between two lines for the service manager that say how much there is to do."""
 
 LAST_JOIN = 1.0
 """Seconds that the threads have to end once nothing is left to do; less if StopGrace is over before that."""
@@ -151,7 +148,7 @@ class Application:
             self._reactor.call_later(LINGER + 1.0, self._notifier.ready)
         self._reactor.run()
         self._release()
-        logger.info("stopped" if not self._is_retiring else "stopped, another process serves")
+        logger.info("stopped, another process serves" if self._is_suspended else "stopped")
         return 0
 
     def request_stop(self) -> None:
@@ -252,9 +249,19 @@ class Application:
         self._operations.start(take_over=True)
         self._on_taken_back()
 
+    def _status(self) -> str:
+        """One line for the service manager."""
+        server, pool = self.components.server, self.components.pool
+        return f"{self.state}: {len(server)} connections, {pool.outstanding} requests waiting or at work"
+
     @property
-    def _is_retiring(self) -> bool:
-        return self._upgrades is not None and self._upgrades.is_retiring
+    def _is_suspended(self) -> bool:
+        """Whether the peers are, or may be about to be, those of another process."""
+        return self._service is not None and self._service.is_suspended
+
+    def _former_is_at_work(self) -> bool:
+        """Whether the process before this one still answers requests."""
+        return self._takeover is not None and self._takeover.former_is_at_work
 
     @property
     def components(self) -> Components:
@@ -276,15 +283,10 @@ class Application:
         self._observed = observe(parts, self._reactor, self._stores)
         self._reactor.call_every(QUEUE_CHECK, QueueReport(parts.pool.waiting).check)
         self._reactor.add_loop_callback(self._run_actions)
-        self._keep_notifying(parts)
+        keep_notifying(self._notifier, self._reactor, self._status)
         parts.pool.start()
         service = self._service = LiveService(
-            parts.server,
-            parts.pool,
-            self._responses,
-            parts.dispatcher,
-            self._operations.listeners,
-            lambda: self._takeover is not None and self._takeover.former_is_at_work,
+            parts.server, parts.pool, self._responses, parts.dispatcher, self._operations.listeners, self._former_is_at_work
         )
         self._upgrades = self._build_upgrades(service)
         self._listen(parts.server, service)
@@ -312,24 +314,11 @@ class Application:
         server.listen({**sockets, **self._takeover.inherited_peers(ips, port)})
         self._takeover.serve(service)
 
-    def _keep_notifying(self, parts: Components) -> None:
-        """Have the reactor tell the service manager, if there is one, that it turns and what there is to do."""
-
-        def status() -> None:
-            self._notifier.status(f"{self.state}: {len(parts.server)} connections, {parts.pool.outstanding} requests waiting or at work")
-
-        if self._notifier.is_on:
-            self._reactor.call_every(STATUS_INTERVAL, status)
-        if self._notifier.watchdog_interval is not None:
-            self._reactor.call_every(self._notifier.watchdog_interval, self._notifier.watchdog)
-
     def _run_actions(self) -> None:
         """Loop callback: what ``call_soon`` and ``request_stop`` have asked for."""
         while self._actions:
             self._actions.popleft()()
-        if self._service is not None and self._service.is_suspended:
-            return  # the peers are, or may be about to be, those of another process
-        if self._stop_requested and self._drain is None:
+        if self._stop_requested and self._drain is None and not self._is_suspended:
             pool = self.components.pool
             self._notifier.stopping()
             if self._takeover is not None:
@@ -338,7 +327,7 @@ class Application:
                 self._reactor,
                 self.components.server,
                 self._config.stop_grace,
-                lambda: pool.outstanding + (self._takeover is not None and self._takeover.former_is_at_work),
+                lambda: pool.outstanding + self._former_is_at_work(),
                 lambda: self._responses.is_empty,
             )
 

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 from dbproxy.errors import BackendNotReadyError, StopRequestedError
 from dbproxy.net.proxy_server import ProxyServer
 from dbproxy.net.reactor import Reactor
+from dbproxy.notify import Notifier
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,9 @@ QUIET = 0.5
 
 LAST_ANSWERS = 0.5
 """Seconds at the end of StopGrace (a quarter of it at most) in which no more requests are taken, only answers sent."""
+
+STATUS_INTERVAL = 5.0
+"""Seconds between two lines for the service manager that say how much there is to do."""
 
 DRAIN_POLL = 0.02
 """Seconds between two checks whether everything is answered."""
@@ -94,6 +98,14 @@ class _Attempt(threading.Thread, Generic[Result]):
         if self._error is not None:
             raise self._error
         return self._results[0]
+
+
+def keep_notifying(notifier: Notifier, reactor: Reactor, status: Callable[[], str]) -> None:
+    """Have the reactor tell the service manager, if there is one, that it turns, and what ``status`` says."""
+    if notifier.is_on:
+        reactor.call_every(STATUS_INTERVAL, lambda: notifier.status(status()))
+    if notifier.watchdog_interval is not None:
+        reactor.call_every(notifier.watchdog_interval, notifier.watchdog)
 
 
 class Drain:

@@ -37,9 +37,8 @@ MAX_ACTIVE_BYTES = 4 * 1024 * 1024
 to thirty times as much."""
 
 MAX_SUSPENDED = 6
-"""Batches that wait for their turn to read a large result and do not count for their queues, so that requests for little can pass them;
-each holds a connection of a pool.
-"""
+"""Batches that wait for their turn to read a large result and do not count for their queues: requests for little can pass them. Each
+holds a connection of a pool."""
 
 LARGE_BODY = 64 * 1024
 """Bytes of a body above which it is counted for its connection: few large requests fill the memory, and only who sends them has to wait."""
@@ -106,9 +105,7 @@ class RequestQueues:
 
     def may_take(self, now: float) -> bool:
         """Whether ``take`` is likely to return a batch: something is ready and not too much is being worked on."""
-        if not self._ready:
-            return False
-        return self._has_slot(now) or any(queue.external for queue in self._ready)
+        return bool(self._ready) and (self._has_slot(now) or any(queue.external for queue in self._ready))
 
     def oldest_waiting(self) -> float | None:
         """Monotonic time at which the longest waiting request arrived; None when none waits. Held requests do not count.

@@ -32,7 +32,7 @@ ALLOWED = {
     "handover": {"handover", "net", "work", "wire", "errors"},
     "assembly": {"components", "config", "handler_setup", "models", "net", "ops", "stores", "sync_center", "work"},
     "handler_setup": {"config", "handlers", "models", "stores", "work"},
-    "lifecycle": {"net", "errors"},
+    "lifecycle": {"net", "notify", "errors"},
     "descriptors": {"config"},
     "config_changes": {"config", "config_keys"},
     "components": {"config", "descriptors", "models", "net", "stores", "sync_center", "work"},
