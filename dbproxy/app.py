@@ -110,7 +110,7 @@ class Application:
     @property
     def state(self) -> str:
         """serving, draining or upgrading. Any thread."""
-        if self._upgrades is not None and (self._upgrades.is_running or self._upgrades.is_retiring):
+        if self._upgrades is not None and self._upgrades.is_active:
             return "upgrading"
         return "serving" if self._drain is None else "draining"
 
@@ -183,7 +183,7 @@ class Application:
         """Why the configuration cannot be changed now; empty: it can. Any thread."""
         if self._stop_requested:
             return "the proxy is stopping"
-        if self._upgrades is not None and (self._upgrades.is_running or self._upgrades.is_retiring):
+        if self._upgrades is not None and self._upgrades.is_active:
             return "an upgrade is going on"
         return "" if self._serving else "the proxy has not started"
 

@@ -72,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     signals = Signals()
     if not options.check_config:
         signals.install()  # before the file is read: what changes in it after that is worth another look
+    checks_only = options.check_config or options.check_backends
+    predecessor, tell_failure = (None, _nobody) if checks_only else _predecessor()
     try:
         config = config_of(options)
         if options.check_config:
@@ -81,13 +83,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return EXIT_OK
         if options.check_backends:
             return _check_backends(config)
-        predecessor, tell_failure = _predecessor()
         log.configure(config.log_level, config.log_file)
     except ConfigError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
-        if not options.check_config:
-            _predecessor()[1](str(error))
+        tell_failure(str(error))
         return EXIT_CONFIG
     for warning in key_warnings(config):
         _log.warning("%s: %s", options.config, warning)

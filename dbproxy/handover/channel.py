@@ -33,6 +33,19 @@ class Frame(NamedTuple):
     descriptors: Sequence[int]
 
 
+class PayloadCutter:
+    """Cuts a payload into the parts whose lengths the fields of its frame tell."""
+
+    def __init__(self, payload: bytearray) -> None:
+        self._payload = memoryview(payload)
+        self._position = 0
+
+    def take(self, size: int) -> bytes:
+        """The next ``size`` bytes."""
+        begin, self._position = self._position, self._position + size
+        return bytes(self._payload[begin : self._position])
+
+
 class Channel:
     """One end of the socket. Both directions block, for at most ``timeout`` seconds a frame; the timeout may be changed at any time."""
 

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from dbproxy.handover.channel import MAX_DESCRIPTORS, Channel, Frame
+from dbproxy.handover.channel import MAX_DESCRIPTORS, Channel, Frame, PayloadCutter
 from dbproxy.net.conn_state import ConnState
 
 _Value = TypeVar("_Value")
@@ -100,7 +100,7 @@ class HandoverState:
         if frame.kind == "listener":
             self.listeners.append(ListenerState(**frame.fields, descriptor=frame.descriptors[0]))
             return
-        take = _Cutter(frame.payload).take
+        take = PayloadCutter(frame.payload).take
         if frame.kind == "connections":
             for fields, descriptor in zip(frame.fields["connections"], frame.descriptors, strict=True):
                 unfinished, unsent = take(fields.pop("unfinished")), take(fields.pop("unsent"))
@@ -112,19 +112,6 @@ class HandoverState:
                 RequestState(uuid, peer, command_id, seq_num, received_at, take(size))
                 for uuid, peer, command_id, seq_num, received_at, size in frame.fields["requests"]
             ]
-
-
-class _Cutter:
-    """Cuts a payload into the parts whose lengths the fields tell."""
-
-    def __init__(self, payload: bytearray) -> None:
-        self._payload = memoryview(payload)
-        self._position = 0
-
-    def take(self, size: int) -> bytes:
-        """The next ``size`` bytes."""
-        begin, self._position = self._position, self._position + size
-        return bytes(self._payload[begin : self._position])
 
 
 def _fields(connection: ConnState) -> dict[str, Any]:

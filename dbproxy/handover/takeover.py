@@ -10,11 +10,10 @@ import threading
 from collections.abc import Hashable, Iterable
 
 from dbproxy.errors import StartupError
-from dbproxy.handover.channel import Channel, ChannelError
+from dbproxy.handover.channel import Channel, ChannelError, PayloadCutter
 from dbproxy.handover.service import PEERS, LiveService
 from dbproxy.handover.state import HandoverState
 from dbproxy.handover.upgrade import CHANNEL_VARIABLE, PROBATION, PROTOCOL, START_MARGIN, TRANSFER_TIMEOUT
-from dbproxy.work.response_deque import Response
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +36,11 @@ def channel_from_environment() -> Channel | None:
 
 
 def tell_failure(channel: Channel | None, reason: str) -> None:
-    """Tell the process that has started this one, if any, why this one does not take over."""
+    """Tell the process that has started this one, if any, why this one does not take over; nothing more is said to it."""
     if channel is not None:
         with contextlib.suppress(ChannelError):
             channel.send("failed", {"reason": reason})
+        channel.close()
 
 
 class Takeover:
@@ -134,13 +134,10 @@ class Takeover:
         """Until the former process is done: post its replies, then let those conversations go on that it is done with."""
         try:
             while (frame := self._channel.receive("work", "bye")).kind == "work":
-                payload, position = memoryview(frame.payload), 0
-                replies: list[Response] = []
-                for uuid, size in frame.fields["replies"]:
-                    replies.append((uuid, bytes(payload[position : position + size])))
-                    position += size
+                take = PayloadCutter(frame.payload).take
+                replies = [(uuid, take(size)) for uuid, size in frame.fields["replies"]]
                 if replies:
-                    service.pass_on(replies, position)
+                    service.pass_on(replies, len(frame.payload))
                 at_work: set[Hashable] = set(map(tuple, frame.fields["keys_at_work"]))
                 service.unblock(keys - at_work)
                 self._former_is_at_work = not frame.fields["done"]

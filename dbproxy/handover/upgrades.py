@@ -57,20 +57,15 @@ class Upgrades:
         self._retiring = False
 
     @property
-    def is_running(self) -> bool:
-        """Whether a new process is being started. Any thread."""
-        return self._running
-
-    @property
-    def is_retiring(self) -> bool:
-        """Whether another process serves, and this one only answers what it has begun. Any thread."""
-        return self._retiring
+    def is_active(self) -> bool:
+        """Whether a new process is being started, or serves while this one only answers what it has begun. Any thread."""
+        return self._running or self._retiring
 
     def request(self, done: Done) -> None:
         """Begin an upgrade; ``done`` is told how it went."""
         if self._new_process is None:
             refusal = "this proxy was not started by the command db_proxy_server"
-        elif self._running or self._retiring:
+        elif self.is_active:
             refusal = "an upgrade is going on already"
         else:
             self._running = True

@@ -17,6 +17,8 @@ from dbproxy import __version__
 from dbproxy.cli import main, serve, write_pid
 from dbproxy.config import Config, load_config
 from dbproxy.errors import StartupError, StopRequestedError
+from dbproxy.handover.channel import Channel
+from dbproxy.handover.upgrade import CHANNEL_VARIABLE
 
 HARMLESS = [signal.SIGUSR1]
 STOCK = Path(__file__).parents[2] / "conf" / "dbproxyserver.conf"
@@ -294,3 +296,15 @@ def test_a_reload_that_is_asked_for_while_the_file_is_read_is_done_when_the_prox
     monkeypatch.setattr("dbproxy.cli._application", lambda *_: service)
     assert main([]) == 0
     assert service.reloads == 1
+
+
+def test_a_log_file_that_cannot_be_opened_is_told_to_the_process_that_is_to_be_replaced(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = workplace / "dbproxyserver.conf"
+    path.write_text(STOCK.read_text(encoding="utf-8") + "LogFile=/no/such/proxy.log\n", encoding="utf-8")
+    channel, theirs = Channel.pair(5.0)
+    monkeypatch.setenv(CHANNEL_VARIABLE, str(theirs.detach()))
+    assert main([]) == 2
+    assert "LogFile=/no/such/proxy.log: cannot be opened" in channel.receive("failed").fields["reason"]
+    channel.close()
