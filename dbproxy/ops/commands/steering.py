@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from dbproxy.errors import ControlRefusedError
 from dbproxy.ops.control_protocol import Arguments
@@ -14,6 +14,8 @@ from dbproxy.ops.control_session import Items, Session
 from dbproxy.ops.log_level import TemporaryLogLevel
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -66,6 +68,21 @@ class Report(Protocol):
         """Why nothing has been applied."""
 
 
+def _result(begin: Callable[[Callable[[Result], None]], None], session: Session, timeout: float) -> Result:
+    """Begin something that tells its result to a callback, and wait for it, for at most ``timeout`` seconds."""
+    results: list[Result] = []
+    told = threading.Event()
+
+    def done(result: Result) -> None:
+        results.append(result)
+        told.set()
+
+    begin(done)
+    if not session.wait_for(told, timeout):
+        raise ControlRefusedError(f"no result within {timeout:g} s; the log will have it")
+    return results[0]
+
+
 class Reload:
     """``reload``: read the configuration again, as SIGHUP does, and wait for what becomes of it."""
 
@@ -77,17 +94,7 @@ class Reload:
     def execute(self, arguments: Arguments, session: Session) -> Items:
         """Yield ``{"applied": [...], "restart": [...], "problems": [...]}``; with problems the command has failed."""
         arguments.finish()
-        reports: list[Report] = []
-        told = threading.Event()
-
-        def done(report: Report) -> None:
-            reports.append(report)
-            told.set()
-
-        self._reload(done)
-        if not session.wait_for(told, RELOAD_TIMEOUT):
-            raise ControlRefusedError(f"no result within {RELOAD_TIMEOUT:g} s; the log will have it")
-        report = reports[0]
+        report = _result(self._reload, session, RELOAD_TIMEOUT)
         yield {"applied": list(report.applied), "restart": list(report.restart), "problems": list(report.problems)}
         if report.problems:
             raise ControlRefusedError("configuration not reloaded, everything stays as it was")
@@ -109,18 +116,9 @@ class Upgrade:
     def execute(self, arguments: Arguments, session: Session) -> Items:
         """Yield ``{"upgraded": true}`` when another process serves."""
         arguments.finish()
-        results: list[str | None] = []
-        told = threading.Event()
-
-        def done(problem: str | None) -> None:
-            results.append(problem)
-            told.set()
-
-        self._upgrade(done)
-        if not session.wait_for(told, UPGRADE_TIMEOUT):
-            raise ControlRefusedError(f"no result within {UPGRADE_TIMEOUT:g} s; the log will have it")
-        if results[0] is not None:
-            raise ControlRefusedError(f"not upgraded, the running process goes on: {results[0]}")
+        problem = _result(self._upgrade, session, UPGRADE_TIMEOUT)
+        if problem is not None:
+            raise ControlRefusedError(f"not upgraded, the running process goes on: {problem}")
         deadline = time.monotonic() + SUCCESSOR_TIMEOUT
         while not self._listens() and time.monotonic() < deadline:
             time.sleep(SUCCESSOR_POLL)
