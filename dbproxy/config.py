@@ -49,16 +49,32 @@ class TlsSettings:
 
 @dataclass(frozen=True, slots=True)
 class DBInstance:
-    """One MySQL pool: at most ``maxconncnt`` connections; ``tls`` None: plain text."""
+    """One MySQL pool: at most ``maxconncnt`` connections to a server; ``tls`` None: plain text."""
 
     name: str
-    host: str
-    port: int
+    hosts: tuple[tuple[str, int | None], ...]
+    """Host and port of each server; None: ``default_port``."""
+    default_port: int
     dbname: str
     username: str
     password: str = field(repr=False)
     maxconncnt: int
     tls: TlsSettings | None
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of each server, in the file's order."""
+        return tuple((host, port or self.default_port) for host, port in self.hosts)
+
+    @property
+    def host(self) -> str:
+        """The host of the first server."""
+        return self.addresses[0][0]
+
+    @property
+    def port(self) -> int:
+        """The port of the first server."""
+        return self.addresses[0][1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,25 @@ def _parse_endpoint(value: str) -> tuple[str, int] | None:
     return _parse_host(host[1:-1] if in_brackets else host), int(port)
 
 
+def _parse_host_list(value: str) -> tuple[tuple[str, int | None], ...]:
+    hosts = tuple(dict.fromkeys(_parse_host_and_port(part) for part in _split(value, ",")))
+    if not hosts:
+        raise Refused
+    return hosts
+
+
+def _parse_host_and_port(value: str) -> tuple[str, int | None]:
+    host, colon, port = value.rpartition(":")
+    in_brackets = host.startswith("[") and host.endswith("]")
+    if value.startswith("[") and value.endswith("]"):
+        return _parse_host(value[1:-1]), None
+    if not colon or (":" in host and not in_brackets):
+        return _parse_host(value), None  # perhaps an IPv6 address without a port
+    if not _WHOLE.match(port) or not 1 <= int(port) <= 65535:
+        raise Refused("a port is a whole number from 1 to 65535")
+    return _parse_host(host[1:-1] if in_brackets else host), int(port)
+
+
 def _parse_names(value: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(_split(value, ",")))
     if not names:
@@ -209,6 +228,7 @@ def _parse_file(value: str) -> str | None:
 
 
 HOST = Rule("an IP address or a host name", _parse_host)
+HOST_LIST = Rule("an IP address or a host name, or several as host[:port], ',' between them", _parse_host_list)
 PORT = _whole(1, 65535)
 POOL_SIZE = _whole(1, 10000, "connections")
 ANY = Rule("any text, also an empty one", str)
@@ -288,8 +308,8 @@ TLS_KEYS: tuple[Key, ...] = (
 """Keys for TLS that every instance of either kind may have; the instance's name stands in front."""
 
 DB_INSTANCE_KEYS: tuple[Key, ...] = (
-    Key("_host", "host", HOST),
-    Key("_port", "port", PORT),
+    Key("_host", "hosts", HOST_LIST),
+    Key("_port", "default_port", PORT),
     Key("_dbname", "dbname", WORD),
     Key("_username", "username", WORD),
     Key("_password", "password", ANY, "", secret=True),

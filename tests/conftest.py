@@ -16,9 +16,14 @@ WATCHDOG_SECONDS = float(os.environ.get("DBPROXY_TEST_TIMEOUT", "120"))
 _STDERR = pytest.StashKey[TextIO]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--topologies", action="store_true", help="run the long tests of clusters, replicas and failovers, too")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "watchdog(seconds): this test may take so long, setup and teardown included")
     config.addinivalue_line("markers", "data(users, groups): names of users, and group id → members, that the fixture stack creates")
+    config.addinivalue_line("markers", "long: runs only with --topologies, because CI has no time for it")
     if not config.pluginmanager.has_plugin("dbproxy"):  # a checkout that is not installed has no entry points
         config.pluginmanager.register(plugin, "dbproxy")
     # at this moment 2 is the real stderr; while a test runs, and while this file is imported, it is pytest's capture file
@@ -28,6 +33,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     faulthandler.cancel_dump_traceback_later()
     config.stash[_STDERR].close()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("topologies"):
+        return
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="long; run it with scripts/test --topologies"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,11 +9,12 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pymysql
 
 from dbproxy.testing.observe import Snapshot, snapshot
+from dbproxy.testing.private_server import PrivateServer
 from dbproxy.testing.reaper import REAPER
 from dbproxy.testing.servers import SCHEMA, PrivateMariaDB, PrivateRedis
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pymysql.connections import Connection
     from pymysql.cursors import DictCursor
     from typing_extensions import Self
+
+Server = TypeVar("Server", bound=PrivateServer)
 
 POOLS = {"unread": 1, "group_set": 2, "sync": 3, "token": 4, "group_member": 5}
 """The five cache pools and their logical databases, as in the stock configuration."""
@@ -66,6 +69,8 @@ class Stack:
         self._admin: Connection[DictCursor] | None = None
         self._lock = threading.Lock()
         self._configs = 0
+        self._servers: list[PrivateServer] = []
+        """All servers of the stack, in the order in which they were started."""
         self.mariadb: PrivateMariaDB
         self.redis_server: PrivateRedis
 
@@ -84,11 +89,8 @@ class Stack:
         if not self._keep:
             REAPER.remove_directory(directory)
         self._directory = directory
-        self.mariadb = PrivateMariaDB(directory / "mariadb", schema=self._schema, keep=self._keep, options=self._mysql_options)
-        self.redis_server = PrivateRedis(directory / "redis", persistent=self._persistent, password=self._redis_password, keep=self._keep)
         try:
-            self.mariadb.start()
-            self.redis_server.start()
+            self._start_servers(directory)
         except BaseException:
             self.close()
             raise
@@ -99,12 +101,53 @@ class Stack:
         if self._directory is None:
             return
         self._drop_admin()
-        self.redis_server.close()
-        self.mariadb.close()
+        for server in reversed(self._servers):
+            server.close()
+        self._servers.clear()
         if not self._keep:
             shutil.rmtree(self._directory, ignore_errors=True)
             REAPER.keep_directory(self._directory)
         self._directory = None
+
+    # what a stack of another topology replaces
+
+    def _start_servers(self, directory: Path) -> None:
+        """Start the servers, each with ``_started``, and set ``mariadb`` (the one that takes writes) and ``redis_server``."""
+        self.mariadb = self._started(
+            PrivateMariaDB(directory / "mariadb", schema=self._schema, keep=self._keep, options=self._mysql_options)
+        )
+        self.redis_server = self._started(
+            PrivateRedis(directory / "redis", persistent=self._persistent, password=self._redis_password, keep=self._keep)
+        )
+
+    def _database_keys(self, name: str) -> dict[str, object]:
+        """Return the keys of a dbproxyserver.conf that say where the MySQL instance ``name`` is, account and size excepted."""
+        host, port = self.mariadb.address
+        return {f"{name}_host": host, f"{name}_port": port, f"{name}_dbname": self.mariadb.database}
+
+    def _cache_keys(self, name: str) -> dict[str, object]:
+        """Return the keys of a dbproxyserver.conf that say where the Redis instance ``name`` is, account and size excepted."""
+        host, port = self.redis_server.address
+        return {f"{name}_host": host, f"{name}_port": port, f"{name}_db": POOLS[name]}
+
+    def _repair(self) -> None:
+        """Start the servers that were killed, and resume those that were frozen."""
+        for server in self._servers:
+            if server.running:
+                server.thaw()
+            else:
+                self._drop_admin()
+                server.start()
+
+    def _flush_caches(self) -> None:
+        """Empty all Redis databases."""
+        with self.redis_server.connect() as client:
+            client.flushall()
+
+    def _started(self, server: Server) -> Server:
+        """Start a server that ``close`` shall stop."""
+        self._servers.append(server)
+        return server.start()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -144,12 +187,7 @@ class Stack:
         A proxy may be running, as long as it has no requests. Servers that were killed or frozen by a test are started or resumed
         first.
         """
-        for server in (self.mariadb, self.redis_server):
-            if server.running:
-                server.thaw()
-            else:
-                self._drop_admin()
-                server.start()
+        self._repair()
         for attempt in (1, 2):
             try:
                 self._truncate()
@@ -158,24 +196,21 @@ class Stack:
                 self._drop_admin()  # the server was restarted in between
                 if attempt == 2:
                     raise
-        with self.redis_server.connect() as client:
-            client.flushall()
+        self._flush_caches()
 
     def config(self, overrides: Mapping[str, object] | None = None) -> dict[str, str]:
         """Return the keys of a dbproxyserver.conf for a proxy on this stack; in ``overrides`` None leaves a key out.
 
         ListenPort is 0; the caller chooses the port.
         """
-        host, port = self.mariadb.address
         values: dict[str, object] = {"ListenIP": "127.0.0.1", "ListenPort": 0, "ThreadNum": 8, "MsfsSite": "127.0.0.1:1", "aesKey": AES_KEY}
         values["DBInstances"] = "teamtalk_master,teamtalk_slave"
         for name in ("teamtalk_master", "teamtalk_slave"):
-            values |= {f"{name}_host": host, f"{name}_port": port, f"{name}_dbname": self.mariadb.database}
+            values |= self._database_keys(name)
             values |= {f"{name}_username": self.mariadb.user, f"{name}_password": self.mariadb.password, f"{name}_maxconncnt": 16}
         values["CacheInstances"] = ",".join(POOLS)
-        host, port = self.redis_server.address
-        for name, number in POOLS.items():
-            values |= {f"{name}_host": host, f"{name}_port": port, f"{name}_db": number, f"{name}_maxconncnt": 16}
+        for name in POOLS:
+            values |= {**self._cache_keys(name), f"{name}_maxconncnt": 16}
             values[f"{name}_password"] = self._redis_password
         values |= overrides or {}
         return {key: str(value) for key, value in values.items() if value is not None}

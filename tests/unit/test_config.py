@@ -337,3 +337,24 @@ def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Path) -> None:
         load_config(tmp_path / "none.conf")
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "addresses"),
+    [
+        ("db1", (("db1", 3307),)),
+        ("db1, db2:3308,10.0.0.3", (("db1", 3307), ("db2", 3308), ("10.0.0.3", 3307))),
+        ("::1", (("::1", 3307),)),
+        ("[::1]:3308, [fe80::2]", (("::1", 3308), ("fe80::2", 3307))),
+        ("db1,db1", (("db1", 3307),)),
+    ],
+)
+def test_a_database_may_have_several_hosts(value: str, addresses: tuple[tuple[str, int], ...]) -> None:
+    keys = {"teamtalk_master_host": value, "teamtalk_master_port": "3307"}
+    assert parse_config(stock(), overrides=keys).db_instances["teamtalk_master"].addresses == addresses
+
+
+@pytest.mark.parametrize("value", ["db1:", "db1:0", "db1:65536", "db1:x", ",", "::1:3306x", "db 1", "[::1", "db1;db2"])
+def test_a_list_of_hosts_that_cannot_be_read_is_refused(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"teamtalk_master_host=.*expected an IP address or a host name, or several as host\[:port\]"):
+        parse_config(stock(), overrides={"teamtalk_master_host": value})

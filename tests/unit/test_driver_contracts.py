@@ -26,7 +26,9 @@ from dbproxy.stores.redis import CachePool
 from dbproxy.stores.redis.driver import DriverConnection as RedisConnection
 from dbproxy.stores.resolver import Resolver
 
-MYSQL = DBInstance(name="db", host="nowhere.invalid", port=1, dbname="teamtalk", username="u", password="p", maxconncnt=3, tls=None)
+MYSQL = DBInstance(
+    name="db", hosts=(("nowhere.invalid", None),), default_port=1, dbname="teamtalk", username="u", password="p", maxconncnt=3, tls=None
+)
 CONFIG = cast(Config, SimpleNamespace(cache_timeout=1.5, cache_connect_timeout=1.0, cache_pool_timeout=1.0))
 
 
