@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-
-from pymysql.constants import ER
+from collections.abc import Iterator
 
 from dbproxy.doctor.finding import Subject
 from dbproxy.doctor.kinds import Kind
-from dbproxy.doctor.mysql.session import RefusedError, Session, text
+from dbproxy.doctor.mysql.session import RefusedError, Session
+from dbproxy.stores.mysql.replication import ReplicaStatus, replica_status, status_statement
 
 MOST_LAG = 10
 """Seconds that the slave may be behind the master."""
-
-# Places in a row of SHOW REPLICA STATUS. They have been the same since MySQL 5.1, in MariaDB too; only the names of the columns differ.
-_SOURCE_HOST, _SOURCE_PORT, _IO_RUNNING, _SQL_RUNNING, _LAG, _IO_ERROR, _SQL_ERROR, _SOURCE_ID = 1, 3, 10, 11, 32, 34, 36, 39
-_RUNNING = {"Yes", "No", "Connecting", "Preparing"}
-
-
-@dataclass(frozen=True, slots=True)
-class Replica:
-    """One source that a server replicates from."""
-
-    source: str
-    source_id: str
-    """server_id of the source."""
-    receives: str
-    """Yes, No, Connecting."""
-    applies: str
-    lag: int | None
-    """Seconds; None: unknown, because it does not replicate."""
-    errors: tuple[str, str]
-    """Numbers of the last errors of receiving and of applying; 0: none."""
 
 
 def check(session: Session, subject: Subject, master: Session | None) -> None:
@@ -77,39 +55,13 @@ def check_source(session: Session, subject: Subject) -> None:
         )
 
 
-def _replicas(session: Session) -> Iterator[Replica]:
+def _replicas(session: Session) -> Iterator[ReplicaStatus]:
     """Yield the sources of a server; raises RefusedError when the account may not ask."""
-    for row, skipped in _status_rows(session):
-        fields = [text(value) for value in row[skipped:]]
-        if len(fields) <= _SOURCE_ID or fields[_IO_RUNNING] not in _RUNNING or fields[_SQL_RUNNING] not in _RUNNING:
-            continue
-        yield Replica(
-            source=f"{fields[_SOURCE_HOST]}:{fields[_SOURCE_PORT]}",
-            source_id=fields[_SOURCE_ID],
-            receives=fields[_IO_RUNNING],
-            applies=fields[_SQL_RUNNING],
-            lag=int(fields[_LAG]) if fields[_LAG].isdecimal() else None,
-            errors=(fields[_IO_ERROR], fields[_SQL_ERROR]),
-        )
+    version = session.connection.server_version
+    yield from replica_status(session.select(status_statement(version)), version)
 
 
-def _status_rows(session: Session) -> Iterator[tuple[Sequence[bytes | None], int]]:
-    """Yield the rows and how many columns come before those that all servers have."""
-    if session.connection.is_mariadb:
-        for row in session.select("show all slaves status"):
-            yield row, 2  # name of the connection, state of the SQL thread
-        return
-    try:
-        rows = session.select("show replica status")
-    except RefusedError as error:
-        if error.code != ER.PARSE_ERROR:
-            raise
-        rows = session.select("show slave status")  # MySQL before 8.0.22
-    for row in rows:
-        yield row, 0
-
-
-def _report(subject: Subject, replica: Replica, master: Session | None) -> None:
+def _report(subject: Subject, replica: ReplicaStatus, master: Session | None) -> None:
     stopped = [name for name, state in (("receiving", replica.receives), ("applying", replica.applies)) if state != "Yes"]
     if stopped:
         numbers = ", ".join(number for number in replica.errors if number not in ("", "0"))

@@ -102,6 +102,11 @@ class DBConn:
         """Whether the server is MariaDB and not MySQL; once it is connected."""
         return "MariaDB" in self._driver.server_version
 
+    @property
+    def server_version(self) -> str:
+        """What the server said of its version at the login; once it is connected."""
+        return self._driver.server_version
+
     def thread_id(self) -> int:
         """Return the number that the server has given to this connection."""
         return self._driver.thread_id()
