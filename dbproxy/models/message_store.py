@@ -38,8 +38,7 @@ from dbproxy.models.new_message import NewMessage
 from dbproxy.models.recoveries import Recoveries
 from dbproxy.models.relation import Pair, RelationModel, pair_of
 from dbproxy.models.session import NO_SESSION_ROWS, SessionModel, SessionRows
-from dbproxy.stores.mysql import DBConn, DBPool, named_locks
-from dbproxy.stores.mysql.pool import died_at_once
+from dbproxy.stores.mysql import DBConn, DBPool, died_at_once, named_locks
 from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, end_session
 from dbproxy.stores.redis import CachePool
 

@@ -116,7 +116,7 @@ def test_the_numbers_of_expired_connections_are_kept(database: DBPool) -> None:
             connection.execute("do 1")
     before = database.report()
     for connection in (first, second):
-        connection._max_idle = -1
+        connection._login.max_idle = -1
     with database.connection():
         pass
     after = database.report()

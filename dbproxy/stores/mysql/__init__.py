@@ -1,8 +1,10 @@
 """MySQL: pools of connections, what they answer, and the schema that they expect."""
 
 from dbproxy.stores.mysql.connection import DBConn
+from dbproxy.stores.mysql.failures import died_at_once
+from dbproxy.stores.mysql.manager import DBManager
 from dbproxy.stores.mysql.named_locks import named_locks
-from dbproxy.stores.mysql.pool import DBManager, DBPool, Result, died_at_once
+from dbproxy.stores.mysql.pool import DBPool, Result
 from dbproxy.stores.mysql.replication import replication_lag
 from dbproxy.stores.mysql.result import Row
 from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, end_session

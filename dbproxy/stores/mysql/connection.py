@@ -14,17 +14,14 @@ from pymysql.constants import CR, ER, SERVER_STATUS
 
 from dbproxy.config import Config, DBInstance
 from dbproxy.stores.backend_calls import CONNECTING, UNTRACKED, BackendCalls
-from dbproxy.stores.kernel_socket import detect_dead_peer, set_kernel_timeouts, still_connected
-from dbproxy.stores.mysql.driver import DriverConnection, connect_socket
+from dbproxy.stores.kernel_socket import still_connected
 from dbproxy.stores.mysql.errors import CannotConnectError, NotExecutedError
+from dbproxy.stores.mysql.login import Login
 from dbproxy.stores.mysql.result import MAX_PACKET, PacketReader, QueryResult, Row, statement_packets
-from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, find_session, idle_timeout
+from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, find_session
 from dbproxy.stores.resolver import Resolver
 
 _RECEIVE_SIZE = 64 * 1024
-
-_IDLE_MARGIN = 2
-"""Seconds before ``wait_timeout`` after which an idle connection is not used any more: the server must not close it while we send."""
 
 _NONE, _MORE, _PARTIAL = "none", "more", "partial"
 """What is unread: nothing, whole results, or the rest of a result whose reading was given up."""
@@ -46,15 +43,8 @@ class DBConn:
         on_connect: Callable[[], None] = lambda: None,
     ) -> None:
         """``on_connect`` is called after each login."""
-        wait_timeout = idle_timeout(config)
-        # For MariaDB only: no subquery here is evaluated twice for the same row, so a cache of their results is wasted work.
-        session = (
-            f"set sql_mode='STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout={max(1, round(config.db_lock_timeout))}"
-            f", wait_timeout={wait_timeout} /*M!100300 , optimizer_switch='subquery_cache=off' */"
-        )
-        self._driver = DriverConnection(instance, session, config.db_connect_timeout, tls)
-        self._instance = instance
-        self._resolver = resolver
+        self._login = Login(instance, config, tls, resolver)
+        self._driver = self._login.driver
         self._calls = calls
         self._on_connect = on_connect
         self._call: object = ""
@@ -63,11 +53,8 @@ class DBConn:
         """Statements and scripts sent."""
         self.seconds = 0.0
         """For which the server was waited for."""
-        self._connect_timeout = config.db_connect_timeout
-        self._statement_timeout = config.db_timeout
         self.lock_timeout = config.db_lock_timeout
         """Seconds: the longest wait for locks; DBLockTimeout."""
-        self._max_idle = wait_timeout - _IDLE_MARGIN
         self.committing = False
         self.has_user_text = False
         """Whether a statement since the checkout contains text, which the server's errors may quote."""
@@ -135,7 +122,7 @@ class DBConn:
     @property
     def is_expired(self) -> bool:
         """Whether it has been idle for so long that it is not used any more; of an idle connection."""
-        return time.monotonic() - self._idle_since > self._max_idle
+        return time.monotonic() - self._idle_since > self._login.max_idle
 
     @property
     def is_lost(self) -> bool:
@@ -156,24 +143,19 @@ class DBConn:
         self._first_statement = None
         self._calls.begin()
         try:
-            sock = self._sock = self._driver.login(connect_socket(self._resolver, self._instance, self._connect_timeout))
+            sock = self._sock = self._login.connect()
         except pymysql.err.Error as error:
             raise CannotConnectError(*error.args) from error
         finally:
             self.seconds += self._calls.end(CONNECTING)
         self._server_status = self._driver.server_status
         try:
-            sock.settimeout(self._connect_timeout)  # a server that accepts and then sends nothing must not take longer
-            detect_dead_peer(sock, self._statement_timeout)
             self._max_statement = int(self.select("select @@max_allowed_packet")[0][0])
             self.server_connection_id = find_session(self)
         except pymysql.err.Error as error:
             self.discard()
             raise CannotConnectError(*error.args) from error
-        if isinstance(sock, ssl.SSLSocket):
-            sock.settimeout(self._statement_timeout)
-        else:
-            set_kernel_timeouts(sock, self._statement_timeout)
+        self._login.serve(sock)
         self._on_connect()
 
     def close(self) -> None:

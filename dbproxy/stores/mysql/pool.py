@@ -1,4 +1,4 @@
-"""MySQL: connections (PyMySQL) in pools (DBUtils), one DBPool per instance of the configuration, one DBManager for all.
+"""DBPool: connections to MySQL (PyMySQL) in a pool (DBUtils), one for each instance of the configuration.
 
 Any thread may use a pool. A connection belongs to the thread that checked it out until the ``with`` block ends, and a thread holds at
 most one of a pool at a time.
@@ -19,13 +19,11 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pymysql
-from pymysql.constants import CR, ER
 
 from dbproxy.config import Config, DBInstance
 from dbproxy.errors import (
@@ -35,18 +33,18 @@ from dbproxy.errors import (
     LockWaitError,
     OutcomeUnknownError,
     StartupError,
-    StatementError,
     StoreError,
     StoreUnavailableError,
 )
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.mysql.connection import DBConn
 from dbproxy.stores.mysql.driver import DriverPool
-from dbproxy.stores.mysql.errors import CLIENT_INTERACTION_TIMEOUT, CannotConnectError, error_code, error_text, is_refusal
+from dbproxy.stores.mysql.errors import CannotConnectError, error_code, error_text
+from dbproxy.stores.mysql.failures import died_at_once, has_timed_out, is_not_ready, is_refused_statement, refusal
+from dbproxy.stores.mysql.pending_kills import PendingKills
 from dbproxy.stores.mysql.result import Row
-from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, end_session, idle_timeout
 from dbproxy.stores.pool_counters import PoolCounters
-from dbproxy.stores.pools import LimitedPool, PoolManager, PoolState
+from dbproxy.stores.pools import LimitedPool, PoolState
 from dbproxy.stores.resolver import Resolver
 from dbproxy.stores.tls import is_tls_refusal, tls_context
 
@@ -57,21 +55,7 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-_REFUSALS = {ER.LOCK_DEADLOCK: DeadlockError, ER.LOCK_WAIT_TIMEOUT: LockWaitError}
-_STATEMENT_TIMEOUTS = {3024, 1969}
-_KILLED = 1927
-_SERVER_GOES_AWAY = {ER.SERVER_SHUTDOWN, ER.CON_COUNT_ERROR, _KILLED, *_STATEMENT_TIMEOUTS, CLIENT_INTERACTION_TIMEOUT}
-_NOT_READY = {
-    *(CR.CR_CONNECTION_ERROR, CR.CR_CONN_HOST_ERROR, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, ER.CON_COUNT_ERROR, ER.SERVER_SHUTDOWN),
-    ER.UNKNOWN_COM_ERROR,  # a Galera node that does not take part in its cluster yet
-}
-"""Why connecting fails while a server is not up, or not yet."""
 _MINIMUM_IDLE = 2
-
-_MAX_PENDING_KILLS = 1000
-
-_KILL_RETRY_DELAY = 0.5
-"""Seconds after which it is tried again to end a lost connection on the server."""
 
 _RESOLVE_DELAY = 0.25
 """Seconds between two attempts to find out what became of a commit."""
@@ -89,8 +73,7 @@ class _State(PoolState):
         super().__init__(label, server, instance.maxconncnt, config.db_pool_timeout, instance.tls, PoolCounters())
         self.instance = instance
         tls = None if instance.tls is None else tls_context(instance.name, instance.tls)
-        self.pending_kills: deque[tuple[ServerConnectionId, float]] = deque(maxlen=_MAX_PENDING_KILLS)
-        """Connections that were lost, each with the monotonic time from which on it may be ended on the server."""
+        self.pending_kills = PendingKills()
         self.pool = DriverPool(
             lambda: DBConn(instance, config, tls, resolver, calls, lambda: self.counters.connected()),
             min(_MINIMUM_IDLE, instance.maxconncnt),
@@ -129,7 +112,7 @@ class DBPool(LimitedPool[_State]):
                 connection.dbapi_connection.ensure_connected()
         except pymysql.err.Error as error:
             keys = self._connection_keys("dbname", state.instance.tls)
-            waiting_helps = error_code(error) in _NOT_READY and not is_tls_refusal(error)
+            waiting_helps = is_not_ready(error) and not is_tls_refusal(error)
             kind = BackendNotReadyError if waiting_helps else StartupError
             raise kind(f"{self}, database {state.instance.dbname}: {error_text(error)} (keys {keys})") from error
         finally:
@@ -157,8 +140,8 @@ class DBPool(LimitedPool[_State]):
             connection: DBConn = pooled.dbapi_connection
             try:
                 connection.ensure_connected()
-                if state.pending_kills and state.pending_kills[0][1] <= time.monotonic():
-                    _kill_lost_connections(state, connection)
+                if state.pending_kills.are_due:
+                    state.pending_kills.end(connection)
                 yield connection
                 if not self.counters.works:
                     self.counters.works = True
@@ -261,67 +244,13 @@ class DBPool(LimitedPool[_State]):
             self.counters.failed("connect", text)
             return StoreUnavailableError(text)
         text = error_text(error, has_user_text=connection.has_user_text)
-        if is_refusal(code) and code not in _SERVER_GOES_AWAY:
+        if is_refused_statement(code):
             connection.end_transaction()
             self.counters.failed("refused", f"{state.label}: {text}")
-            return _REFUSALS.get(code, StatementError)(code, text)
+            return refusal(code, text)
         connection.discard()
-        timed_out = code in _STATEMENT_TIMEOUTS or isinstance(error.__cause__, (TimeoutError, BlockingIOError))
-        self.counters.failed("timeout" if timed_out else "lost", f"{state.label}: {text}")
-        state.pending_kills.append((connection.server_connection_id, 0.0))
+        self.counters.failed("timeout" if has_timed_out(error) else "lost", f"{state.label}: {text}")
+        state.pending_kills.add(connection.server_connection_id)
         if committing:
             return OutcomeUnknownError(f"{state.label}: lost during a commit: {text}")
         return StoreUnavailableError(f"{state.label}: {text}")
-
-
-def _kill_lost_connections(state: _State, connection: DBConn) -> None:
-    """End on the server what is left of connections that were lost: where the network did not deliver that we closed them, their
-    transactions would hold their locks until the server times out. Those that may be committing are left alone, and tried again later.
-    """
-    now = time.monotonic()
-    pending = state.pending_kills
-    for _ in range(len(pending)):
-        try:
-            session, due = pending.popleft()
-        except IndexError:  # another thread took the last one
-            return
-        try:
-            if due > now or not end_session(connection, session):
-                pending.append((session, max(due, now + _KILL_RETRY_DELAY)))
-        except pymysql.err.Error:
-            if not connection.open:
-                pending.append((session, now))
-                raise
-
-
-_LOST = {0, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST}
-_AT_ONCE = 1.0
-
-
-def died_at_once(error: StoreUnavailableError, began: float) -> bool:
-    """Whether a connection was lost within a second of ``began`` (monotonic time): then it was dead before, and another may do. After a
-    longer wait the server is in trouble, and a second wait would only keep the request and the worker.
-    """
-    cause = error.__cause__
-    lost = isinstance(cause, pymysql.err.Error) and bool(cause.args) and cause.args[0] in _LOST
-    return lost and time.monotonic() - began < _AT_ONCE
-
-
-class DBManager(PoolManager[DBPool]):
-    """The pools by name: ``master`` takes the writes, ``slave`` the reads that may be a moment old."""
-
-    def __init__(self, config: Config, calls: BackendCalls = UNTRACKED) -> None:
-        self._resolver = Resolver()
-        self._calls = calls
-        super().__init__({name: self.candidate(name, config) for name in config.db_instances})
-        self.master = self.pools["teamtalk_master"]
-        self.slave = self.pools["teamtalk_slave"]
-
-    def candidate(self, name: str, config: Config) -> DBPool:
-        """See PoolManager."""
-        return DBPool(config.db_instances[name], config, self._resolver, self._calls)
-
-    def settings(self, name: str, config: Config) -> object:
-        """See PoolManager."""
-        timeouts = (config.db_connect_timeout, config.db_timeout, config.db_lock_timeout, config.db_pool_timeout)
-        return config.db_instances[name], timeouts, idle_timeout(config)

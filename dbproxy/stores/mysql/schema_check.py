@@ -11,7 +11,8 @@ from importlib import resources
 
 from dbproxy.errors import BackendNotReadyError, StartupError, StoreError, StoreUnavailableError
 from dbproxy.stores.mysql import schema
-from dbproxy.stores.mysql.pool import DBManager, DBPool
+from dbproxy.stores.mysql.manager import DBManager
+from dbproxy.stores.mysql.pool import DBPool
 from dbproxy.stores.mysql.result import Row
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,53 @@
+"""What a failure of a MySQL connection means: the errors of the driver become ours. Pure functions, any thread."""
+
+from __future__ import annotations
+
+import time
+
+import pymysql
+from pymysql.constants import CR, ER
+
+from dbproxy.errors import DeadlockError, LockWaitError, StatementError, StoreUnavailableError
+from dbproxy.stores.mysql.errors import CLIENT_INTERACTION_TIMEOUT, error_code, is_refusal
+
+_REFUSALS = {ER.LOCK_DEADLOCK: DeadlockError, ER.LOCK_WAIT_TIMEOUT: LockWaitError}
+_STATEMENT_TIMEOUTS = {3024, 1969}
+_KILLED = 1927
+_SERVER_GOES_AWAY = {ER.SERVER_SHUTDOWN, ER.CON_COUNT_ERROR, _KILLED, *_STATEMENT_TIMEOUTS, CLIENT_INTERACTION_TIMEOUT}
+_NOT_READY = {
+    *(CR.CR_CONNECTION_ERROR, CR.CR_CONN_HOST_ERROR, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, ER.CON_COUNT_ERROR, ER.SERVER_SHUTDOWN),
+    ER.UNKNOWN_COM_ERROR,  # a Galera node that does not take part in its cluster yet
+}
+"""Why connecting fails while a server is not up, or not yet."""
+
+_LOST = {0, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST}
+_AT_ONCE = 1.0
+
+
+def is_not_ready(error: pymysql.err.Error) -> bool:
+    """Whether connecting failed in a way that may end when the server is up."""
+    return error_code(error) in _NOT_READY
+
+
+def is_refused_statement(code: int) -> bool:
+    """Whether the server refused a statement with this error, and the connection goes on."""
+    return is_refusal(code) and code not in _SERVER_GOES_AWAY
+
+
+def refusal(code: int, text: str) -> StatementError:
+    """The error for a refused statement."""
+    return _REFUSALS.get(code, StatementError)(code, text)
+
+
+def has_timed_out(error: pymysql.err.Error) -> bool:
+    """Whether a connection was given up because no answer came in time."""
+    return error_code(error) in _STATEMENT_TIMEOUTS or isinstance(error.__cause__, (TimeoutError, BlockingIOError))
+
+
+def died_at_once(error: StoreUnavailableError, began: float) -> bool:
+    """Whether a connection was lost within a second of ``began`` (monotonic time): then it was dead before, and another may do. After a
+    longer wait the server is in trouble, and a second wait would only keep the request and the worker.
+    """
+    cause = error.__cause__
+    lost = isinstance(cause, pymysql.err.Error) and bool(cause.args) and cause.args[0] in _LOST
+    return lost and time.monotonic() - began < _AT_ONCE
