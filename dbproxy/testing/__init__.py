@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dbproxy.testing import seed as seed
     from dbproxy.testing.client import Client, ConnectionClosedError, Pdu
     from dbproxy.testing.file_server import FileServer
+    from dbproxy.testing.galera import GaleraStack
     from dbproxy.testing.proxy import InProcessProxy, ProxyProcess
     from dbproxy.testing.servers import PrivateMariaDB, PrivateRedis
     from dbproxy.testing.stack import Stack
@@ -31,6 +32,7 @@ __all__ = [
     "Client",
     "ConnectionClosedError",
     "FileServer",
+    "GaleraStack",
     "InProcessProxy",
     "Pdu",
     "PrivateMariaDB",
@@ -45,6 +47,7 @@ _HOME = {
     "Client": "client",
     "ConnectionClosedError": "client",
     "FileServer": "file_server",
+    "GaleraStack": "galera",
     "InProcessProxy": "proxy",
     "Pdu": "client",
     "PrivateMariaDB": "servers",

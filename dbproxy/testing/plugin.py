@@ -1,5 +1,5 @@
-"""The pytest plugin: fixtures ``dbproxy_stack``, ``dbproxy_proxy`` and ``dbproxy_client``, the marker ``dbproxy``, and the options
-``--mysqld`` and ``--redis-server``.
+"""The pytest plugin: fixtures ``dbproxy_stack``, ``dbproxy_proxy`` and ``dbproxy_client``, ``dbproxy_galera`` for a cluster, the marker
+``dbproxy``, and the options ``--mysqld`` and ``--redis-server``.
 
 It is loaded into every pytest run of an environment in which this package is installed, so it imports nothing before a fixture is used.
 """
@@ -13,6 +13,7 @@ import pytest
 
 if TYPE_CHECKING:
     from dbproxy.testing.client import Client
+    from dbproxy.testing.galera import GaleraStack
     from dbproxy.testing.proxy import InProcessProxy
     from dbproxy.testing.stack import Stack
 
@@ -72,3 +73,16 @@ def dbproxy_client(dbproxy_proxy: InProcessProxy) -> Iterator[Client]:
     """Connect to the running proxy."""
     with dbproxy_proxy.client() as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def dbproxy_galera() -> Iterator[GaleraStack]:
+    """Start a Galera cluster of two nodes and a Redis for the tests of a module, which are skipped where Galera is not installed."""
+    from dbproxy.testing.galera import GaleraStack
+    from dbproxy.testing.galera_node import missing_for_galera
+
+    reason = missing_for_galera()
+    if reason:
+        pytest.skip(reason)
+    with GaleraStack(nodes=2) as stack:
+        yield stack

@@ -100,7 +100,7 @@ class PrivateMariaDB(PrivateServer):
         shutil.rmtree(data, ignore_errors=True)  # left by an interrupted installation
         unfinished = directory / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
-        server = _mysqld()
+        server = mysqld()
         if self.is_mysql:
             command = [server, "--no-defaults", "--initialize-insecure", f"--datadir={unfinished}", *_AS_ROOT]
         else:
@@ -121,7 +121,7 @@ class PrivateMariaDB(PrivateServer):
 
     def _command(self, directory: Path) -> list[str]:
         return [
-            _mysqld(),
+            mysqld(),
             "--no-defaults",
             *_AS_ROOT,
             f"--datadir={directory / 'data'}",
@@ -145,7 +145,7 @@ class PrivateMariaDB(PrivateServer):
     @property
     def is_mysql(self) -> bool:
         """Whether the program is MySQL and not MariaDB; it need not run for that."""
-        return _is_mysql(_mysqld())
+        return is_mysql(mysqld())
 
     def _root(self) -> Connection[DictCursor]:
         return pymysql.connect(
@@ -188,12 +188,14 @@ class PrivateMariaDB(PrivateServer):
                 raise StartupError(f"the schema {self._schema} cannot be loaded: {error}") from error
 
 
-def _mysqld() -> str:
+def mysqld() -> str:
+    """Return the program that the private servers run; StartupError when there is none."""
     return find_program(("mariadbd", "mysqld"), "mariadb-server", MYSQLD)
 
 
 @functools.cache
-def _is_mysql(server: str) -> bool:
+def is_mysql(server: str) -> bool:
+    """Whether this server program is MySQL and not MariaDB."""
     command = [server, "--no-defaults", "--version"]
     version = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30).stdout
     return "-MariaDB" not in version  # with the hyphen, because the path of the program, which comes first, may say anything
