@@ -12,6 +12,7 @@ from dbproxy.models.recoveries import Recoveries
 from dbproxy.net.proxy_server import ProxyServer
 from dbproxy.net.reactor import Reactor
 from dbproxy.ops.snapshot import Observed
+from dbproxy.stores.backend_facts import CHECK_INTERVAL, START_PATIENCE, BackendFacts
 from dbproxy.stores.file_server import FileServer
 from dbproxy.stores.mysql import DBManager, statement_name
 from dbproxy.stores.mysql.schema import ContentLimits
@@ -40,6 +41,8 @@ class Stores:
     databases: DBManager
     caches: CacheManager
     file_server: FileServer
+    backends: BackendFacts
+    """What the servers are."""
 
     @classmethod
     def of(cls, config: Config, calls: WorkerCalls) -> Stores:
@@ -52,7 +55,8 @@ class Stores:
             calls.backend(FILE_SERVER, str),
         )
         databases = DBManager(config, calls.backend(MYSQL, statement_name))
-        return cls(calls, databases, CacheManager(config, calls.backend(REDIS, pipeline_name)), file_server)
+        caches = CacheManager(config, calls.backend(REDIS, pipeline_name))
+        return cls(calls, databases, caches, file_server, BackendFacts(databases, caches))
 
     def connect(self) -> ContentLimits:
         """Connect to every backend and check the tables. May be called again after it has failed.
@@ -67,6 +71,7 @@ class Stores:
 
     def close(self) -> None:
         """Close all connections."""
+        self.backends.stop()
         self.databases.close()
         self.caches.close()
         self.file_server.close()
@@ -124,7 +129,10 @@ def assemble(
 
 
 def observe(parts: Components, reactor: Reactor, stores: Stores) -> Observed:
-    """Return the parts that operators look at."""
+    """Return the parts that operators look at, and begin to find out what the servers are."""
+    stores.backends.check()
+    stores.backends.wait(START_PATIENCE)
+    reactor.call_every(CHECK_INTERVAL, stores.backends.check)
     databases, caches = stores.databases, stores.caches
     return Observed(
         reactor=reactor,
@@ -135,6 +143,7 @@ def observe(parts: Components, reactor: Reactor, stores: Stores) -> Observed:
         responses=parts.responses,
         master=databases.master,
         slave=databases.slave,
+        backends=stores.backends,
         pools=(*databases.pools.values(), *caches.pools.values()),
         file_server=parts.file_server,
         recoveries=parts.recoveries,

@@ -40,6 +40,7 @@ class Kind(Enum):
     READ_ONLY = "read-only"
     CLOCK = "clock"
     GALERA = "galera"
+    TOPOLOGY = "topology"
     REPLICATION = "replication"
     REPLICATION_LAG = "replication-lag"
 

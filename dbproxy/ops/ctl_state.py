@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from dbproxy.net.connection_counters import SortKey
 from dbproxy.ops.commands.defaults import LISTED_CONNECTIONS
-from dbproxy.ops.ctl_tables import clock, date, pairs, seconds, size, table
+from dbproxy.ops.ctl_tables import clock, date, pairs, printable, seconds, size, table
 from dbproxy.ops.ctl_view import Item, View
 
 OUTCOMES = ("answered", "refused", "dropped", "unreadable")
@@ -53,6 +53,7 @@ class Status(View):
             ("out", f"{connections['pdus_out']} PDUs, {size(connections['bytes_out'])}"),
             ("unsent", f"{size(item['responses']['unsent_bytes'])} of {size(item['responses']['limit_bytes'])}"),
             ("pools", _pools_in_short(item)),
+            *_backends(item["backends"]),
             ("file server", f"{item['file_server']['calls']} calls, {item['file_server']['failures']} failures"),
             ("recoveries", ", ".join(f"{name} {count}" for name, count in item["recoveries"].items())),
             ("group sync", f"last complete run {seconds(item['group_sync']['lag'])} ago, {item['group_sync']['failures']} failures"),
@@ -72,6 +73,14 @@ def _waiting(queues: Mapping[str, Any]) -> str:
 def _pools_in_short(item: Item) -> str:
     broken = [pool["name"] for pool in item["pools"] if not pool["works"]]
     return f"{', '.join(broken)} do not work" if broken else f"all {len(item['pools'])} work"
+
+
+def _backends(backends: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """What each server is, and what is not promised on it although a promise says so; ``status --json`` has the other limitations."""
+    for index, backend in enumerate(backends):
+        server = f"{backend['engine']} {backend['version']} at {backend['server']}: {backend['description']}"
+        yield "" if index else "backends", printable(server)
+        yield from (("", printable(f"! {one['text']}")) for one in backend["limitations"] if one["breaks_promise"])
 
 
 def _warning(warning: Mapping[str, Any]) -> str:

@@ -103,6 +103,7 @@ class _SnapshotCollector(Collector):
         yield from _requests(status)
         yield from _traffic(status["connections"])
         yield from _pools(status["pools"])
+        yield _backends(status["backends"])
         recoveries = CounterMetricFamily(
             "dbproxy_recoveries", "What Redis had lost or had wrong and was restored from MySQL.", labels=["what"]
         )
@@ -169,6 +170,15 @@ def _traffic(connections: Json) -> Iterator[Metric]:
         size.add_metric([direction], connections[f"bytes_{direction}"])
     yield pdus
     yield size
+
+
+def _backends(backends: Sequence[Json]) -> Metric:
+    labels = ("pool", "kind", "server", "engine", "version", "topology")
+    info = GaugeMetricFamily("dbproxy_backend_info", "1, with what the server of the pool is.", labels=labels)
+    for backend in backends:
+        for pool in backend["pools"]:
+            info.add_metric([pool, *(backend[label] for label in labels[1:])], 1)
+    return info
 
 
 def _pools(pools: Sequence[Json]) -> Iterator[Metric]:

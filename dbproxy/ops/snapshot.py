@@ -20,9 +20,11 @@ from dbproxy.models.recoveries import Recoveries
 from dbproxy.net.connection_counters import ConnReport, SortKey, largest
 from dbproxy.net.proxy_server import ProxyServer
 from dbproxy.net.reactor import Reactor
+from dbproxy.stores.backend_facts import BackendFacts
 from dbproxy.stores.file_server import FileServer
 from dbproxy.stores.mysql import DBPool
 from dbproxy.stores.pools import AnyPool
+from dbproxy.stores.server_facts import ServerFacts
 from dbproxy.sync_center import SyncCenter
 from dbproxy.work.request_stats import BATCH_BOUNDS, OUTCOMES, SECONDS_BOUNDS, CommandStats, Histogram, RequestStats
 from dbproxy.work.response_deque import ResponseDeque
@@ -51,6 +53,7 @@ class Observed:
     responses: ResponseDeque
     master: DBPool
     slave: DBPool
+    backends: BackendFacts
     pools: Sequence[AnyPool]
     file_server: FileServer
     recoveries: Recoveries
@@ -148,6 +151,7 @@ class Snapshots:
                 "pauses": counters.pauses,
             },
             "pools": [dataclasses.asdict(pool.report()) for pool in seen.pools],
+            "backends": [_backend(facts) for facts in seen.backends.known],
             "file_server": {"calls": file_server.calls, "seconds": file_server.seconds, "failures": file_server.failures},
             "recoveries": dict(seen.recoveries.counts()),
             "group_sync": {"lag": seen.sync_center.lag, "failures": seen.sync_center.failures},
@@ -183,6 +187,11 @@ class Snapshots:
 
 def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _backend(facts: ServerFacts) -> Json:
+    limitations = [{"name": one.name, "text": one.text, "breaks_promise": one.breaks_promise} for one in facts.limitations]
+    return dataclasses.asdict(facts) | {"pools": list(facts.pools), "limitations": limitations}
 
 
 def _histogram(histogram: Histogram) -> Json:

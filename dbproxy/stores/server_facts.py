@@ -39,3 +39,8 @@ class ServerFacts:
 
     def __str__(self) -> str:
         return f"{self.engine} {self.version} at {self.server} ({', '.join(self.pools)})"
+
+    @property
+    def where(self) -> str:
+        """Kind and address: "MySQL at 127.0.0.1:3306"."""
+        return f"{'MySQL' if self.kind == 'mysql' else 'Redis'} at {self.server}"

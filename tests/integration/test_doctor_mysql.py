@@ -218,7 +218,7 @@ def test_a_master_that_takes_no_writes(stack: Stack) -> None:
     [
         ("max_allowed_packet", 16384, Kind.PACKET, ERROR),
         ("max_allowed_packet", 262144, Kind.PACKET, WARNING),
-        ("innodb_flush_log_at_trx_commit", 2, Kind.DURABILITY, Level.INFO),
+        ("innodb_flush_log_at_trx_commit", 2, Kind.DURABILITY, WARNING),
     ],
 )
 def test_settings_of_the_server(stack: Stack, name: str, value: int, kind: Kind, level: Level) -> None:
@@ -330,7 +330,7 @@ def test_a_privilege_that_is_missing_to_see_the_replication(stack: Stack, other:
 
 def test_replication_that_works_and_that_has_stopped(other: PrivateMariaDB) -> None:
     mysql = other.is_mysql
-    with Stack(mysql_options=("--server-id=1", "--log-bin=bin", "--binlog-format=ROW")) as source:
+    with Stack(mysql_options=("--server-id=1", "--log-bin=bin", "--binlog-format=ROW", "--sync-binlog=1")) as source:
         follow = "change replication source to source_" if mysql else "change master to master_"
         word = "source_" if mysql else "master_"
         account = f"{word}port={source.mariadb.port},{word}user='teamtalk',{word}password='teamtalk'"
@@ -348,6 +348,9 @@ def test_replication_that_works_and_that_has_stopped(other: PrivateMariaDB) -> N
             found = look(source, **keys)
             assert f"it follows 127.0.0.1:{source.mariadb.port}, 0 s behind" in found.only(Kind.REPLICATION, SLAVE).what
             assert found.only(Kind.READ_ONLY, SLAVE).level is Level.INFO
+            described, limit = found.of(Kind.TOPOLOGY, MASTER)
+            assert "primary with 1 replica, asynchronous" in described.what
+            assert "are lost" in limit.what
             assert found.problems == []
             run(other, "drop table IMDepart")
             source.rows("insert into IMDepart (departName,priority,parentId,status,created,updated) values ('zqx-people',0,0,0,0,0)")

@@ -50,6 +50,7 @@ def status(uptime: float, **changes: Any) -> dict[str, Any]:
         "responses": {"unsent_bytes": 0, "limit_bytes": 2**26},
         "connections": connections,
         "pools": [{"kind": "mysql", "name": "teamtalk_master", **pool}, {"kind": "redis", "name": "unread", **pool}],
+        "backends": [],
         "file_server": {"calls": 0, "seconds": 0.0, "failures": 0},
         "recoveries": {"ids": 0, "members": 0, "counters": 0},
         "group_sync": {"lag": 1.5, "failures": 0},

@@ -112,6 +112,17 @@ def test_status_tells_what_does_not_work_and_the_last_warnings() -> None:
     assert [f"number {n}" in text for n in range(9)] == [False] * 4 + [True] * 5
 
 
+def test_status_tells_what_the_servers_are_and_which_promises_do_not_hold() -> None:
+    limitations = [
+        {"name": "durability", "text": "sync_binlog is 0", "breaks_promise": True},
+        {"name": "asynchronous", "text": "the replication is asynchronous", "breaks_promise": False},
+    ]
+    backend = {"kind": "mysql", "server": "db:3306", "pools": ["teamtalk_master"], "engine": "MariaDB", "version": "10.11.19"}
+    text = Status().text(status(60.0, backends=[backend | {"topology": "primary", "description": "primary", "limitations": limitations}]))
+    assert "backends     MariaDB 10.11.19 at db:3306: primary\n             ! sync_binlog is 0\n" in text
+    assert "asynchronous" not in text
+
+
 def test_pools_show_their_failures() -> None:
     item = status(10.0)
     item["pools"][1] |= {"works": False, "last_failure": "connection refused", "failures": {"connect": 3, "no_connection": 2, "lost": 0}}

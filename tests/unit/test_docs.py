@@ -19,7 +19,7 @@ from dbproxy.wire.commands import COMMANDS
 
 ROOT = Path(__file__).parent.parent.parent
 READMES = ("README.md", "README.zh-CN.md")
-EQUAL_PAGES = ("INSTALL", "METRICS", "STORAGE", "TROUBLESHOOTING", "HOWTO-REPLACE", "HOWTO-UPGRADE", "HOWTO-SEVERAL")
+EQUAL_PAGES = ("INSTALL", "METRICS", "STORAGE", "TROUBLESHOOTING", "HOWTO-REPLACE", "HOWTO-UPGRADE", "HOWTO-SEVERAL", "TOPOLOGIES")
 """Pages in docs/ whose two languages have the same parts."""
 DOCUMENTS = [
     *READMES,
@@ -177,6 +177,13 @@ def test_the_changelog_begins_with_this_version() -> None:
     headings = re.findall(r"^## (\S+)", text_of("CHANGELOG.md"), re.MULTILINE)
     assert next(heading for heading in headings if heading != "Unreleased") == dbproxy.__version__
     assert "Unreleased" not in headings[1:]
+
+
+@pytest.mark.parametrize("document", ["docs/TOPOLOGIES.md", "docs/TOPOLOGIES.zh-CN.md"])
+def test_everything_that_may_not_be_promised_is_explained_once(document: str) -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "dbproxy" / "stores").rglob("*.py")]
+    names = {name for source in sources for name in re.findall(r'Limitation\(\s*"(\w+)"', source)}
+    assert sorted(re.findall(r"^\| `(\w+)` \| (?:info|warning) \|", text_of(document), re.MULTILINE)) == sorted(names)
 
 
 TROUBLESHOOTING = ("docs/TROUBLESHOOTING.md", "docs/TROUBLESHOOTING.zh-CN.md")

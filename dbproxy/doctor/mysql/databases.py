@@ -88,13 +88,7 @@ def _connect(
     seconds = time.monotonic() - began
     session = Session(connections.enter_context(pool.connection()))
     server.check_version(session, subject, seconds)
-    return _Server(instance, subject, session, _identity(session))
-
-
-def _identity(session: Session) -> tuple[str, ...]:
-    """What tells a server from others. MySQL has a UUID; MariaDB has not in all versions, so several things that are its own."""
-    names = ("server_uuid", "server_uid", "hostname", "port", "server_id", "datadir", "socket")
-    return tuple(session.variables.get(name, "") for name in names)
+    return _Server(instance, subject, session, session.server.identity)
 
 
 def _check_pool(found: _Server, config: Config) -> None:
@@ -112,6 +106,7 @@ def _check_pool(found: _Server, config: Config) -> None:
         server.check_writable(session, subject)
         server.check_durability(session, subject)
         replication.check_source(session, subject)
+        replication.check_topology(session, subject)
 
 
 def _compare(master: _Server | None, slave: _Server) -> None:

@@ -7,10 +7,18 @@ from collections.abc import Iterator
 from dbproxy.doctor.finding import Subject
 from dbproxy.doctor.kinds import Kind
 from dbproxy.doctor.mysql.session import RefusedError, Session
+from dbproxy.stores.mysql import promises
 from dbproxy.stores.mysql.replication import ReplicaStatus, replica_status, status_statement
 
 MOST_LAG = 10
 """Seconds that the slave may be behind the master."""
+
+
+_MORE_SAFETY = {
+    "asynchronous": "semi-synchronous replication with AFTER_SYNC, if a crash of the master must lose nothing (docs/TOPOLOGIES.md)",
+    "semi_synchronous": "SET GLOBAL rpl_semi_sync_master_wait_point (MySQL: rpl_semi_sync_source_wait_point) to AFTER_SYNC",
+    "quorum": "add a third node, or garbd on a third machine",
+}
 
 
 def check(session: Session, subject: Subject, master: Session | None) -> None:
@@ -53,6 +61,15 @@ def check_source(session: Session, subject: Subject) -> None:
             f"the master itself replicates from {', '.join(sources)}",
             "fine if only one of the two is written to; otherwise ids collide and the replication stops",
         )
+
+
+def check_topology(session: Session, subject: Subject) -> None:
+    """Say what the master is, and what its replication does not promise."""
+    facts = promises.describe(session.server, "", [promises.MASTER])
+    subject.info(Kind.TOPOLOGY, facts.description)
+    for limitation in facts.limitations:
+        if limitation.name in ("asynchronous", "semi_synchronous", "quorum"):
+            subject.info(Kind.TOPOLOGY, limitation.text, _MORE_SAFETY.get(limitation.name, ""))
 
 
 def _replicas(session: Session) -> Iterator[ReplicaStatus]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import time
 
 from dbproxy.config import Config
 from dbproxy.doctor.finding import Level, Subject
 from dbproxy.doctor.kinds import Kind
 from dbproxy.doctor.mysql.session import RefusedError, Session, text
+from dbproxy.stores.mysql import promises
 from dbproxy.stores.mysql.schema import ContentLimits
 from dbproxy.stores.mysql.server_connection_id import idle_timeout
 
@@ -21,21 +21,18 @@ BATCH_PACKET = 1 << 20
 SMALLEST_PACKET = 64 * 1024
 """Bytes without which even single messages of the stock length, 4096 characters, do not pass."""
 
-MOST_SKEW = 2.0
-"""Seconds by which the clocks of the server and of this host may differ."""
-
 _PRIVILEGES_TO_WRITE = ("SUPER", "READ ONLY ADMIN", "READ_ONLY ADMIN", "CONNECTION_ADMIN", "ALL PRIVILEGES")
 
 
 def check_version(session: Session, subject: Subject, seconds: float) -> str:
     """Report the version; returns ``MySQL`` or ``MariaDB``. ``seconds``: how long a login took."""
     product = "MariaDB" if session.connection.is_mariadb else "MySQL"
-    (version,) = session.values("version()")
+    version = session.server.version
     found = re.match(r"(\d+)\.(\d+)", version)
     encrypted = ", encrypted" if session.status.get("ssl_cipher") else ""
     oldest = OLDEST[product]
     if found is None or (int(found[1]), int(found[2])) >= oldest:
-        subject.ok(Kind.VERSION, f"{product} {version}, logged in within {seconds * 1000:.0f} ms{encrypted}")
+        subject.ok(Kind.VERSION, f"{session.server.engine} {version}, logged in within {seconds * 1000:.0f} ms{encrypted}")
     else:
         wanted = f"{product} {oldest[0]}.{oldest[1]}"
         subject.error(Kind.VERSION, f"{product} {version} is older than {wanted}", f"upgrade the server to {wanted} or newer")
@@ -134,32 +131,22 @@ def check_time_limits(session: Session, subject: Subject, config: Config) -> Non
 
 def check_durability(session: Session, subject: Subject) -> None:
     """Say what an acknowledged message is worth when the server's machine crashes."""
-    flush = session.variables.get("innodb_flush_log_at_trx_commit", "1")
-    sync = session.variables.get("sync_binlog", "1")
-    if flush != "1":
-        subject.info(
+    limitations = list(promises.durability(session.server))
+    for limitation in limitations:
+        name = limitation.text.partition(" ")[0]
+        subject.add(
+            Level.WARNING if limitation.breaks_promise else Level.INFO,
             Kind.DURABILITY,
-            f"innodb_flush_log_at_trx_commit is {flush}: a crash of the server's machine loses about the last second of messages, "
-            "which the senders have been told are stored",
-            "SET GLOBAL innodb_flush_log_at_trx_commit=1, if that matters more than the speed",
+            limitation.text,
+            f"SET GLOBAL {name}=1, and the same in the server's configuration, if that matters more than the speed",
         )
-    elif session.is_on("log_bin") and sync == "0":
-        subject.info(
-            Kind.DURABILITY,
-            "sync_binlog is 0: after a crash of the server's machine its replicas may have other messages than it has",
-            "SET GLOBAL sync_binlog=1",
-        )
-    else:
+    if not limitations:
         subject.ok(Kind.DURABILITY, "a committed message is on disk")
 
 
 def check_writable(session: Session, subject: Subject) -> None:
     """Look whether the master takes writes."""
-    on = [
-        name
-        for name in ("read_only", "super_read_only", "innodb_read_only", "transaction_read_only", "tx_read_only")
-        if session.is_on(name)
-    ]
+    on = session.server.read_only
     if not on:
         subject.ok(Kind.READ_ONLY, "it takes writes")
     elif on == ["read_only"] and _may_write_nevertheless(session):
@@ -188,19 +175,10 @@ def _may_write_nevertheless(session: Session) -> bool:
 
 def check_clock(session: Session, subject: Subject) -> None:
     """Compare the clock of the server with that of this host."""
-    before = time.time()
-    (answer,) = session.values("unix_timestamp(now(6))")
-    after = time.time()
-    skew = float(answer) - (before + after) / 2
-    uncertain = (after - before) / 2
-    if abs(skew) - uncertain > MOST_SKEW:
-        subject.warning(
-            Kind.CLOCK,
-            f"its clock is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the one of this host. The proxy stamps messages and "
-            "sessions with the time of its host: if that is the wrong one, lists are sorted wrongly and clients miss changes",
-            "have both synchronised (chrony, ntpd, systemd-timesyncd)",
-        )
-    else:
+    for limitation in (limitations := list(promises.clock(session.server))):
+        subject.warning(Kind.CLOCK, limitation.text, "have both synchronised (chrony, ntpd, systemd-timesyncd)")
+    if not limitations:
+        skew, uncertain = session.server.clock
         subject.ok(Kind.CLOCK, f"its clock and the one of this host differ by {max(0.0, abs(skew) - uncertain):.1f} s")
 
 

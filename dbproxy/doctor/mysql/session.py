@@ -9,6 +9,7 @@ import pymysql
 from dbproxy.errors import StoreUnavailableError
 from dbproxy.stores.mysql import DBConn, Row
 from dbproxy.stores.mysql.errors import error_code, error_text, is_refusal
+from dbproxy.stores.mysql.facts import is_on, read_server
 
 EXAMINATION_TIMEOUT = 30.0
 """Seconds after which no further statement is sent to a server: one that answers, but only just, must not hold the others up."""
@@ -32,6 +33,8 @@ class Session:
         self._deadline = time.monotonic() + EXAMINATION_TIMEOUT
         self.variables = self._settings("show global variables")
         self.status = self._settings("show global status")
+        self.server = read_server(connection)
+        """What the start of the proxy finds out, too."""
 
     def select(self, statement: str) -> list[Row]:
         """Return the rows of a query.
@@ -74,7 +77,7 @@ class Session:
 
     def is_on(self, name: str) -> bool:
         """Whether a global variable is switched on; one that the server does not have is off."""
-        return self.variables.get(name, "OFF").upper() not in ("OFF", "0", "")
+        return is_on(self.variables, name)
 
     def _settings(self, statement: str) -> dict[str, str]:
         try:

@@ -18,6 +18,7 @@ from dbproxy.doctor.kinds import Kind
 from dbproxy.models import names
 from dbproxy.stores.redis import CacheCommand
 from dbproxy.stores.redis.driver import DriverConnection
+from dbproxy.stores.redis.facts import fields, setting
 
 PROBE_EXPIRY = 10
 """Seconds after which Redis removes the key that is written as a trial, if nothing else does."""
@@ -106,16 +107,11 @@ class Server:
 
     def info(self) -> dict[str, str]:
         """Return all that INFO says; empty when the account may not ask."""
-        reply = self.ask("INFO")
-        if not isinstance(reply, bytes):
-            return {}
-        pairs = (line.partition(":") for line in reply.decode("utf-8", "replace").splitlines() if not line.startswith("#"))
-        return {name: value for name, colon, value in pairs if colon}
+        return fields(self.ask("INFO"))
 
     def setting(self, name: str) -> str | None:
         """Return a setting; None when the account may not ask."""
-        reply = self.ask("CONFIG", "GET", name)
-        return reply[1].decode("utf-8", "replace") if isinstance(reply, list) and len(reply) == 2 else None
+        return setting(self.ask("CONFIG", "GET", name))
 
 
 def check_commands(server: Server, subject: Subject, usage: Usage) -> bool:

@@ -19,6 +19,7 @@ from dbproxy.doctor.redis.access import USAGE, Server, check_commands, check_wri
 from dbproxy.errors import StartupError
 from dbproxy.stores.backend_calls import UNTRACKED
 from dbproxy.stores.redis.driver import DriverConnection
+from dbproxy.stores.redis.facts import RedisServer
 from dbproxy.stores.resolver import Resolver
 from dbproxy.stores.tls import tls_context
 
@@ -111,8 +112,7 @@ def _check_version(info: Mapping[str, str], subject: Subject, seconds: float, *,
             "ACL SETUSER of the account: +info",
         )
         return
-    product = "Valkey" if "valkey_version" in info else "Redis"
-    version = info.get("valkey_version") or info.get("redis_version", "")
+    product, version = RedisServer(info).engine
     found = re.match(r"(\d+)\.(\d+)", version)
     if found is not None and (int(found[1]), int(found[2])) < OLDEST:
         subject.error(

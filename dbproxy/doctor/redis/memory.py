@@ -7,14 +7,7 @@ from collections.abc import Mapping
 from dbproxy.doctor.finding import Level, Subject
 from dbproxy.doctor.kinds import Kind
 from dbproxy.doctor.redis.access import Server
-
-LOSSES: Mapping[str, tuple[str, bool]] = {
-    "unread": ("unread counters (message ids and group counters come back from MySQL)", False),
-    "group_set": ("which groups users have muted", False),
-    "token": ("device tokens: no push messages until the users log in again", False),
-    "group_member": ("nothing for good: the members come back from MySQL, at the price of reading them", True),
-}
-"""Name of the pool → what is lost with its keys, and whether all of it comes back."""
+from dbproxy.stores.redis.facts import LOSSES, RedisServer
 
 _ALMOST_FULL = 0.9
 
@@ -30,7 +23,7 @@ def check(server: Server, info: Mapping[str, str], subject: Subject, pool: str) 
 def _check_memory(info: Mapping[str, str], subject: Subject, loss: str, comes_back: bool) -> None:
     limit, used = int(info.get("maxmemory", "0")), int(info.get("used_memory", "0"))
     policy = info.get("maxmemory_policy", "noeviction")
-    if policy.startswith("allkeys"):
+    if RedisServer(info).evicts:
         # Without a limit nothing is evicted yet; that the policy would do harm is worth knowing before somebody sets one.
         level = Level.INFO if not limit or comes_back else Level.ERROR
         condition = "once maxmemory is set and reached, keys are evicted" if not limit else "when the memory is full, keys are evicted"
@@ -82,9 +75,7 @@ def _check_persistence(server: Server, info: Mapping[str, str], subject: Subject
 
 
 def _check_saving(info: Mapping[str, str], subject: Subject) -> None:
-    failed = [
-        name for name in ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status") if info.get(name, "ok") != "ok"
-    ]
+    failed = RedisServer(info).cannot_save
     if failed:
         subject.error(
             Kind.SAVING,

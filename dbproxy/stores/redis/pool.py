@@ -186,6 +186,10 @@ class CachePool(LimitedPool[_State]):
         with self._connection() as connection:
             return connection.exchange(commands)
 
+    def ask(self, commands: Sequence[CacheCommand]) -> list[Any]:
+        """As ``execute``, for questions about the server: a command that is refused has a redis.ResponseError as its reply."""
+        return self._exchange(commands)[0]
+
     def check(self) -> None:
         """Send PING; see LimitedPool."""
         self.execute([("PING",)])

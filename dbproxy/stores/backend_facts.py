@@ -1,0 +1,149 @@
+"""BackendFacts: asks the servers of all pools what they are, logs it, and keeps it for operators.
+
+The log is told what is not promised on these servers: with level WARNING where a promise of ``docs/RELIABILITY.md`` does not hold, with
+INFO otherwise. A thread of its own asks, with connections of the pools; no request waits for it, and the start no longer than
+``START_PATIENCE``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+from dbproxy.errors import StoreError
+from dbproxy.stores.mysql import DBManager, DBPool
+from dbproxy.stores.mysql.facts import MySQLServer, read_server
+from dbproxy.stores.mysql.promises import describe as describe_mysql
+from dbproxy.stores.redis import CacheManager, CachePool
+from dbproxy.stores.redis.facts import QUESTIONS, RedisServer
+from dbproxy.stores.redis.facts import describe as describe_redis
+from dbproxy.stores.server_facts import ServerFacts
+
+logger = logging.getLogger(__name__)
+
+CHECK_INTERVAL = 1.0
+"""Seconds between two looks whether a pool leads to another server than before."""
+
+START_PATIENCE = 0.5
+"""Seconds for which the start waits for the answers, so that they stand in the log before the line that says it is ready."""
+
+LAST_JOIN = 0.3
+"""Seconds for which the end waits for the thread: it may be waiting for a server, and ends with the process then."""
+
+RETRY = 10.0
+"""Seconds after which servers that did not answer are asked again."""
+
+_Fingerprint = tuple[tuple[str, str, int], ...]
+
+
+class BackendFacts:
+    """What is known of the servers of all pools. ``check``, ``wait`` and ``stop`` belong to one thread; ``known`` may be read by any."""
+
+    def __init__(self, databases: DBManager, caches: CacheManager) -> None:
+        self._databases = databases
+        self._caches = caches
+        self._asked: _Fingerprint = ()
+        self._retry_at = 0.0
+        self._told: dict[tuple[str, str], ServerFacts] = {}
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self.known: Sequence[ServerFacts] = ()
+        """All servers that have answered; replaced as a whole."""
+
+    def check(self) -> None:
+        """Ask again if pools lead to other servers than when they were asked last: at the start, after a reload, after a failover. Does
+        not block.
+        """
+        if self._thread is not None and self._thread.is_alive():
+            return
+        now = self._fingerprint()
+        if self._stopping or now == self._asked or time.monotonic() < self._retry_at:
+            return
+        self._thread = threading.Thread(target=self._ask, args=(now,), name="backend-facts", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # the system has no more threads
+            self._thread = None
+
+    def wait(self, timeout: float) -> None:
+        """Wait until what ``check`` has begun is done, ``timeout`` seconds at most."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def stop(self) -> None:
+        """Begin nothing any more, and wait for the thread, ``LAST_JOIN`` seconds at most."""
+        self._stopping = True
+        self.wait(LAST_JOIN)
+
+    def _fingerprint(self) -> _Fingerprint:
+        """What changes when a pool gets another server."""
+        databases = [(pool.name, pool.report().server, 0) for pool in self._databases.pools.values()]
+        return tuple(databases + [(pool.name, pool.report().server, pool.restarts) for pool in self._caches.pools.values()])
+
+    def _ask(self, fingerprint: _Fingerprint) -> None:
+        """Thread: ask all servers, one after the other."""
+        found: list[ServerFacts] = []
+        complete = True
+        for ask in (self._mysql, self._redis):
+            try:
+                found += self._told_once(ask())
+            except StoreError as error:
+                complete = False
+                logger.debug("what the servers are could not be asked: %s", error)
+            except Exception:
+                logger.exception("what the servers are could not be found out")
+        self.known = tuple(found)
+        if complete:
+            self._asked = fingerprint
+        else:
+            self._retry_at = time.monotonic() + RETRY
+
+    def _told_once(self, servers: Iterable[ServerFacts]) -> Iterator[ServerFacts]:
+        """Log what is new of these servers, and yield them."""
+        for facts in servers:
+            server = (facts.kind, facts.server)
+            if facts != self._told.get(server) and not self._stopping:
+                self._told[server] = facts
+                log_facts(facts)
+            yield facts
+
+    def _mysql(self) -> Iterator[ServerFacts]:
+        """Yield the MySQL servers. Pools that lead to one server are told together."""
+        servers: dict[tuple[str, ...], tuple[MySQLServer, str, list[str]]] = {}
+        for pool in self._databases.pools.values():
+            if not self._stopping:
+                server = _ask_mysql(pool)
+                servers.setdefault(server.identity, (server, pool.report().server, []))[2].append(pool.name)
+        for server, address, names in servers.values():
+            yield describe_mysql(server, address, names)
+
+    def _redis(self) -> Iterator[ServerFacts]:
+        """Yield the Redis servers, likewise."""
+        servers: dict[str, tuple[RedisServer, str, list[str]]] = {}
+        for pool in self._caches.pools.values():
+            if not self._stopping:
+                server, address = _ask_redis(pool), pool.report().server
+                servers.setdefault(server.identity or address, (server, address, []))[2].append(pool.name)
+        for server, address, names in servers.values():
+            yield describe_redis(server, address, names)
+
+
+def _ask_mysql(pool: DBPool) -> MySQLServer:
+    with pool.connection() as connection:
+        return read_server(connection)
+
+
+def _ask_redis(pool: CachePool) -> RedisServer:
+    return RedisServer.of(pool.ask(QUESTIONS))
+
+
+def log_facts(facts: ServerFacts) -> None:
+    """Log a server and what is not promised on it."""
+    logger.info("%s: %s", facts, facts.description)
+    for limitation in facts.limitations:
+        if limitation.breaks_promise:
+            logger.warning("%s: not promised here: %s", facts.where, limitation.text)
+        else:
+            logger.info("%s: not promised here: %s", facts.where, limitation.text)
