@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dbproxy.testing.file_server import FileServer
     from dbproxy.testing.galera import GaleraStack
     from dbproxy.testing.proxy import InProcessProxy, ProxyProcess
+    from dbproxy.testing.replica_stack import ReplicaStack
     from dbproxy.testing.servers import PrivateMariaDB, PrivateRedis
     from dbproxy.testing.stack import Stack
 
@@ -38,6 +39,7 @@ __all__ = [
     "PrivateMariaDB",
     "PrivateRedis",
     "ProxyProcess",
+    "ReplicaStack",
     "Stack",
     "StartupError",
     "seed",
@@ -53,6 +55,7 @@ _HOME = {
     "PrivateMariaDB": "servers",
     "PrivateRedis": "servers",
     "ProxyProcess": "proxy",
+    "ReplicaStack": "replica_stack",
     "Stack": "stack",
 }
 

@@ -1,5 +1,5 @@
-"""The pytest plugin: fixtures ``dbproxy_stack``, ``dbproxy_proxy`` and ``dbproxy_client``, ``dbproxy_galera`` for a cluster, the marker
-``dbproxy``, and the options ``--mysqld`` and ``--redis-server``.
+"""The pytest plugin: fixtures ``dbproxy_stack``, ``dbproxy_proxy`` and ``dbproxy_client``, ``dbproxy_galera`` for a cluster and
+``dbproxy_replicas`` for a primary with replicas, the marker ``dbproxy``, and the options ``--mysqld`` and ``--redis-server``.
 
 It is loaded into every pytest run of an environment in which this package is installed, so it imports nothing before a fixture is used.
 """
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dbproxy.testing.client import Client
     from dbproxy.testing.galera import GaleraStack
     from dbproxy.testing.proxy import InProcessProxy
+    from dbproxy.testing.replica_stack import ReplicaStack
     from dbproxy.testing.stack import Stack
 
 
@@ -85,4 +86,15 @@ def dbproxy_galera() -> Iterator[GaleraStack]:
     if reason:
         pytest.skip(reason)
     with GaleraStack(nodes=2) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def dbproxy_replicas() -> Iterator[ReplicaStack]:
+    """Start a private primary with two replicas and a Redis for the tests of a module; who wants them empty and replicating calls
+    ``reset()``.
+    """
+    from dbproxy.testing.replica_stack import ReplicaStack
+
+    with ReplicaStack(replicas=2) as stack:
         yield stack
