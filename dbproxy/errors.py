@@ -37,6 +37,10 @@ class StoreUnavailableError(StoreError):
     """A backend cannot be reached, timed out, or its pool gave no connection in time; nothing was changed by the failed step."""
 
 
+class NotWritableError(StoreUnavailableError):
+    """The server takes no writes: it is read-only, or no working part of its cluster; the failed step was not executed."""
+
+
 class DeadlineError(StoreUnavailableError):
     """A lookup was given up, because its requests have waited for their replies for longer than RequestTimeout."""
 

@@ -35,7 +35,8 @@ class GroupMembers:
     from MySQL, under the same lock.
 
     A Redis that was restarted may have loaded a hash from an old snapshot, with users who have left and without users who have joined. So
-    after a restart each hash is rebuilt from MySQL before it is used.
+    after a restart each hash is rebuilt from MySQL before it is used. So it is after a failover of MySQL: a replica that takes the place of
+    its master may lack the last changes, which Redis has.
 
     A proxy that was stopped for a while (SIGSTOP, a suspended host) may have lost the lock without noticing. What it writes then may be
     older than what other proxies have written, so it deletes the hash when it notices.
@@ -46,7 +47,7 @@ class GroupMembers:
         self._master = master
         self._slave = slave
         self._cache = cache
-        self._verified: BoundedCache[int, int] = BoundedCache(CACHED_GROUPS)  # group id → restarts of Redis when its hash was rebuilt
+        self._verified: BoundedCache[int, int] = BoundedCache(CACHED_GROUPS)  # group id → losses when its hash was rebuilt
 
     @staticmethod
     def lock_name(group_id: int) -> str:
@@ -152,7 +153,7 @@ class GroupMembers:
     # for callers that hold the group's named lock; they raise StoreError when a backend fails
 
     def read_hash(self, connection: DBConn, group_id: int) -> dict[bytes, bytes]:
-        """User id → time of joining, from the hash, or from MySQL if Redis has lost it or was restarted."""
+        """User id → time of joining, from the hash, or from MySQL if Redis has lost it, or it is to be rebuilt."""
         fields = self._cache.read([("HGETALL", names.group_member_key(group_id))])[0]
         if not fields or self._outdated((group_id,)):
             return self._select_fields(connection, group_id)
@@ -181,23 +182,29 @@ class GroupMembers:
         }
 
     def _outdated(self, group_ids: Iterable[int]) -> list[int]:
-        """Those of the groups whose hashes have not been rebuilt since Redis was restarted."""
-        restarts = self._cache.restarts
-        return [group_id for group_id in set(group_ids) if (self._verified.get(group_id) or 0) < restarts] if restarts else []
+        """Those of the groups whose hashes have not been rebuilt since either side may have lost something."""
+        losses = self._losses()
+        return [group_id for group_id in set(group_ids) if (self._verified.get(group_id) or 0) < losses] if losses else []
+
+    def _losses(self) -> int:
+        """How often Redis was restarted, or MySQL failed over."""
+        return self._cache.restarts + self._master.failovers
 
     def _rebuild_outdated(self, group_ids: Iterable[int]) -> bool:
-        """Rebuild the hashes of these groups that have not been rebuilt since Redis was restarted; whether there were any."""
+        """Rebuild the hashes of those groups for which it has not been done since either side may have lost something; whether there were
+        any.
+        """
         outdated = self._outdated(group_ids)
         for group_id in outdated:
-            restarts = self._cache.restarts
+            losses = self._losses()
             with self._master.connection() as connection, self.locked(connection, group_id):
                 fields = self._select_fields(connection, group_id)
                 # a group that never had a row in MySQL is not ours, and its hash is left as it is
                 if fields or connection.select(f"select 1 from IMGroupMember where groupId={group_id} limit 1"):
                     self.write_hash(connection, group_id, fields)
-            self._verified.put(group_id, restarts)
+            self._verified.put(group_id, losses)
             self._recoveries.add("members")
-            logger.info("group %d: its members are rebuilt from MySQL, because Redis was restarted", group_id)
+            logger.info("group %d: its members are rebuilt from MySQL, because Redis was restarted or MySQL failed over", group_id)
         return bool(outdated)
 
     def _restore_hashes(self, group_ids: Sequence[int]) -> set[int]:

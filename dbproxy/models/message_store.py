@@ -18,14 +18,13 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 
 from dbproxy.errors import (
-    DbproxyError,
     DeadlockError,
     LockWaitError,
+    NotWritableError,
     OutcomeUnknownError,
     StatementError,
     StoreError,
@@ -33,47 +32,20 @@ from dbproxy.errors import (
 )
 from dbproxy.models.conversation_kind import ConversationKind
 from dbproxy.models.last_ids import LastIds
+from dbproxy.models.message_batch import MessageBatch, RetryTransactionError
 from dbproxy.models.msg_ids import MsgIds
 from dbproxy.models.new_message import NewMessage
 from dbproxy.models.recoveries import Recoveries
 from dbproxy.models.relation import Pair, RelationModel, pair_of
 from dbproxy.models.session import NO_SESSION_ROWS, SessionModel, SessionRows
 from dbproxy.stores.mysql import DBConn, DBPool, died_at_once, named_locks
-from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, end_session
+from dbproxy.stores.mysql.server_connection_id import end_session
 from dbproxy.stores.redis import CachePool
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5
-"""How often a transaction is begun before its messages are refused (deadlocks, rows added by others, lost connections)."""
-
-
-class RetryTransactionError(DbproxyError):
-    """The transaction has to begin again, because cached ids were wrong or it needs the named locks ``lock_names``."""
-
-    def __init__(self, lock_names: Iterable[str] = ()) -> None:
-        super().__init__()
-        self.lock_names = frozenset(lock_names)
-
-
-@dataclass(slots=True)
-class _Batch:
-    """The messages of one transaction, and the state that its attempts share."""
-
-    messages: Sequence[NewMessage]
-    msg_ids: MsgIds
-    lock_names: frozenset[str] = frozenset()
-    """Named locks that the next attempt holds."""
-    now: int = 0
-    """Unix seconds at which the current attempt began."""
-    server_connection_id: ServerConnectionId = (0, "")
-    """The connection that carries the current attempt."""
-
-    def require(self, lock_names: Iterable[str]) -> None:
-        """Raise RetryTransactionError unless these named locks are held."""
-        missing = frozenset(lock_names) - self.lock_names
-        if missing:
-            raise RetryTransactionError(missing)
+"""How often a transaction is begun before its messages are refused (deadlocks, rows added by others, lost connections, other servers)."""
 
 
 class MessageStore:
@@ -101,7 +73,8 @@ class MessageStore:
         self._relations = relations
         self._count_unread = count_unread
         self._recoveries = recoveries
-        self._last_ids = LastIds(kind)
+        self._last_ids = master.failovers, LastIds(kind)
+        """The ids that are stored on the server since so many failovers: another server may lack rows, and give their row ids again."""
         self.configure(content_limit, outcome_timeout)
 
     def configure(self, content_limit: int, outcome_timeout: float) -> None:
@@ -167,7 +140,7 @@ class MessageStore:
 
     def _store_batch(self, messages: Sequence[NewMessage]) -> None:
         """Execute the transaction until it is committed, then count the messages as unread."""
-        batch = _Batch(messages, MsgIds(self._unread, self._kind.counter_key, messages, self._recoveries))
+        batch = MessageBatch(messages, MsgIds(self._unread, self._kind.counter_key, messages, self._recoveries))
         deadline = time.monotonic() + self._outcome_timeout
         for attempt in range(1, ATTEMPTS + 1):
             began = time.monotonic()
@@ -189,6 +162,9 @@ class MessageStore:
                     break
                 if _is_last(attempt, deadline):
                     raise
+            except NotWritableError:
+                if _is_last(attempt, deadline) or not self._master.await_writes():
+                    raise
             except StoreUnavailableError as error:
                 if attempt > 1 or not died_at_once(error, began):
                     raise
@@ -199,7 +175,7 @@ class MessageStore:
         except Exception:  # they are stored: a refusal now would make their senders send them again
             logger.exception("%d messages are stored, but their unread counters could not be raised", len(messages))
 
-    def _execute_transaction(self, batch: _Batch) -> None:
+    def _execute_transaction(self, batch: MessageBatch) -> None:
         """One attempt: lock, assign ids, insert, commit; three round trips to MySQL if no session and no relation is new.
 
         Raises:
@@ -207,17 +183,26 @@ class MessageStore:
             StoreError: it was rolled back, or its outcome is unknown (OutcomeUnknownError).
 
         """
+        stored = self._stored_ids()  # before there is a connection, so that they are never those of a server after this one
         with self._master.connection() as connection, named_locks(connection, tuple(batch.lock_names)):
             relations = self._find_conversations(connection, batch)
-            sessions, last_ids = self._begin(connection, batch, relations)
+            sessions, last_ids = self._begin(connection, batch, relations, stored)
             created = self._create_relations(connection, batch)
             batch.server_connection_id = connection.server_connection_id  # the first statement may have replaced a dead connection
             batch.msg_ids.assign(last_ids, frozenset(created.values()))
-            self._insert_and_commit(connection, batch, sessions)
+            self._insert_and_commit(connection, batch, sessions, stored)
             if created and self._relations is not None:
                 self._relations.cache_ids(created)
 
-    def _find_conversations(self, connection: DBConn, batch: _Batch) -> dict[Pair, int]:
+    def _stored_ids(self) -> LastIds:
+        failovers = self._master.failovers
+        since, stored = self._last_ids
+        if since != failovers:
+            stored = LastIds(self._kind)
+            self._last_ids = failovers, stored
+        return stored
+
+    def _find_conversations(self, connection: DBConn, batch: MessageBatch) -> dict[Pair, int]:
         """Set the conversation id of each message, 0 of pairs without a relation. Returns the relations that were found, some of them
         cached.
         """
@@ -233,7 +218,9 @@ class MessageStore:
             batch.require(RelationModel.lock_name(pair) for pair in pairs if pair not in relations)
         return relations
 
-    def _begin(self, connection: DBConn, batch: _Batch, relations: dict[Pair, int]) -> tuple[SessionRows, dict[int, int]]:
+    def _begin(
+        self, connection: DBConn, batch: MessageBatch, relations: dict[Pair, int], stored: LastIds
+    ) -> tuple[SessionRows, dict[int, int]]:
         """Begin the transaction with one round trip: lock the conversations, touch the sessions or find them, and read the largest
         msg_ids; a second one is needed if other proxies are writing to the same tables. If all sessions are cached, the ids are reserved
         in Redis as soon as the locks are held, while MySQL goes on. Returns which sessions are still to be touched or added, and
@@ -243,7 +230,7 @@ class MessageStore:
         session_keys = list(dict.fromkeys(key for message in messages for key in kind.session_keys(message)))
         conversation_ids = {message.conversation_id for message in messages} - {0}
         touch = self._sessions.touch_cached(session_keys, kind.session_type, batch.now)
-        last_ids = self._last_ids.query(conversation_ids)
+        last_ids = stored.query(conversation_ids)
         lock = [kind.lock_query(conversation_ids)] if conversation_ids else []
         find_or_touch = touch or SessionModel.find_query(session_keys, kind.session_type)
         results = connection.results_of(["begin", *lock, find_or_touch, *last_ids.statements])
@@ -264,9 +251,9 @@ class MessageStore:
         else:
             self._sessions.drop_ids(session_keys, kind.session_type)
             raise RetryTransactionError
-        return sessions, self._last_ids.read(connection, last_ids, [result.rows for result in results])
+        return sessions, stored.read(connection, last_ids, [result.rows for result in results])
 
-    def _create_relations(self, connection: DBConn, batch: _Batch) -> dict[Pair, int]:
+    def _create_relations(self, connection: DBConn, batch: MessageBatch) -> dict[Pair, int]:
         """Add the relations of those pairs that have none, and set the conversation ids of their messages."""
         new = [message for message in batch.messages if not message.conversation_id]
         if not new or self._relations is None:
@@ -278,7 +265,7 @@ class MessageStore:
             message.conversation_id = created[pair_of(message.from_id, message.to_id)]
         return created
 
-    def _insert_and_commit(self, connection: DBConn, batch: _Batch, sessions: SessionRows) -> None:
+    def _insert_and_commit(self, connection: DBConn, batch: MessageBatch, sessions: SessionRows, stored: LastIds) -> None:
         """Insert the messages, touch or add the remaining sessions, and commit, with one round trip; one more for each sound."""
         kind = self._kind
         by_table: dict[str, list[NewMessage]] = {}
@@ -301,7 +288,7 @@ class MessageStore:
             statements.append(kind.touch_statement({message.conversation_id for message in batch.messages}, batch.now))
         first_row_ids = connection.commit_script(statements)[first_insert:]
         for (table, messages), first_row_id in zip(by_table.items(), first_row_ids, strict=False):
-            self._last_ids.record(table, first_row_id, messages)
+            stored.record(table, first_row_id, messages)
 
     def _row(self, connection: DBConn, message: NewMessage) -> str:
         content = connection.escape(message.content.decode())
@@ -311,7 +298,7 @@ class MessageStore:
             f"{message.created},{message.created}{receiver})"
         )
 
-    def _is_committed(self, connection: DBConn, batch: _Batch) -> bool:
+    def _is_committed(self, connection: DBConn, batch: MessageBatch) -> bool:
         """Whether the transaction of a batch whose connection was lost has been committed."""
         kind, first = self._kind, batch.messages[0]
         end_session(connection, batch.server_connection_id)  # ends its transaction now, unless it may be committing: that is waited for

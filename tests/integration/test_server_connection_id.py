@@ -87,6 +87,14 @@ def test_only_sessions_that_cannot_be_committing_are_ended(pool: DBPool, stateme
 
 def test_a_session_from_another_host_is_not_ended(pool: DBPool) -> None:
     with pool.connection() as other, pool.connection() as connection:
-        thread_id, host = other.server_connection_id
-        assert end_session(connection, (thread_id, f"{host}1"))
+        session = other.server_connection_id
+        assert end_session(connection, session._replace(host=f"{session.host}1"))
+        assert other.select("select 1") == [(b"1",)]
+
+
+def test_a_session_of_another_server_is_not_ended(pool: DBPool) -> None:
+    """After a failover a connection of the former server may have the number and the port that a connection here has."""
+    with pool.connection() as other, pool.connection() as connection:
+        assert other.server_connection_id.server
+        assert end_session(connection, other.server_connection_id._replace(server="another"))
         assert other.select("select 1") == [(b"1",)]

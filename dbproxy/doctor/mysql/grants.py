@@ -97,8 +97,7 @@ def may_create_offline_files(session: Session) -> bool:
 
 def _check_own_sessions(session: Session, subject: Subject) -> None:
     """A lost connection is ended with KILL, for which an account needs no privilege, if it is the account's own."""
-    _, host = session.connection.server_connection_id
-    if host:
+    if session.connection.server_connection_id.host:
         subject.ok(Kind.OWN_SESSIONS, "the account sees its own sessions and may end them: KILL needs no privilege for that")
     else:
         subject.warning(

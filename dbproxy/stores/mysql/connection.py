@@ -13,12 +13,14 @@ import pymysql
 from pymysql.constants import CR, ER, SERVER_STATUS
 
 from dbproxy.config import Config, DBInstance
-from dbproxy.stores.backend_calls import CONNECTING, UNTRACKED, BackendCalls
+from dbproxy.stores.backend_calls import CONNECTING, BackendCalls
 from dbproxy.stores.kernel_socket import still_connected
 from dbproxy.stores.mysql.errors import CannotConnectError, NotExecutedError
 from dbproxy.stores.mysql.login import Login
 from dbproxy.stores.mysql.result import MAX_PACKET, PacketReader, QueryResult, Row, statement_packets
-from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, find_session
+from dbproxy.stores.mysql.server_choice import NO_SEAT, Address, ServerChoice
+from dbproxy.stores.mysql.server_connection_id import NO_SESSION, find_session
+from dbproxy.stores.mysql.server_role import ServerRole, ask_role
 from dbproxy.stores.resolver import Resolver
 
 _RECEIVE_SIZE = 64 * 1024
@@ -39,13 +41,16 @@ class DBConn:
         config: Config,
         tls: ssl.SSLContext | None,
         resolver: Resolver,
-        calls: BackendCalls = UNTRACKED,
+        calls: BackendCalls,
+        choice: ServerChoice,
         on_connect: Callable[[], None] = lambda: None,
     ) -> None:
-        """``on_connect`` is called after each login."""
+        """``choice`` says to which server it connects; ``on_connect`` is called after each login."""
         self._login = Login(instance, config, tls, resolver)
-        self._driver = self._login.driver
         self._calls = calls
+        self._choice = choice
+        self.seat = NO_SEAT
+        """What it knows of the server that it leads to."""
         self._on_connect = on_connect
         self._call: object = ""
         """What the server is asked for; see ``statement_name``."""
@@ -58,7 +63,7 @@ class DBConn:
         self.committing = False
         self.has_user_text = False
         """Whether a statement since the checkout contains text, which the server's errors may quote."""
-        self.server_connection_id: ServerConnectionId = (0, "")
+        self.server_connection_id = NO_SESSION
         """For ``end_session``. The first statement changes it if the connection turns out to be dead and is replaced."""
         self.has_performance_schema = True
         """Not of MariaDB; see ``server_connection_id.py``."""
@@ -87,16 +92,16 @@ class DBConn:
     @property
     def is_mariadb(self) -> bool:
         """Whether the server is MariaDB and not MySQL; once it is connected."""
-        return "MariaDB" in self._driver.server_version
+        return "MariaDB" in self._login.driver.server_version
 
     @property
     def server_version(self) -> str:
         """What the server said of its version at the login; once it is connected."""
-        return self._driver.server_version
+        return self._login.driver.server_version
 
     def thread_id(self) -> int:
         """Return the number that the server has given to this connection."""
-        return self._driver.thread_id()
+        return self._login.driver.thread_id()
 
     def insert_id(self) -> int:
         """Return the id of the first row that the last ``execute`` inserted, 0 if it inserted none."""
@@ -110,6 +115,8 @@ class DBConn:
 
         """
         self.committing = self.has_user_text = False
+        if self._sock is not None and not self._choice.holds(self.seat):
+            self.close()
         self._was_idle = self._sock is not None
         if not self._was_idle:
             self._reconnect()
@@ -138,38 +145,45 @@ class DBConn:
         self._reconnect()
 
     def _reconnect(self) -> None:
+        self.seat = NO_SEAT
+        self.seat = self._choice.connect(self._connect_to)
+        self._on_connect()
+
+    def _connect_to(self, address: Address, timeout: float) -> ServerRole:
+        """Connect to this server; the former connection is closed. What the server says of itself."""
         self.discard()
         self._reader.clear()
         self._first_statement = None
         self._calls.begin()
         try:
-            sock = self._sock = self._login.connect()
+            sock = self._sock = self._login.connect(*address, timeout)
         except pymysql.err.Error as error:
             raise CannotConnectError(*error.args) from error
         finally:
             self.seconds += self._calls.end(CONNECTING)
-        self._server_status = self._driver.server_status
+        self._server_status = self._login.driver.server_status
         try:
-            self._max_statement = int(self.select("select @@max_allowed_packet")[0][0])
-            self.server_connection_id = find_session(self)
+            role = ask_role(self, of_several=self._choice.of_several)
+            self._max_statement = role.max_allowed_packet
+            self.server_connection_id = find_session(self, role.identity)
         except pymysql.err.Error as error:
             self.discard()
             raise CannotConnectError(*error.args) from error
         self._login.serve(sock)
-        self._on_connect()
+        return role
 
     def close(self) -> None:
         """Send COM_QUIT and close the connection, if it is open; the next ``ensure_connected`` connects again."""
         if self._sock is not None:
             self._sock = None
             self._results = _NONE
-            self._driver.close()
+            self._login.driver.close()
 
     def discard(self) -> None:
         """Close the connection without COM_QUIT, if it is open; the next ``ensure_connected`` connects again."""
         self._sock = None
         self._results = _NONE
-        self._driver.discard()
+        self._login.driver.discard()
 
     def end_transaction(self) -> None:
         """Roll back what is open, if anything is; a connection on which that fails is discarded, and the server rolls back."""
@@ -183,7 +197,12 @@ class DBConn:
         """Execute these statements and ``commit`` with one round trip; losing the connection now leaves the outcome unknown.
 
         Returns for each statement the id of the first row that it has inserted, 0 for one that inserts nothing.
+
+        NotExecutedError: the pool has turned to another server since the connection was checked out.
         """
+        if self.seat.generation != self._choice.generation:
+            self.discard()
+            raise NotExecutedError(CR.CR_SERVER_GONE_ERROR, "not committed: another server takes the writes now")
         self.committing = True
         results = list(self.results_of((*statements, "commit")))
         self.committing = False
@@ -197,11 +216,11 @@ class DBConn:
             self.has_user_text = True
         elif isinstance(value, (tuple, list, set, frozenset)):
             return f"({','.join(map(self.escape, value))})"
-        return self._driver.escape(value)
+        return self._login.driver.escape(value)
 
     def quoted(self, name: str) -> str:
         """Return the SQL literal of a name, which is no user's text."""
-        return self._driver.escape(name)
+        return self._login.driver.escape(name)
 
     def execute(self, statement: str, arguments: Sequence[Any] = ()) -> int:
         """Execute one statement; the number of rows that it changed (0 when they already had these values)."""
@@ -254,7 +273,7 @@ class DBConn:
         except NotExecutedError:
             if self._first_statement is None:
                 raise
-            self._send_again(self._first_statement)
+            self._reconnect_and_write(self._first_statement)
 
     def _drop_results(self) -> None:
         """Read what is left of a script that somebody did not take to its end; a connection that is inside a result is closed instead."""
@@ -263,8 +282,7 @@ class DBConn:
         while self._results is _MORE:
             self._read_result()
 
-    def _send_again(self, data: bytes) -> None:
-        """Send the first statement once more, on a new connection."""
+    def _reconnect_and_write(self, data: bytes) -> None:
         self._reconnect()
         self._write(data)
 
@@ -294,7 +312,7 @@ class DBConn:
         except NotExecutedError:
             if self._first_statement is None:
                 raise
-            self._send_again(self._first_statement)
+            self._reconnect_and_write(self._first_statement)
             self._results = _PARTIAL
             result = QueryResult(self._reader, self._calls.large_result)
         except pymysql.err.Error:

@@ -29,12 +29,16 @@ class DriverConnection(_Connection):
     """PyMySQL's part of a connection: handshake, TLS, authentication, ``session`` (a statement) and COM_QUIT.
 
     All other statements go over the socket that ``login`` returns. ``timeout`` is for each read and write of the login, in seconds.
+    ``address``: host, for which with TLS the certificate has to be, and port; None: the first of the instance.
     """
 
-    def __init__(self, instance: DBInstance, session: str, timeout: float, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, instance: DBInstance, session: str, timeout: float, tls: ssl.SSLContext | None, address: tuple[str, int] | None = None
+    ) -> None:
+        host, port = address or instance.addresses[0]
         super().__init__(
-            host=instance.host,
-            port=instance.port,
+            host=host,
+            port=port,
             user=instance.username,
             password=instance.password.encode(),  # as the file has it; the driver would make Latin-1 of a text
             database=instance.dbname,
@@ -82,7 +86,7 @@ class DriverConnection(_Connection):
         super()._request_authentication()  # type: ignore[misc]
 
 
-def connect_socket(resolver: Resolver, instance: DBInstance, timeout: float) -> socket.socket:
+def connect_socket(resolver: Resolver, host: str, port: int, timeout: float) -> socket.socket:
     """Connect as the driver would, within ``timeout`` seconds, the lookup of the host's name included.
 
     Raises:
@@ -90,9 +94,9 @@ def connect_socket(resolver: Resolver, instance: DBInstance, timeout: float) -> 
 
     """
     try:
-        sock = resolver.connect(instance.host, instance.port, timeout)
+        sock = resolver.connect(host, port, timeout)
     except OSError as error:
-        text = f"Can't connect to MySQL server on {instance.host!r} ({error})"
+        text = f"Can't connect to MySQL server on {host!r} ({error})"
         raise pymysql.err.OperationalError(CR.CR_CONN_HOST_ERROR, text) from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -165,11 +169,14 @@ class DriverPool(PooledDB):  # type: ignore[misc]  # the library has no types
             expired.close()
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close the idle connections; the pool can be used on."""
         with self._lock:
-            for steady in self._idle_cache:
+            idle, self._idle_cache[:] = list(self._idle_cache), []
+            for steady in idle:
                 self._give_up(steady.dbapi_connection)
             super().close()
+        for steady in idle:
+            steady.close()
 
     def _give_up(self, connection: Any) -> None:  # noqa: ANN401
         """Count what a connection has done that is about to be closed, and forget it. Under the lock."""

@@ -10,7 +10,10 @@ from pymysql.constants import CR, ER
 from dbproxy.errors import DeadlockError, LockWaitError, StatementError, StoreUnavailableError
 from dbproxy.stores.mysql.errors import CLIENT_INTERACTION_TIMEOUT, error_code, is_refusal
 
-_REFUSALS = {ER.LOCK_DEADLOCK: DeadlockError, ER.LOCK_WAIT_TIMEOUT: LockWaitError}
+_CERTIFICATION_FAILED = 3101
+"""A replication group of MySQL has rolled a transaction back during its commit, because another member has changed the same rows."""
+_REFUSALS = {ER.LOCK_DEADLOCK: DeadlockError, _CERTIFICATION_FAILED: DeadlockError, ER.LOCK_WAIT_TIMEOUT: LockWaitError}
+_READ_ONLY_OPTION, _READ_ONLY_ENGINE, _GROUP_HOOK = 1290, 1836, 3100
 _STATEMENT_TIMEOUTS = {3024, 1969}
 _KILLED = 1927
 _SERVER_GOES_AWAY = {ER.SERVER_SHUTDOWN, ER.CON_COUNT_ERROR, _KILLED, *_STATEMENT_TIMEOUTS, CLIENT_INTERACTION_TIMEOUT}
@@ -32,6 +35,16 @@ def is_not_ready(error: pymysql.err.Error) -> bool:
 def is_refused_statement(code: int) -> bool:
     """Whether the server refused a statement with this error, and the connection goes on."""
     return is_refusal(code) and code not in _SERVER_GOES_AWAY
+
+
+def is_not_writable(error: pymysql.err.Error) -> bool:
+    """Whether a server has refused a statement because it takes no writes, or no longer. Error 1290 is also about other options, and the
+    name of the option is in every language's text.
+    """
+    code = error_code(error)
+    if code == _READ_ONLY_OPTION:
+        return "read-only" in str(error.args[1:])
+    return code in (_READ_ONLY_ENGINE, _GROUP_HOOK, ER.UNKNOWN_COM_ERROR)
 
 
 def refusal(code: int, text: str) -> StatementError:

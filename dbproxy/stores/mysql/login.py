@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from functools import partial
 
 from dbproxy.config import Config, DBInstance
 from dbproxy.stores.kernel_socket import detect_dead_peer, set_kernel_timeouts
@@ -25,23 +26,26 @@ class Login:
             f"set sql_mode='STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout={max(1, round(config.db_lock_timeout))}"
             f", wait_timeout={wait_timeout} /*M!100300 , optimizer_switch='subquery_cache=off' */"
         )
-        self.driver = DriverConnection(instance, session, config.db_connect_timeout, tls)
+        self._make = partial(DriverConnection, instance, session, tls=tls)
+        self.driver = self._make(config.db_connect_timeout)
+        """Of the last connection; another one for each, because it keeps address and time limit."""
         self.max_idle = wait_timeout - _IDLE_MARGIN
         """Seconds after which an idle connection is not used any more."""
-        self._instance = instance
         self._resolver = resolver
-        self._connect_timeout = config.db_connect_timeout
         self._statement_timeout = config.db_timeout
 
-    def connect(self) -> socket.socket:
-        """Connect and log in. The socket that is returned has the time limit of a connect: ``serve`` gives it the one of statements.
+    def connect(self, host: str, port: int, timeout: float) -> socket.socket:
+        """Connect within ``timeout`` seconds, and log in. The socket that is returned has the time limit of a connect: ``serve`` gives it
+        the one of statements.
 
         Raises:
             pymysql.err.Error: the server cannot be reached, or does not let us in.
 
         """
-        sock = self.driver.login(connect_socket(self._resolver, self._instance, self._connect_timeout))
-        sock.settimeout(self._connect_timeout)  # a server that accepts and then sends nothing must not take longer
+        connected = connect_socket(self._resolver, host, port, timeout)
+        self.driver = self._make(timeout, address=(host, port))
+        sock = self.driver.login(connected)
+        sock.settimeout(timeout)  # a server that accepts and then sends nothing must not take longer
         detect_dead_peer(sock, self._statement_timeout)
         return sock
 

@@ -9,6 +9,9 @@ from dbproxy.stores.mysql.server_connection_id import idle_timeout
 from dbproxy.stores.pools import PoolManager
 from dbproxy.stores.resolver import Resolver
 
+MASTER = "teamtalk_master"
+"""The instance that takes the writes."""
+
 
 class DBManager(PoolManager[DBPool]):
     """The pools by name: ``master`` takes the writes, ``slave`` the reads that may be a moment old."""
@@ -17,12 +20,12 @@ class DBManager(PoolManager[DBPool]):
         self._resolver = Resolver()
         self._calls = calls
         super().__init__({name: self.candidate(name, config) for name in config.db_instances})
-        self.master = self.pools["teamtalk_master"]
+        self.master = self.pools[MASTER]
         self.slave = self.pools["teamtalk_slave"]
 
     def candidate(self, name: str, config: Config) -> DBPool:
         """See PoolManager."""
-        return DBPool(config.db_instances[name], config, self._resolver, self._calls)
+        return DBPool(config.db_instances[name], config, self._resolver, self._calls, for_writes=name == MASTER)
 
     def settings(self, name: str, config: Config) -> object:
         """See PoolManager."""

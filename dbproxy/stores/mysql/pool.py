@@ -31,6 +31,7 @@ from dbproxy.errors import (
     DbproxyError,
     DeadlockError,
     LockWaitError,
+    NotWritableError,
     OutcomeUnknownError,
     StartupError,
     StoreError,
@@ -40,9 +41,10 @@ from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.mysql.connection import DBConn
 from dbproxy.stores.mysql.driver import DriverPool
 from dbproxy.stores.mysql.errors import CannotConnectError, error_code, error_text
-from dbproxy.stores.mysql.failures import died_at_once, has_timed_out, is_not_ready, is_refused_statement, refusal
+from dbproxy.stores.mysql.failures import died_at_once, has_timed_out, is_not_ready, is_not_writable, is_refused_statement, refusal
 from dbproxy.stores.mysql.pending_kills import PendingKills
 from dbproxy.stores.mysql.result import Row
+from dbproxy.stores.mysql.server_choice import ServerChoice
 from dbproxy.stores.pool_counters import PoolCounters
 from dbproxy.stores.pools import LimitedPool, PoolState
 from dbproxy.stores.resolver import Resolver
@@ -65,34 +67,55 @@ WRITE_ATTEMPTS = 4
 
 
 class _State(PoolState):
-    """The connections to one server."""
+    """The connections to the server in use."""
 
-    def __init__(self, instance: DBInstance, config: Config, resolver: Resolver, calls: BackendCalls) -> None:
-        server = f"{instance.host}:{instance.port}"
-        label = f"MySQL instance {instance.name} at {server}"
-        super().__init__(label, server, instance.maxconncnt, config.db_pool_timeout, instance.tls, PoolCounters())
+    def __init__(self, instance: DBInstance, config: Config, resolver: Resolver, calls: BackendCalls, *, for_writes: bool) -> None:
+        super().__init__("", "", instance.maxconncnt, config.db_pool_timeout, instance.tls, PoolCounters())
         self.instance = instance
         tls = None if instance.tls is None else tls_context(instance.name, instance.tls)
         self.pending_kills = PendingKills()
+        self.choice = choice = ServerChoice(instance, config.db_connect_timeout, calls, self, for_writes=for_writes)
+        self.show_server(choice.server)
         self.pool = DriverPool(
-            lambda: DBConn(instance, config, tls, resolver, calls, lambda: self.counters.connected()),
+            lambda: DBConn(instance, config, tls, resolver, calls, choice, lambda: self.counters.connected()),
             min(_MINIMUM_IDLE, instance.maxconncnt),
             instance.maxconncnt,
         )
 
+    def show_server(self, server: str) -> None:
+        """The server in use is called so from now on, by errors and for operators."""
+        self.server, self.label = server, f"MySQL instance {self.instance.name} at {server}"
+
+    def close_idle(self) -> None:
+        """Close the idle connections."""
+        self.pool.close()
+
 
 class DBPool(LimitedPool[_State]):
-    """The connections to one MySQL instance: 2 at the start, up to ``maxconncnt``; a thread waits up to ``DBPoolTimeout`` for one."""
+    """The connections to one MySQL instance: 2 at the start, up to ``maxconncnt``; a thread waits up to ``DBPoolTimeout`` for one.
+
+    All of them lead to one server. A pool ``for_writes`` chooses the first of the instance's list that takes writes (``ServerChoice``),
+    another one connects to the first address.
+    """
 
     kind = "mysql"
 
-    def __init__(self, instance: DBInstance, config: Config, resolver: Resolver, calls: BackendCalls = UNTRACKED) -> None:
-        super().__init__(instance.name, calls, _State(instance, config, resolver, calls))
+    def __init__(
+        self, instance: DBInstance, config: Config, resolver: Resolver, calls: BackendCalls = UNTRACKED, *, for_writes: bool = False
+    ) -> None:
+        super().__init__(instance.name, calls, _State(instance, config, resolver, calls, for_writes=for_writes))
+
+    @property
+    def failovers(self) -> int:
+        """How often the pool has turned to another server. It rises before that one is asked anything: what is known of the data may be
+        wrong then, since a replica may lack what was committed last, and may give the same row ids again.
+        """
+        return self._state.choice.failovers
 
     def adopt(self, other: Self) -> None:
         """See LimitedPool."""
-        if other._state.server == self._state.server:
-            other._state.pending_kills = self._state.pending_kills
+        other._state.pending_kills = self._state.pending_kills
+        other._state.choice.follow(self._state.choice)
         super().adopt(other)
 
     def open(self) -> None:
@@ -128,6 +151,7 @@ class DBPool(LimitedPool[_State]):
             StoreUnavailableError: no connection became free in time, the server cannot be reached, or the connection was lost
                 before anything was committed.
             OutcomeUnknownError: it was lost during a commit.
+            NotWritableError: the server takes no writes; see ``await_writes``.
             StatementError, DeadlockError: the server refused a statement.
 
         """
@@ -165,7 +189,7 @@ class DBPool(LimitedPool[_State]):
 
     def write(self, work: Callable[[DBConn], Result]) -> Result:
         """Run ``work``, which is one statement or one transaction, with a connection; again if the server rolled it back because others
-        were working on the same rows in another order.
+        were working on the same rows in another order, or takes no writes any more and another one does.
 
         Raises:
             As ``connection`` does.
@@ -177,11 +201,27 @@ class DBPool(LimitedPool[_State]):
                     return work(connection)
             except LockWaitError:
                 raise
+            except NotWritableError:
+                if not self.await_writes():
+                    raise
             except DeadlockError as error:
                 logger.debug("attempt %d: %s", attempt, error)
                 time.sleep(random.uniform(0, 0.02 * attempt))
         with self.connection() as connection:
             return work(connection)
+
+    def await_writes(self) -> bool:
+        """After NotWritableError: wait until a server takes writes, at most DBConnectTimeout since none does; False: none does."""
+        return self._state.choice.await_writes(self._takes_writes)
+
+    def _takes_writes(self) -> bool:
+        try:
+            with self.connection() as connection:
+                if not connection.seat.role.takes_writes:
+                    connection.close()  # the next one may lead elsewhere
+                return connection.seat.role.takes_writes
+        except StoreError:
+            return False
 
     def read(self, work: Callable[[DBConn], Result]) -> Result:
         """Run ``work``, which only reads, with a connection; once more if the connection turns out to be dead at once.
@@ -244,6 +284,12 @@ class DBPool(LimitedPool[_State]):
             self.counters.failed("connect", text)
             return StoreUnavailableError(text)
         text = error_text(error, has_user_text=connection.has_user_text)
+        if state.choice.for_writes and is_not_writable(error):
+            generation = connection.seat.generation
+            connection.close()
+            self.counters.failed("refused", f"{state.label}: {text}")
+            state.choice.refused(generation)
+            return NotWritableError(f"{state.label}: {text}")
         if is_refused_statement(code):
             connection.end_transaction()
             self.counters.failed("refused", f"{state.label}: {text}")

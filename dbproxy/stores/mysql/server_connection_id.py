@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pymysql
 from pymysql.constants import ER
@@ -17,9 +17,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ServerConnectionId = tuple[int, str]
-"""How the server knows a connection: thread id, and the host and port from which it sees it come (behind an address translation they
-are not those of our socket)."""
+
+class ServerConnectionId(NamedTuple):
+    """How a server knows a connection."""
+
+    thread_id: int
+    host: str
+    """The host and port from which it sees the connection come: behind an address translation they are not those of our socket."""
+    server: str = ""
+    """Which server that is (``ServerRole.identity``)."""
+
+
+NO_SESSION = ServerConnectionId(0, "")
+"""Of a connection that never was one."""
 
 _IDLE_ALLOWANCE = 2
 """Seconds that a session may be idle beyond the longest wait for Redis. With the defaults a proxy that freezes while it waits for a
@@ -42,15 +52,15 @@ def idle_timeout(config: Config) -> int:
     return math.ceil(config.cache_pool_timeout + config.cache_connect_timeout + 2 * config.cache_timeout) + _IDLE_ALLOWANCE
 
 
-def find_session(connection: DBConn) -> ServerConnectionId:
-    """Ask the server for the identity of this connection. The host may be empty: the connection works without, so a server that has no
-    space for temporary tables does no harm.
+def find_session(connection: DBConn, server: str) -> ServerConnectionId:
+    """Ask the server, whose identity is ``server``, how it knows this connection. The host may be empty: the connection works without, so
+    a server that has no space for temporary tables does no harm.
     """
     host = _host_of(connection) if _source(connection) == _NEW else ""
     if not host:
         connection.has_performance_schema = False
         host = _host_of(connection)
-    return connection.thread_id(), host
+    return ServerConnectionId(connection.thread_id(), host, server)
 
 
 def _host_of(connection: DBConn) -> str:
@@ -71,10 +81,10 @@ def end_session(connection: DBConn, session: ServerConnectionId) -> bool:
     left alone for now, because it may be committing: a MySQL with binary log whose disk is full aborts when such a session is killed.
 
     Where the connection comes from is compared as well: a server that was started again counts its threads from 1, and the number may be
-    another client's by now.
+    another client's by now. So is the server: on another one it is not there.
     """
-    thread_id, host = session
-    if not host:
+    thread_id, host, server = session
+    if not host or server != connection.server_connection_id.server:
         return True
     of_session = f"where id={thread_id} and host={connection.quoted(host)}"
     try:

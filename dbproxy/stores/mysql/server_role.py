@@ -1,0 +1,98 @@
+"""ServerRole: what a server says of itself when a connection is made: which one it is, and whether it takes writes.
+
+It is asked with the query that every new connection needs anyway; only a Galera node, and a MySQL server out of a list, costs one more.
+The thread that has the connection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pymysql
+from pymysql.constants import ER
+
+if TYPE_CHECKING:
+    from dbproxy.stores.mysql.connection import DBConn
+
+_OFF = (None, b"", b"0", b"OFF")
+
+_MARIADB = "select @@max_allowed_packet,@@global.read_only,@@innodb_read_only,concat_ws(':',@@hostname,@@port,@@server_id),@@wsrep_on"
+_MYSQL = (
+    "select @@max_allowed_packet,@@global.read_only,@@innodb_read_only,@@server_uuid,@@version_comment like '%WSREP%' "
+    "or @@version_comment like '%XtraDB Cluster%'"
+)
+_ANY = "select @@max_allowed_packet,0,0,'',0"
+"""For what speaks MySQL's protocol without these variables."""
+
+_GROUP = "select member_id=@@server_uuid,member_state from performance_schema.replication_group_members"
+
+_USABLE = (b"ONLINE", b"OFFLINE")
+"""States of the member of a group that may take writes. OFFLINE: the plugin is there, but not in use; ``read_only`` says the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRole:
+    """Which server it is, and what it takes."""
+
+    identity: str
+    """Differs between servers, and stays the same when one is started again; empty: not known. MariaDB has host name, port and server_id,
+    MySQL its server_uuid."""
+    max_allowed_packet: int
+    """Bytes of the longest statement."""
+    refusal: str = ""
+    """Why it takes no writes; empty: it does. An account that may override ``read_only`` (SUPER, READ_ONLY ADMIN) makes no difference."""
+
+    @property
+    def takes_writes(self) -> bool:
+        """Whether writes may be sent to it."""
+        return not self.refusal
+
+
+def ask_role(connection: DBConn, *, of_several: bool) -> ServerRole:
+    """Ask a server that has just been connected to. ``of_several``: it stands in a list with others, which may form a group of MySQL.
+
+    Raises:
+        pymysql.err.Error: it does not answer, or not that.
+
+    """
+    try:
+        row = connection.select(_MARIADB if connection.is_mariadb else _MYSQL)[0]
+    except pymysql.err.Error as error:
+        if not connection.open or error.args[0] == ER.UNKNOWN_COM_ERROR:
+            raise
+        row = connection.select(_ANY)[0]
+    packet, read_only, innodb_read_only, identity, is_wsrep = row
+    refusal = ""
+    if read_only not in _OFF or innodb_read_only not in _OFF:
+        refusal = "it is read-only"
+    elif is_wsrep not in _OFF:
+        refusal = _refusal_of_node(connection)
+    elif of_several and not connection.is_mariadb:
+        refusal = _refusal_of_member(connection)
+    return ServerRole((identity or b"").decode(errors="replace"), int(packet or 0), refusal)
+
+
+def _refusal_of_node(connection: DBConn) -> str:
+    """Why a Galera node takes no writes; empty: it does, or is no part of a cluster."""
+    status: dict[bytes, bytes] = dict(connection.select("show global status where variable_name in ('wsrep_ready','wsrep_connected')"))
+    if status.get(b"wsrep_connected") == b"OFF" and status.get(b"wsrep_ready") == b"ON":
+        return ""  # without a provider
+    return "" if status.get(b"wsrep_ready", b"ON") == b"ON" else "it is no working part of its Galera cluster (wsrep_ready=OFF)"
+
+
+def _refusal_of_member(connection: DBConn) -> str:
+    """Why a member of a replication group of MySQL takes no writes; empty: it does, or is in no group, or the account may not ask."""
+    try:
+        members = connection.select(_GROUP)
+    except pymysql.err.Error:
+        if not connection.open:
+            raise
+        return ""
+    own = [state for is_own, state in members if is_own == b"1"]
+    if own and own[0] not in _USABLE:
+        return f"it is {own[0].decode()} in its replication group" if own[0] else ""
+    online = sum(state in (b"ONLINE", b"RECOVERING") for _, state in members)
+    if own == [b"ONLINE"] and 2 * online <= len(members):
+        return "it does not reach the majority of its replication group"
+    return ""
