@@ -62,7 +62,7 @@ class Site(Backends):
 
     def processes(self) -> Mapping[str, Sequence[int]]:
         """Return the ids of the processes that serve it, as far as they run on this machine and are visible to this user."""
-        databases = {(instance.host, instance.port) for instance in self.config.db_instances.values()}
+        databases = {address for instance in self.config.db_instances.values() for address in instance.addresses}
         caches = {(instance.host, instance.port) for instance in self.config.cache_instances.values()}
         return {
             PROXY: listeners(self.host, self.port),

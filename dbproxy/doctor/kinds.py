@@ -37,6 +37,7 @@ class Kind(Enum):
     PACKET = "max-allowed-packet"
     STATEMENT_TIME = "statement-time"
     DURABILITY = "durability"
+    HOSTS = "hosts"
     READ_ONLY = "read-only"
     CLOCK = "clock"
     GALERA = "galera"

@@ -35,7 +35,8 @@ def load_schema(config: Config, sql: str, confirm: Callable[[str], bool]) -> str
     """
     instance = config.db_instances[INSTANCE]
     wanted = _TABLE.findall(sql)
-    name = f"database {instance.dbname} at {instance.host}:{instance.port}"
+    hosts = ",".join(f"{host}:{port}" for host, port in instance.addresses)
+    name = f"database {instance.dbname} at {hosts}"
     try:
         with _open_pool(config, "") as pool:
             exists = bool(pool.select("select 1 from information_schema.schemata where schema_name = %s", (instance.dbname,)))
@@ -84,7 +85,7 @@ def _quoted(name: str) -> str:
 def _open_pool(config: Config, database: str) -> Iterator[DBPool]:
     """Open a pool to the instance's server with another current database; an empty name: none."""
     instance = dataclasses.replace(config.db_instances[INSTANCE], dbname=database, maxconncnt=1)
-    pool = DBPool(instance, dataclasses.replace(config, db_timeout=max(config.db_timeout, STATEMENT_TIMEOUT)), Resolver())
+    pool = DBPool(instance, dataclasses.replace(config, db_timeout=max(config.db_timeout, STATEMENT_TIMEOUT)), Resolver(), for_writes=True)
     try:
         pool.open()
         yield pool

@@ -117,6 +117,8 @@ class Pools(View):
             for pool in item["pools"]
         ]
         failures = [f"{pool['name']}: {_failures(pool)}" for pool in item["pools"] if pool["last_failure"]]
+        moved = [pool for pool in item["pools"] if pool.get("failovers")]
+        failures += [f"{pool['name']}: turned to another server {pool['failovers']} times" for pool in moved]
         return "\n".join([table(headings, rows, left=4), *failures])
 
 

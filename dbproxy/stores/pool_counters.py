@@ -40,6 +40,8 @@ class PoolReport:
     wait_seconds: float
     connects: int
     """Connections made, each with its login."""
+    failovers: int
+    """How often another server was found than before."""
     calls: int
     """Statements, scripts or pipelines sent."""
     seconds: float

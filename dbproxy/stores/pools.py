@@ -64,6 +64,11 @@ class LimitedPool(ABC, Generic[State]):
         """Digests of the files that its TLS context was made of; see ``certificate_digests``."""
         return self._state.certificates
 
+    @property
+    def failovers(self) -> int:
+        """How often the pool has turned to another server by itself."""
+        return 0
+
     def adopt(self, other: Self) -> None:
         """Take server, connections and limits of ``other`` from now on, without any I/O; ``other`` gets the former ones and has to be
         closed.
@@ -114,6 +119,7 @@ class LimitedPool(ABC, Generic[State]):
             waits=counters.waits,
             wait_seconds=counters.wait_seconds,
             connects=counters.connects,
+            failovers=self.failovers,
             calls=calls,
             seconds=seconds,
             failures=counters.failures,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from dbproxy.config import Config, DBInstance
 from dbproxy.doctor.finding import Findings, Level, Subject
 from dbproxy.doctor.kinds import Kind
-from dbproxy.doctor.mysql import grants, replication, server, tables
+from dbproxy.doctor.mysql import grants, hosts, replication, server, tables
 from dbproxy.doctor.mysql.session import RefusedError, Session
 from dbproxy.doctor.reach import report_failure
 from dbproxy.errors import StartupError, StoreError
@@ -31,6 +31,8 @@ class _Server:
     instance: DBInstance
     subject: Subject
     session: Session
+    server: str
+    """host:port"""
     identity: tuple[str, ...]
     """The same for two pools of one server, whatever host names lead there."""
 
@@ -43,7 +45,11 @@ def check_databases(config: Config, findings: Findings, resolver: Resolver) -> N
         for instance in config.db_instances.values():
             subject = findings.about(f"MySQL {instance.name}")
             with subject.guarded(), _lost(subject):
-                found = _connect(instance, config, subject, resolver, connections)
+                if instance.name == MASTER and len(instance.addresses) > 1:
+                    chosen = hosts.choose(instance, config, findings, resolver)
+                else:
+                    chosen = instance
+                found = None if chosen is None else _connect(chosen, config, subject, resolver, connections)
                 if found is not None:
                     servers.append(found)
                     _check_pool(found, config)
@@ -55,7 +61,7 @@ def check_databases(config: Config, findings: Findings, resolver: Resolver) -> N
         for found in servers:
             sharing = [other for other in servers if other.identity == found.identity]
             if sharing[0] is found:
-                subject = findings.about(f"MySQL server {found.instance.host}:{found.instance.port}")
+                subject = findings.about(f"MySQL server {found.server}")
                 with subject.guarded(), _lost(subject):
                     _check_connections(sharing, subject)
 
@@ -88,7 +94,7 @@ def _connect(
     seconds = time.monotonic() - began
     session = Session(connections.enter_context(pool.connection()))
     server.check_version(session, subject, seconds)
-    return _Server(instance, subject, session, session.server.identity)
+    return _Server(instance, subject, session, pool.report().server, session.server.identity)
 
 
 def _check_pool(found: _Server, config: Config) -> None:

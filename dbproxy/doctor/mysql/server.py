@@ -149,7 +149,7 @@ def check_writable(session: Session, subject: Subject) -> None:
     on = session.server.read_only
     if not on:
         subject.ok(Kind.READ_ONLY, "it takes writes")
-    elif on == ["read_only"] and _may_write_nevertheless(session):
+    elif on == ["read_only"] and may_write_nevertheless(session):
         subject.warning(
             Kind.READ_ONLY,
             "read_only is on, and the account may write nevertheless: this is most likely a replica, and what is written here is not "
@@ -165,7 +165,8 @@ def check_writable(session: Session, subject: Subject) -> None:
         )
 
 
-def _may_write_nevertheless(session: Session) -> bool:
+def may_write_nevertheless(session: Session) -> bool:
+    """Whether the account may write to a server that is read-only."""
     try:
         grants = [text(row[0]) for row in session.select("show grants")]
     except RefusedError:

@@ -47,6 +47,13 @@ def is_not_writable(error: pymysql.err.Error) -> bool:
     return code in (_READ_ONLY_ENGINE, _GROUP_HOOK, ER.UNKNOWN_COM_ERROR)
 
 
+def leaves_outcome_open(error: pymysql.err.Error) -> bool:
+    """Whether a commit that a server has refused in this way may have happened: a node that loses its cluster during the commit does not
+    know whether the others have the transaction.
+    """
+    return error_code(error) in (_GROUP_HOOK, ER.UNKNOWN_COM_ERROR)
+
+
 def refusal(code: int, text: str) -> StatementError:
     """The error for a refused statement."""
     return _REFUSALS.get(code, StatementError)(code, text)

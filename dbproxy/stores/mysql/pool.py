@@ -41,10 +41,18 @@ from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.mysql.connection import DBConn
 from dbproxy.stores.mysql.driver import DriverPool
 from dbproxy.stores.mysql.errors import CannotConnectError, error_code, error_text
-from dbproxy.stores.mysql.failures import died_at_once, has_timed_out, is_not_ready, is_not_writable, is_refused_statement, refusal
+from dbproxy.stores.mysql.failures import (
+    died_at_once,
+    has_timed_out,
+    is_not_ready,
+    is_not_writable,
+    is_refused_statement,
+    leaves_outcome_open,
+    refusal,
+)
 from dbproxy.stores.mysql.pending_kills import PendingKills
 from dbproxy.stores.mysql.result import Row
-from dbproxy.stores.mysql.server_choice import ServerChoice
+from dbproxy.stores.mysql.server_choice import Address, ServerChoice
 from dbproxy.stores.pool_counters import PoolCounters
 from dbproxy.stores.pools import LimitedPool, PoolState
 from dbproxy.stores.resolver import Resolver
@@ -111,6 +119,11 @@ class DBPool(LimitedPool[_State]):
         wrong then, since a replica may lack what was committed last, and may give the same row ids again.
         """
         return self._state.choice.failovers
+
+    @property
+    def address(self) -> Address:
+        """Host and port of the server in use; before one was found, of the first of the list."""
+        return self._state.choice.address
 
     def adopt(self, other: Self) -> None:
         """See LimitedPool."""
@@ -289,6 +302,8 @@ class DBPool(LimitedPool[_State]):
             connection.close()
             self.counters.failed("refused", f"{state.label}: {text}")
             state.choice.refused(generation)
+            if committing and leaves_outcome_open(error):
+                return OutcomeUnknownError(f"{state.label}: left its cluster during a commit: {text}")
             return NotWritableError(f"{state.label}: {text}")
         if is_refused_statement(code):
             connection.end_transaction()

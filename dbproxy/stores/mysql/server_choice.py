@@ -44,8 +44,8 @@ CannotConnectError."""
 _PAUSE = 0.1
 """Seconds between two rounds, and between two questions whether a server takes writes again."""
 
-_SILENCE = 10.0
-"""Seconds for which a server that did not answer in time is not asked."""
+_SILENCE = 3.0
+"""Seconds for which a server that did not answer in time is not asked. Below the 5 s within which everything works again."""
 
 _RECHECK = 1.0
 """Seconds for which a connection to a server that takes no writes is used before it is made again: there may be another one."""
@@ -121,6 +121,11 @@ class ServerChoice:
         return named(current) if current else ",".join(map(named, self._addresses))
 
     @property
+    def address(self) -> Address:
+        """The server in use; before one was found, the first."""
+        return self._current or self._addresses[0]
+
+    @property
     def of_several(self) -> bool:
         """Whether there are others to choose from."""
         return self._searches
@@ -143,7 +148,7 @@ class ServerChoice:
         """
         for _ in range(_RACES):
             generation, current = self.generation, self._current
-            if current is None or (not self._takes_writes and self._search_is_due()):
+            if current is None or ((not self._takes_writes or self._is_silent(current)) and self._search_is_due()):
                 return self._search(attempt)
             try:
                 role = attempt(current, self._patience)
@@ -239,7 +244,8 @@ class ServerChoice:
     def _round(self, attempt: Attempt) -> Seat | None:
         """Ask the servers in their order until one takes writes."""
         began = time.monotonic()
-        asked = [address for address in self._addresses if self._silent.get(address, 0.0) <= began] or self._addresses
+        asked = [address for address in self._addresses if not self._is_silent(address)] or list(self._addresses)
+        asked.sort(key=lambda address: address in self._silent)  # those that were silent before are the last
         said: dict[Address, str] = dict.fromkeys(self._addresses, "did not answer lately")
         errors: list[CannotConnectError] = []
         current_answers = False
@@ -252,6 +258,7 @@ class ServerChoice:
                 errors.append(error)
                 self._note_silence(address, error)
                 continue
+            self._silent.pop(address, None)
             if role.takes_writes:
                 return self._accept(address, role, said)
             said[address] = role.refusal
@@ -295,6 +302,9 @@ class ServerChoice:
 
     def _before(self, address: Address) -> Sequence[Address]:
         return self._addresses[: self._addresses.index(address)]
+
+    def _is_silent(self, address: Address) -> bool:
+        return self._silent.get(address, 0.0) > time.monotonic()
 
     def _note_silence(self, address: Address, error: CannotConnectError) -> None:
         """Leave a server alone for a while that did not answer in time."""

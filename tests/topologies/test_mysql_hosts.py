@@ -1,0 +1,120 @@
+"""teamtalk_master with several hosts: the first that takes writes is used, and another one after a failover, without a restart."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from steady_load import SteadyLoad, assert_nothing_is_twice, stored
+
+from dbproxy.config import parse_config
+from dbproxy.errors import BackendNotReadyError
+from dbproxy.stores.mysql import DBManager
+from dbproxy.testing import ProxyProcess, seed
+from dbproxy.testing.replica_stack import ReplicaStack
+
+pytestmark = pytest.mark.watchdog(90)
+
+KEYS: dict[str, object] = {"StopGrace": 1, "DBConnectTimeout": 3}
+NAMES = ("alice", "bob", "carol", "dave")
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[ReplicaStack]:
+    """A primary and a replica, which has each commit before it is acknowledged."""
+    with ReplicaStack(list_hosts=True, semi_sync=True) as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(servers: ReplicaStack) -> ReplicaStack:
+    servers.reset()
+    seed.users(servers, *NAMES)
+    servers.wait_for_replicas()
+    return servers
+
+
+def address(stack: ReplicaStack, number: int) -> str:
+    return "{}:{}".format(*stack.servers[number].address)
+
+
+@contextlib.contextmanager
+def pools(stack: ReplicaStack, **overrides: object) -> Iterator[DBManager]:
+    """The pools of a proxy with this configuration, connected."""
+    text = "".join(f"{key}={value}\n" for key, value in stack.config({**KEYS, **overrides}).items())
+    manager = DBManager(parse_config(text))
+    try:
+        manager.master.open()
+        yield manager
+    finally:
+        manager.close()
+
+
+# which server is chosen
+
+
+def test_the_first_host_that_takes_writes_is_chosen_whatever_its_place(stack: ReplicaStack) -> None:
+    hosts = f"127.0.0.1:1,{address(stack, 1)},{address(stack, 0)}"
+    with pools(stack, teamtalk_master_host=hosts) as databases:
+        assert databases.master.report().server == address(stack, 0)
+        assert databases.master.failovers == 0
+
+
+def test_without_a_writable_host_the_start_says_what_each_of_them_says(stack: ReplicaStack) -> None:
+    with (
+        pytest.raises(BackendNotReadyError) as refused,
+        pools(stack, teamtalk_master_host=f"127.0.0.1:1,{address(stack, 1)}"),
+    ):
+        pass
+    text = str(refused.value)
+    assert "127.0.0.1:1: Can't connect" in text
+    assert f"{address(stack, 1)}: it is read-only" in text
+    assert "teamtalk_master_host" in text
+
+
+def test_a_host_that_says_nothing_is_waited_for_once_and_no_longer_than_a_connect_may_take(stack: ReplicaStack) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hosts = f"127.0.0.1:{silent.getsockname()[1]},{address(stack, 0)}"
+        began = time.monotonic()
+        with pools(stack, teamtalk_master_host=hosts, DBConnectTimeout=2) as databases:
+            assert time.monotonic() - began < 10
+            assert databases.master.report().server == address(stack, 0)
+            began = time.monotonic()
+            databases.master.close()
+            assert databases.master.select("select 1") == [(b"1",)]
+            assert time.monotonic() - began < 1  # the server in use is asked, not the list
+
+
+# failovers
+
+
+def test_a_planned_switch_under_load_refuses_nothing(stack: ReplicaStack) -> None:
+    with ProxyProcess(stack, KEYS) as one, ProxyProcess(stack, KEYS) as two:
+        with SteadyLoad([one, two]) as load:
+            load.more(50)
+            stack.promote()
+            load.more(100)
+        assert load.errors == []
+        assert load.refused == []
+        assert "another server answers now" in one.log()
+    rows = stored(stack)
+    assert_nothing_is_twice(load, rows)
+    assert set(load.acknowledged) == set(rows)
+
+
+def test_with_semi_sync_a_crash_loses_nothing_that_was_acknowledged(stack: ReplicaStack) -> None:
+    with ProxyProcess(stack, KEYS) as one, ProxyProcess(stack, KEYS) as two:
+        with SteadyLoad([one, two]) as load:
+            load.more(50)
+            stack.servers[0].kill()
+            stack.promote()
+            promoted = time.monotonic()
+            load.more(100)
+        assert load.errors == []
+        assert [text for refused_at, text in load.refused if refused_at > promoted + 1] == []
+    rows = stored(stack)
+    assert_nothing_is_twice(load, rows)
+    assert set(load.acknowledged) - set(rows) == set()
