@@ -13,8 +13,7 @@ from steady_load import SteadyLoad, assert_nothing_is_twice, stored
 from dbproxy.config import parse_config
 from dbproxy.errors import BackendNotReadyError
 from dbproxy.stores.mysql import DBManager
-from dbproxy.testing import ProxyProcess, seed
-from dbproxy.testing.replica_stack import ReplicaStack
+from dbproxy.testing import ProxyProcess, ReplicaStack, seed
 
 pytestmark = pytest.mark.watchdog(90)
 

@@ -19,7 +19,17 @@ from dbproxy.wire.commands import COMMANDS
 
 ROOT = Path(__file__).parent.parent.parent
 READMES = ("README.md", "README.zh-CN.md")
-EQUAL_PAGES = ("INSTALL", "METRICS", "STORAGE", "TROUBLESHOOTING", "HOWTO-REPLACE", "HOWTO-UPGRADE", "HOWTO-SEVERAL", "HOWTO-MYSQL-FAILOVER", "TOPOLOGIES")
+EQUAL_PAGES = (
+    "INSTALL",
+    "METRICS",
+    "STORAGE",
+    "TROUBLESHOOTING",
+    "HOWTO-REPLACE",
+    "HOWTO-UPGRADE",
+    "HOWTO-SEVERAL",
+    "HOWTO-MYSQL-FAILOVER",
+    "TOPOLOGIES",
+)
 """Pages in docs/ whose two languages have the same parts."""
 DOCUMENTS = [
     *READMES,
