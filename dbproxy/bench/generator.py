@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 HEADER_LENGTH = 16
 SEQ_NUMS = 60_000
@@ -39,7 +39,8 @@ class Job:
     """What to send: ``in_flight`` requests at a time over ``connections``, for ``warm`` seconds and then for ``seconds`` measured ones.
 
     ``in_turn``: the next request is sent on the next connection instead of the one that got the reply. ``count``: stop after so many
-    replies, whatever the time (0: no such limit).
+    replies, whatever the time (0: no such limit). ``more_ports``: further proxies on the same host; the connections are to all of them in
+    turn, beginning with ``port``.
     """
 
     host: str
@@ -50,6 +51,7 @@ class Job:
     seconds: float
     in_turn: bool = False
     count: int = 0
+    more_ports: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -103,8 +105,9 @@ class Generator:
     def run(self, report: Callable[[str], None]) -> Outcome:
         """Measure; call ``report`` with ``begin`` and ``end`` when the measured time begins and ends."""
         job = self._job
+        ports = [job.port, *job.more_ports]
         for number in range(job.connections):
-            connection = _Connection(job.host, job.port)
+            connection = _Connection(job.host, ports[number % len(ports)])
             self._ring.append(connection)
             self._selector.register(connection.socket, selectors.EVENT_READ, connection)
             if number % 50 == 49:
