@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 from dbproxy.errors import FileServerError
-from dbproxy.handlers.message_queues import AUDIO, QUEUES, MessageQueues
+from dbproxy.handlers.message_queues import AUDIO, MessageQueues
 from dbproxy.models.audio import AudioModel
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.group_message import GroupMessageModel
@@ -58,7 +58,7 @@ class MessageHandlers:
         self._messages = messages
         self._group_messages = group_messages
         self._members = members
-        self._queues = MessageQueues(relations)
+        self._queues = MessageQueues(relations, messages.others_write, group_messages.others_write)
         self._audio = audio
         self._unread = unread
         self._summaries = summaries
@@ -71,7 +71,7 @@ class MessageHandlers:
                 self.send,
                 refuse=_not_stored,
                 routing=self._queues.route,
-                queues=QUEUES,
+                queues=self._queues.settings,
                 copies_attach_data=False,
             ),
             Handler.batch(commands.MSG_READ_ACK, self.read_ack, copies_attach_data=False),

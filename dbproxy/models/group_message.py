@@ -54,6 +54,10 @@ class GroupMessageModel:
         """Change the limits; see MessageStore."""
         self._store.configure(content_limit, outcome_timeout)
 
+    def others_write(self) -> bool:
+        """Whether other processes seem to store such messages, too. Never blocks."""
+        return self._store.others_write()
+
     # storing
 
     def store(self, messages: Sequence[NewMessage]) -> None:

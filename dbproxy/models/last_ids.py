@@ -85,7 +85,13 @@ class LastIds:
         self._kind = kind
         self._cached: BoundedCache[int, _CachedId] = BoundedCache(CACHED_CONVERSATIONS)
         self._ranges: dict[str, RowRange] = {}
+        self._shared: set[str] = set()
+        """The tables with signs of others."""
         self._lock = threading.Lock()
+
+    def others_write(self) -> bool:
+        """Whether other processes seem to write to any of the tables. Never blocks."""
+        return bool(self._shared)
 
     def query(self, conversation_ids: Iterable[int]) -> LastIdsQuery:
         """Return the query for the largest msg_ids of these conversations. Their locks must be held when it is executed, in the
@@ -146,7 +152,7 @@ class LastIds:
             epoch = before.epoch + 1 if first_row_id <= before.last else before.epoch
             follows = first_row_id == before.last + 1
             alone = min(before.alone + 1, ALONE_AFTER) if follows or not before.last else 0
-            self._ranges[table] = RowRange(epoch, before.first if follows else first_row_id, last_row_id, newest, alone)
+            self._set_range(table, RowRange(epoch, before.first if follows else first_row_id, last_row_id, newest, alone))
             for message in messages:
                 self._cached.put(message.conversation_id, _CachedId(message.msg_id, last_row_id, epoch))
 
@@ -155,7 +161,14 @@ class LastIds:
         with self._lock:
             rows = self._ranges[table]
             if rows.newest == newest:
-                self._ranges[table] = RowRange(rows.epoch + 1, rows.last + 1, rows.last, b"", alone=0)
+                self._set_range(table, RowRange(rows.epoch + 1, rows.last + 1, rows.last, b"", alone=0))
+
+    def _set_range(self, table: str, rows: RowRange) -> None:
+        self._ranges[table] = rows
+        if rows.alone < ALONE_AFTER:
+            self._shared.add(table)
+        else:
+            self._shared.discard(table)
 
     def _largest(self, conversation_ids: Sequence[int]) -> str:
         """The query for (conversation id, packed status and msgId) of the largest msg_id of each conversation. If the index is sorted by

@@ -43,6 +43,10 @@ class MessageModel:
         """Change the limits; see MessageStore."""
         self._store.configure(content_limit, outcome_timeout)
 
+    def others_write(self) -> bool:
+        """Whether other processes seem to store such messages, too. Never blocks."""
+        return self._store.others_write()
+
     def store(self, messages: Sequence[NewMessage]) -> None:
         """Store one-to-one messages; see MessageStore. To oneself, from or to user 0: refused."""
         self._store.store([message for message in messages if message.from_id != message.to_id and message.from_id and message.to_id])

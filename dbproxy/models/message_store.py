@@ -84,6 +84,10 @@ class MessageStore:
         self._content_limit = content_limit
         self._outcome_timeout = outcome_timeout
 
+    def others_write(self) -> bool:
+        """Whether other processes seem to write to the same tables; see LastIds. Never blocks."""
+        return self._last_ids.others_write()
+
     def store(self, messages: Sequence[NewMessage]) -> None:
         """Store messages in the order given and set their ``msg_id``; those that cannot be stored keep 0 and leave nothing behind.
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+
+def never() -> bool:
+    """Return False: what a queue without a condition asks."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,13 +19,15 @@ class QueueSettings:
     file server, one in a batch) the bound is that of the file server and counts all batches, and in exchange they do not count against
     the bound of all queues together. ``sibling`` names a queue whose requests are answered by the same handler: while other queues are
     ready too, a batch takes from both, because one long batch costs less; while nothing else is, each has batches of its own, side by
-    side. ``long_replies``: most of the work is making the replies, so a batch takes only part of what waits, and the database reads for
-    one while another makes replies.
+    side. ``together`` says whether they go together in any case, one batch of both at a time, as long as it has room for all that waits;
+    it is asked under a lock and must not block. ``long_replies``: most of the work is making the replies, so a batch takes only part of
+    what waits, and the database reads for one while another makes replies.
     """
 
     parallel: int = 0
     external: bool = False
     sibling: str = ""
+    together: Callable[[], bool] = never
     long_replies: bool = False
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from dbproxy.work.ordering import OrderedTasks, Ordering
 from dbproxy.work.proxy_task import ProxyTask
 from dbproxy.work.queue_settings import QueueLimits, QueueSettings
+
+if TYPE_CHECKING:
+    from dbproxy.work.batch import Batch
 
 LONG_REPLIES_SHARE, LONG_REPLIES_MINIMUM = 3, 16
 """A batch of a queue with long replies takes the third part of what waits in it, or 16 requests if that is more."""
@@ -15,7 +20,7 @@ LONG_REPLIES_SHARE, LONG_REPLIES_MINIMUM = 3, 16
 class RequestQueue:
     """One queue: what waits in it, and whether it stands in the ready list."""
 
-    __slots__ = ("_max_batch", "_settings", "entries", "external", "is_ready", "long_replies", "parallel", "sibling")
+    __slots__ = ("_max_batch", "_settings", "_together", "entries", "external", "is_ready", "long_replies", "parallel", "sibling")
 
     def __init__(self, settings: QueueSettings, limits: QueueLimits) -> None:
         self.entries: deque[ProxyTask | OrderedTasks] = deque()
@@ -23,6 +28,7 @@ class RequestQueue:
         self.external = settings.external
         self.sibling = settings.sibling
         self.long_replies = settings.long_replies
+        self._together = settings.together
         self._settings = settings
         self.configure(limits)
 
@@ -43,6 +49,16 @@ class RequestQueue:
         """Body bytes of the first request in it."""
         entry = self.entries[0]
         return len((entry if isinstance(entry, ProxyTask) else entry.tasks[0]).body)
+
+    def is_busy(self, at_work: Iterable[Batch]) -> bool:
+        """Whether as many of its batches are among these as may be at work."""
+        return sum(self in batch.queues for batch in at_work) >= self.parallel
+
+    def goes_with(self, sibling: RequestQueue) -> bool:
+        """Whether the two go together now, whatever else is ready: one batch has room for what waits in both. Where more waits, they are
+        worked off side by side, as a proxy that is alone does it.
+        """
+        return self._together() and len(self.entries) + len(sibling.entries) <= self._max_batch
 
     def take_unbegun(self, ordering: Ordering) -> list[ProxyTask]:
         """Take everything but follow-ups."""

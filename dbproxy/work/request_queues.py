@@ -149,13 +149,15 @@ class RequestQueues:
         ]
         for _ in range(len(self._ready)):
             queue = self._ready[0]
-            if (free <= 0 and not queue.external) or self._is_busy(queue, at_work) or not self._fits(queue):
+            sibling = self._queues.get(queue.sibling)
+            together = sibling is not None and queue.goes_with(sibling)
+            sibling_is_free = sibling is not None and not sibling.is_busy(at_work)
+            if (free <= 0 and not queue.external) or queue.is_busy(at_work) or (together and not sibling_is_free) or not self._fits(queue):
                 self._ready.rotate(-1)
                 continue
             batch = Batch(now)
             self._cut(queue, batch)
-            sibling = self._queues.get(queue.sibling)
-            if sibling is not None and sibling.is_ready and len(self._ready) > 1 + queue.is_ready and not self._is_busy(sibling, at_work):
+            if sibling is not None and sibling.is_ready and sibling_is_free and (together or len(self._ready) > 1 + queue.is_ready):
                 self._cut(sibling, batch)
             if not batch.tasks:  # all of it belonged to connections that do not take their replies
                 continue
@@ -269,10 +271,6 @@ class RequestQueues:
 
     def _has_slot(self, now: float) -> bool:
         return self._computing(now) < self._limits.max_active
-
-    @staticmethod
-    def _is_busy(queue: RequestQueue, at_work: Iterable[Batch]) -> bool:
-        return sum(queue in batch.queues for batch in at_work) >= queue.parallel
 
     def _fits(self, queue: RequestQueue) -> bool:
         """Whether the next request of a queue may be worked on beside the large ones that are already."""

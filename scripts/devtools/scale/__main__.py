@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     several = commands.add_parser("proxies", help="throughput through one, two and four proxies on one database")
     several.add_argument("--workloads", type=names_of(WORKLOADS), default=["single", "group"], metavar="NAME,...")
     several.add_argument("--counts", type=_numbers, default=[1, 2, 4], metavar="N,...", help="numbers of proxies (default: 1,2,4)")
-    several.add_argument("--in-flight", type=_numbers, default=[64, 256], metavar="N,...", help="requests at once, over all proxies together")
+    several.add_argument("--in-flight", type=_numbers, default=[64, 256], metavar="N,...", help="requests at once over all of them")
     several.add_argument("--rounds", type=int, default=3, help="how often everything is measured, in turns (default: %(default)s)")
     several.add_argument("--seconds", type=float, default=2.0, help="how long each figure is measured (default: %(default)s)")
     several.add_argument("--against", type=Path, metavar="DIR", help="measure the proxies of another checkout in turns with these")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import dbproxy
@@ -23,13 +23,15 @@ from dbproxy.bench.throughput import renew
 from dbproxy.bench.workloads import WORKLOADS, wrong_replies
 from dbproxy.testing import ProxyProcess, Stack
 
+PROCESSES = (PROXY, DATABASE, CACHE)
+
 THIS = Path(dbproxy.__file__).parents[1]
 """The checkout whose code this process runs."""
 
 COUNTED = {
     "Questions": "statements",
     "Com_commit": "commits",
-    "Innodb_os_log_fsyncs": "fsyncs",
+    "Innodb_data_fsyncs": "fsyncs",
     "Innodb_row_lock_waits": "lock waits",
     "Innodb_row_lock_time": "lock ms",
     "Innodb_deadlocks": "deadlocks",
@@ -51,7 +53,7 @@ class Plan:
     warm: float
     seconds: float
     connections: int = 4
-    shape: Shape = Shape()
+    shape: Shape = field(default_factory=Shape)
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,7 @@ def _combinations(plan: Plan) -> Iterator[tuple[str, int, Path, int]]:
                     yield workload, level, tree, count
 
 
-def _measure(
-    site: Site, plan: Plan, number: int, workload: str, level: int, tree: Path, proxies: Sequence[ProxyProcess]
-) -> Cell:
+def _measure(site: Site, plan: Plan, number: int, workload: str, level: int, tree: Path, proxies: Sequence[ProxyProcess]) -> Cell:
     data = renew(site, plan.shape)
     ports = [proxy.port for proxy in proxies]
     connections = max(len(ports), min(level, plan.connections * (2 if len(ports) > 2 else 1)))
@@ -145,30 +145,35 @@ def _commands(site: Site) -> int:
 
 
 def table(cells: Sequence[Cell]) -> str:
-    """Return medians over the rounds; the ratio is to one proxy of the first checkout, in the same round."""
+    """Return medians over the rounds. ``to one`` is the throughput relative to one proxy of the same checkout in the same round, ``to
+    first`` relative to as many proxies of the first checkout; the columns of processes are microseconds of their CPU per request.
+    """
     trees = list(dict.fromkeys(cell.tree for cell in cells))
-    reference = {(cell.round, cell.workload, cell.in_flight): cell for cell in cells if cell.tree == trees[0] and cell.proxies == 1}
+    rates = {(cell.round, cell.workload, cell.in_flight, cell.tree, cell.proxies): cell.per_second for cell in cells}
     lines: dict[tuple[str, int, int, str], list[Cell]] = {}
     for cell in cells:
         lines.setdefault((cell.workload, cell.in_flight, cell.proxies, cell.tree), []).append(cell)
-    head = ["workload", "in flight", "proxies", "checkout", "per s", "ratio", "p50 ms", "p99 ms", "batch"]
-    head += [PROXY, DATABASE, CACHE, *COUNTED.values(), "Redis commands", ""]
+    head = ["workload", "in flight", "proxies", "checkout", "per s", "to one", "to first", "p50 ms", "p99 ms", "batch"]
+    head += [*(f"{name} us" for name in PROCESSES), *COUNTED.values(), "Redis commands", ""]
     rows = []
     for (workload, level, count, tree), group in lines.items():
-        ratios = [
-            cell.per_second / base.per_second for cell in group if (base := reference.get((cell.round, workload, level))) and base.per_second
-        ]
+        to_one = [_ratio(cell.per_second, rates.get((cell.round, workload, level, tree, 1))) for cell in group]
+        to_first = [_ratio(cell.per_second, rates.get((cell.round, workload, level, trees[0], count))) for cell in group]
         rows.append(
             [
                 *(workload, str(level), str(count), Path(tree).name, f"{_median([cell.per_second for cell in group]):,.0f}"),
-                f"{_median(ratios):.2f}" if ratios else "",
+                *(f"{_median(ratios):.2f}" for ratios in (to_one, to_first)),
                 *(f"{_median([getattr(cell, name) for cell in group]):.1f}" for name in ("p50_ms", "p99_ms", "batch")),
-                *(f"{_median([cell.cores.get(name, 0.0) for cell in group]):.2f}" for name in (PROXY, DATABASE, CACHE)),
+                *(f"{_median([1e6 * cell.cores.get(name, 0.0) / cell.per_second for cell in group]):.0f}" for name in PROCESSES),
                 *(f"{_median([cell.per_thousand[name] for cell in group]):.1f}" for name in (*COUNTED.values(), "Redis commands")),
                 "wrong replies!" if any(cell.wrong for cell in group) else "",
             ]
         )
     return grid(head, rows)
+
+
+def _ratio(value: float, base: float | None) -> float:
+    return value / base if base else 0.0
 
 
 def _median(values: Sequence[float]) -> float:
