@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Iterator
 
 import pytest
 
+from dbproxy.models.last_ids import ALONE_AFTER
 from dbproxy.testing import Client, InProcessProxy, Stack, seed
 
 INSERT = "insert into IMMessage_1 (relateId,fromId,toId,msgId,content,type,status,created,updated) values (%s,%s,%s,%s,'x',1,%s,1,1)"
@@ -86,3 +88,45 @@ def test_rows_that_were_removed_from_the_end_leave_the_ids_to_the_counter(client
     dbproxy_stack.rows("delete from IMMessage_1 where msgId=3")
     assert client.send_message(1, 2).msg_id == 4
     assert client.send_message(3, 4).msg_id == 2
+
+
+def selects(stack: Stack) -> int:
+    return int(str(stack.rows("show global status like 'Com_select'")[0]["Value"]))
+
+
+def test_ids_go_on_whichever_of_two_proxies_stores_and_whatever_redis_has_lost(client: Client, dbproxy_stack: Stack) -> None:
+    """Runs of messages through one proxy and the other, of all lengths around the one after which a proxy takes itself for alone."""
+    rng = random.Random(5)
+    expected = {"two": 4, "others": 2, "group": 4}
+    with InProcessProxy(dbproxy_stack) as second, second.client() as other:
+        for _ in range(30):
+            writer = rng.choice((client, other))
+            for _ in range(rng.randint(1, ALONE_AFTER + 2)):
+                if rng.random() < 0.3:
+                    lose_counters(dbproxy_stack)
+                name = rng.choice(list(expected))
+                if name == "two":
+                    stored = writer.send_message(1, 2)
+                elif name == "others":
+                    stored = writer.send_message(4, 3)
+                else:
+                    stored = writer.send_group_message(2, 9)
+                assert stored.msg_id == expected[name]
+                expected[name] += 1
+
+
+def test_a_message_costs_one_query_more_after_a_sign_of_others_and_no_more_when_they_are_gone(client: Client, dbproxy_stack: Stack) -> None:
+    """The newest row is read, or the ids, but not one after the other."""
+
+    def queries() -> int:
+        before = selects(dbproxy_stack)
+        assert client.send_message(1, 2).msg_id
+        return selects(dbproxy_stack) - before
+
+    alone = queries()
+    dbproxy_stack.rows(INSERT, (1, 2, 1, 41, 0))
+    assert queries() == alone + 1  # the newest row is not ours, so the ids are read
+    assert [queries() for _ in range(2 * ALONE_AFTER)] == [alone] * 2 * ALONE_AFTER
+    for number in range(5):  # others go on
+        dbproxy_stack.rows(INSERT, (1, 2, 1, 101 + 50 * number, 0))
+        assert queries() == (alone + 1 if number == 0 else alone)

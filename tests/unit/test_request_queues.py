@@ -232,6 +232,52 @@ def test_a_sibling_that_is_at_work_is_left_alone() -> None:
     assert waiting.waiting == 1
 
 
+def joined(active: int = 9, limit: int = 4) -> RequestQueues:
+    """Siblings that go together."""
+    even, odd = (QueueSettings(1, sibling=sibling, together=lambda: True) for sibling in ("odd", "even"))
+    return queues(active, limit, even=even, odd=odd)
+
+
+def test_siblings_that_go_together_share_a_batch_also_while_nothing_else_waits() -> None:
+    waiting = joined()
+    waiting.put([task(0, "even"), task(1, "odd"), task(2, "even")])
+    assert numbers(waiting.take(0)) == [0, 2, 1]
+    assert not waiting.has_ready
+
+
+def test_siblings_that_go_together_wait_for_each_others_batch() -> None:
+    waiting = joined()
+    waiting.put([task(0, "even")])
+    first = waiting.take(0)
+    waiting.put([task(1, "odd"), task(2, "even"), task(3, "odd")])
+    assert waiting.take(0) is None
+    waiting.put([task(100, "other")])
+    assert numbers(waiting.take(0)) == [100]  # nobody else waits for them
+    assert first is not None
+    waiting.finish(first)
+    assert numbers(waiting.take(0)) == [1, 3, 2]
+
+
+def test_siblings_with_more_than_a_batch_holds_are_worked_off_side_by_side() -> None:
+    waiting = joined(limit=3)
+    waiting.put([task(0, "even"), task(1, "odd"), task(2, "even"), task(3, "odd")])
+    assert numbers(waiting.take(0)) == [0, 2]
+    waiting.put([task(4, "odd"), task(5, "odd")])
+    assert numbers(waiting.take(0)) == [1, 3, 4]
+
+
+def test_siblings_go_together_as_long_as_they_are_told_to() -> None:
+    others = [True]
+    even, odd = (QueueSettings(1, sibling=sibling, together=lambda: bool(others)) for sibling in ("odd", "even"))
+    waiting = queues(9, 4, even=even, odd=odd)
+    waiting.put([task(0, "even")])
+    assert numbers(waiting.take(0)) == [0]
+    waiting.put([task(1, "odd")])
+    assert waiting.take(0) is None
+    others.clear()
+    assert numbers(waiting.take(0)) == [1]
+
+
 def sized(number: int, queue: str, size: int) -> ProxyTask:
     made = task(number, queue)
     made.body = b"x" * size
