@@ -11,7 +11,9 @@ from dbproxy.bench import report
 from dbproxy.bench.command_line import names_of, print_parts, run_command
 from dbproxy.bench.progress import Progress
 from dbproxy.bench.workloads import WORKLOADS
-from devtools.scale import proxies
+from devtools.bench.cost import QUIET
+from devtools.scale import extremes, installations, proxies, workload_growth
+from devtools.scale.population import POPULATIONS
 
 PROGRAM = "scripts/scale"
 
@@ -29,6 +31,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     several.add_argument("--against", type=Path, metavar="DIR", help="measure the proxies of another checkout in turns with these")
     several.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON")
     several.set_defaults(measure=_proxies, chart=None)
+    growth = commands.add_parser("growth", help="all workloads with 10 thousand, 1 million and 10 million messages, in turns")
+    _add_directory(growth)
+    growth.add_argument(
+        "--populations", type=names_of(POPULATIONS), default=list(POPULATIONS), metavar="NAME,...", help=f"of {', '.join(POPULATIONS)}"
+    )
+    growth.add_argument("--workloads", type=names_of(WORKLOADS), default=list(WORKLOADS), metavar="NAME,...")
+    growth.add_argument("--in-flight", type=_numbers, default=[1, 64], metavar="N,...")
+    growth.add_argument("--rounds", type=int, default=3, help="how often everything is measured, in turns (default: %(default)s)")
+    growth.add_argument("--seconds", type=float, default=1.5, help="how long each figure is measured (default: %(default)s)")
+    growth.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON")
+    growth.set_defaults(measure=_growth, chart=None)
+    large = commands.add_parser("extremes", help="large groups, users with many sessions, long histories, the audit, the caches")
+    _add_directory(large)
+    large.add_argument("--population", choices=list(POPULATIONS), default="large", help="of which it is part (default: %(default)s)")
+    large.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON")
+    large.set_defaults(measure=_extremes, chart=None)
     options = parser.parse_args(argv)
     return run_command(f"{PROGRAM} {options.command}", options, lambda progress: int(options.measure(options, progress)))
 
@@ -42,6 +60,44 @@ def _proxies(options: argparse.Namespace, progress: Progress) -> int:
     if options.json is not None:
         report.write_json(options.json, "proxies", {"cells": cells})
     return 0
+
+
+def _growth(options: argparse.Namespace, progress: Progress) -> int:
+    plan = workload_growth.Plan(
+        options.directory, options.populations, options.workloads, options.in_flight, options.rounds, 0.3, options.seconds
+    )
+    sizes, cells = workload_growth.run(plan, progress.show)
+    progress.end()
+    print_parts(workload_growth.sizes_table(sizes), *([workload_growth.table(cells)] if cells else []))
+    if options.json is not None:
+        report.write_json(options.json, "growth of an installation", {"sizes": sizes, "cells": cells})
+    return 0
+
+
+def _extremes(options: argparse.Namespace, progress: Progress) -> int:
+    with installations.running(options.directory, options.population, progress.show, {"SyncInterval": QUIET}) as installation:
+        lines = extremes.run(installation, progress.show)
+        progress.show("memory")
+        memory = extremes.memory_of_caches(installation, {"50,000 conversations": 50_000, "250,000 conversations": 250_000})
+        progress.show("audit")
+        seconds, found = extremes.audit_seconds(installation)
+    progress.end()
+    texts = [f"the proxy's memory: {', '.join(f'{name} {size:.0f} MiB' for name, size in memory.items())}"]
+    texts.append(f"audit of {options.population}: {seconds:.0f} s, {found} findings")
+    print_parts(extremes.table(lines), *texts)
+    if options.json is not None:
+        report.write_json(options.json, "extremes", {"lines": lines, "memory": memory, "audit_seconds": seconds})
+    return 0
+
+
+def _add_directory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        default=Path("/tmp/dbproxy-scale"),
+        metavar="DIR",
+        help="where the data is, created when it is missing (6 GB for all sizes) and kept until you remove it (default: %(default)s)",
+    )
 
 
 def _numbers(text: str) -> list[int]:
