@@ -116,6 +116,11 @@ class ProxyProcess(ProxyAddress, ChildProcess):
         self._fixed_port = True
         return self
 
+    def change_config(self, changes: Mapping[str, object]) -> None:
+        """Write its configuration file anew, with these keys changed for good; None leaves a key out. SIGHUP or the next start reads it."""
+        self._overrides |= changes
+        self._stack.write_config(self.config_path, {**self._overrides, "ListenPort": self._port})
+
     def restart(self) -> None:
         """Stop it cleanly and start it again at the same port."""
         self.stop()

@@ -81,6 +81,11 @@ class Stack:
             raise RuntimeError("the stack was not started")
         return self._directory
 
+    @property
+    def all_servers(self) -> Sequence[PrivateServer]:
+        """All servers, in the order in which they were started first."""
+        return tuple(self._servers)
+
     def start(self) -> Self:
         """Start both servers; StartupError when one cannot be started. Nothing happens when the stack runs."""
         if self._directory is not None:

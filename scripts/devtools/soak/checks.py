@@ -101,14 +101,6 @@ def _kinds(report: Report) -> str:
     return ", ".join(f"{count.found} {kind} ({count.severity.value})" for kind, count in report.counts.items())
 
 
-def mysql_connections(stack: Stack) -> int:
-    """Return how many connections of the proxies the server has."""
-    rows = stack.rows(
-        "select count(*) as n from information_schema.processlist where user=%s and id<>connection_id()", (stack.mariadb.user,)
-    )
-    return int(str(rows[0]["n"]))
-
-
 def check_logs(proxies: Sequence[ProxyProcess], notes: list[str]) -> list[str]:
     """Check that no proxy has logged a traceback."""
     problems = []

@@ -48,10 +48,13 @@ def members_of(group_id: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class FailedRequest:
-    """A request that was refused, slow or not answered: when it was sent and when that was noticed (seconds of the monotonic clock)."""
+    """A request that was refused, slow or not answered: when it was sent and when that was noticed (seconds of the monotonic clock).
+    Sounds need the file server and do not count as messages.
+    """
 
     what: str
     sent: float
+    is_message: bool
     noticed: float = field(default_factory=time.monotonic)
 
 
@@ -149,7 +152,7 @@ class MessageServer:
         try:
             ask()
         except TimeoutError:
-            self.failed.append(FailedRequest(f"{what} on {self._proxy} was not answered", sent))
+            self.failed.append(FailedRequest(f"{what} on {self._proxy} was not answered", sent, is_message=False))
             self.counts["dropped"] += 1
             raise
         self.counts[what] += 1
@@ -178,7 +181,7 @@ class MessageServer:
                 self.counts["messages"] += 1
             else:
                 self.history.refused += 1
-                self.failed.append(FailedRequest(f"message {token} on {self._proxy} was refused", sent, noticed))
+                self.failed.append(FailedRequest(f"message {token} on {self._proxy} was refused", sent, True, noticed))
         missing = len(tokens) - len(replies)
         if missing:
             self.history.unanswered += missing
@@ -198,7 +201,7 @@ class MessageServer:
                     continue
                 now = time.monotonic()
                 if now - sent > SLOW:
-                    self.slow.append(FailedRequest(f"a message on {self._proxy} took {now - sent:.1f} s", sent, now))
+                    self.slow.append(FailedRequest(f"a message on {self._proxy} took {now - sent:.1f} s", sent, True, now))
                 self.slowest = max(self.slowest, now - sent)
                 replies[pdu.seq_num] = (_msg_id(pdu), sent, now)
         except TimeoutError:
@@ -233,7 +236,7 @@ class MessageServer:
             self.history.sounds.append(Sound(conversation, sender, msg_id, len(sound)))
             self.counts["sounds"] += 1
         else:
-            self.failed.append(FailedRequest(f"a sound on {self._proxy} was refused", sent))
+            self.failed.append(FailedRequest(f"a sound on {self._proxy} was refused", sent, is_message=False))
 
     # reading
 

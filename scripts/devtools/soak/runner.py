@@ -15,20 +15,19 @@ from dbproxy.testing.client import Client
 from dbproxy.testing.faulty_link import FaultyLink
 from dbproxy.testing.file_server import FileServer
 from dbproxy.testing.proxy import ProxyProcess
-from dbproxy.testing.stack import POOLS, Stack
+from dbproxy.testing.stack import Stack
 from dbproxy.testing.waiting import eventually
 from devtools.process_resources import Resources, memory_trend, resources
 from devtools.soak import checks
 from devtools.soak.abusive_clients import AbusiveClient
-from devtools.soak.faults import Faults, Window
+from devtools.soak.faults import CONNECTIONS, LOOKUPS, MESSAGES, Injector, Scene, Window
 from devtools.soak.message_servers import GROUPS, USERS, FailedRequest, MessageServer, members_of
+from devtools.soak.server_faults import sessions
+from devtools.soak.topologies import Topology, link_keys
 from devtools.verification import shortened, verify_messages
 
 RECOVERY_LIMIT = 5.0
 """Seconds after the end of a fault within which everything must work again."""
-
-CONNECTIONS_LIMIT = 7 * 16 + 4
-"""Connections that the pools of a proxy may have: two for MySQL, five for Redis, the file server."""
 
 FAULT_TAIL = 6.0
 """Seconds after a fault in which a request may still fail because of it: what was waiting then has to end first."""
@@ -95,11 +94,14 @@ class Result:
 
 
 class Soak:
-    """One run on ``stack``, which must be started and empty; ``report`` is called with lines about the progress. One thread."""
+    """One run on ``stack``, which is one of ``topology`` and must be started and empty; ``report`` is called with lines about the progress.
+    One thread.
+    """
 
-    def __init__(self, stack: Stack, plan: Plan, report: Callable[[str], None]) -> None:
+    def __init__(self, stack: Stack, topology: Topology, plan: Plan, report: Callable[[str], None]) -> None:
         self.result = Result()
         self._stack = stack
+        self._topology = topology
         self._plan = plan
         self._report = report
         self._began = time.monotonic()
@@ -115,17 +117,21 @@ class Soak:
             files = exits.enter_context(FileServer())
             mysql = exits.enter_context(FaultyLink(self._stack.mariadb.address))
             redis = exits.enter_context(FaultyLink(self._stack.redis_server.address))
-            self._backend_ports = {self._stack.mariadb.port, self._stack.redis_server.port, mysql.port, redis.port, files.port}
+            self._backend_ports = {server.port for server in self._stack.all_servers} | {mysql.port, redis.port, files.port}
             self._create_data()
             keys = {**KEYS, "MsfsSite": files.site}
-            cuttable = {f"{pool}_port": redis.port for pool in POOLS}
-            cuttable |= {"teamtalk_master_port": mysql.port, "teamtalk_slave_port": mysql.port}
+            steady, restarted = self._topology.keys(self._stack)
+            restarted = {**restarted, **link_keys(self._topology, mysql.port, redis.port)}
             directory = self._stack.directory
-            self._steady = exits.enter_context(ProxyProcess(self._stack, keys, env=ONE_ARENA, directory=directory / "steady"))
-            self._restarted = exits.enter_context(ProxyProcess(self._stack, {**keys, **cuttable}, directory=directory / "restarted"))
+            self._steady = exits.enter_context(ProxyProcess(self._stack, {**keys, **steady}, env=ONE_ARENA, directory=directory / "steady"))
+            self._restarted = exits.enter_context(ProxyProcess(self._stack, {**keys, **restarted}, directory=directory / "restarted"))
             before = self._resources(self._steady)
-            faults = Faults(self._stack, self._restarted, files, mysql, redis, random.Random(f"{self._plan.seed}/faults"))
+            rng = random.Random(f"{self._plan.seed}/faults")
+            scene = Scene(self._stack, self._steady, self._restarted, files, mysql, redis, rng)
+            faults = Injector(self._topology.faults(scene), rng)
             writers = self._apply_load(faults)
+            self._topology.settle(self._stack)
+            self.result.problems += scene.problems
             self._check(faults, writers, before)
         return self.result
 
@@ -138,7 +144,7 @@ class Soak:
 
     # load and faults
 
-    def _apply_load(self, faults: Faults) -> list[MessageServer]:
+    def _apply_load(self, faults: Injector) -> list[MessageServer]:
         plan = self._plan
         writers = [MessageServer(number, plan.seed, self._connect, plan.pause) for number in range(1, plan.writers + 1)]
         abusive = [
@@ -169,7 +175,7 @@ class Soak:
             self.result.problems += shortened(worker.problems)
         return writers
 
-    def _inject_fault(self, faults: Faults, writers: list[MessageServer]) -> None:
+    def _inject_fault(self, faults: Injector, writers: list[MessageServer]) -> None:
         what = faults.inject_next()
         self.result.faults += 1
         back = self._recover(what)
@@ -238,9 +244,8 @@ class Soak:
 
     # checks
 
-    def _check(self, faults: Faults, writers: list[MessageServer], before: Resources) -> None:
+    def _check(self, faults: Injector, writers: list[MessageServer], before: Resources) -> None:
         problems, notes = self.result.problems, self.result.notes
-        problems += faults.problems
         problems += shortened(list(self._unexplained(faults.windows, writers)))
         problems += verify_messages(self._stack, [writer.history for writer in writers])
         problems += checks.check_counters(self._stack, self._proxies())
@@ -259,7 +264,11 @@ class Soak:
         """Yield failed requests and lost connections that no fault explains."""
 
         def explained(request: FailedRequest) -> bool:
-            return any(request.sent <= window.ended + FAULT_TAIL and window.began <= request.noticed for window in windows)
+            spared = MESSAGES if request.is_message else LOOKUPS
+            return any(
+                spared not in window.spares and request.sent <= window.ended + FAULT_TAIL and window.began <= request.noticed
+                for window in windows
+            )
 
         for writer in writers:
             yield from (
@@ -268,8 +277,10 @@ class Soak:
                 if not explained(request)
             )
             for proxy, when in writer.lost:
-                if proxy == self._steady.directory.name:
-                    yield f"the proxy that was never restarted closed a connection, {when - self._began:.1f} s after the start"
+                sparing = [window.what for window in windows if CONNECTIONS in window.spares and window.began <= when <= window.ended]
+                if proxy == self._steady.directory.name or sparing:
+                    why = ", ".join(sparing) or "it was never stopped"
+                    yield f"{proxy} closed a connection, {when - self._began:.1f} s after the start ({why})"
 
     def _check_leaks(self, before: Resources) -> list[str]:
         problems = []
@@ -278,10 +289,10 @@ class Soak:
             problems.append(f"threads: {before.threads} at the beginning, {after.threads} at the end")
         if after.others > before.others:
             problems.append(f"descriptors besides connections to backends: {before.others} at the beginning, {after.others} at the end")
-        if after.to_backends + after.dead > CONNECTIONS_LIMIT:
+        if after.to_backends + after.dead > self._topology.connections:
             problems.append(f"{after.to_backends} connections to backends and {after.dead} dead sockets are more than the pools may have")
         held = sum(self._resources(proxy).to_backends for proxy in self._proxies())
-        on_server = checks.settled(lambda: checks.mysql_connections(self._stack), lambda now: now <= held)
+        on_server = checks.settled(lambda: len(sessions(self._stack)), lambda now: now <= held)
         if on_server > held:
             problems.append(f"MySQL has {on_server} connections, the proxies hold {held} to backends")
         trend = memory_trend(self._samples)
@@ -295,7 +306,7 @@ class Soak:
         return problems
 
 
-def faults_text(faults: Faults) -> str:
+def faults_text(faults: Injector) -> str:
     """Return how many faults of which kinds there were."""
     kinds = Counter(window.what for window in faults.windows)
     return f"{len(faults.windows)} faults ({', '.join(f'{kind} {count}' for kind, count in sorted(kinds.items()))})"

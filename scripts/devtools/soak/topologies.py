@@ -1,0 +1,61 @@
+"""The topologies of the soak test: which servers there are, how the two proxies reach them, and what may happen. One thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dbproxy.testing.stack import POOLS, Stack
+from devtools.soak.faults import Fault, Scene
+from devtools.soak.proxy_faults import ProxyFaults
+from devtools.soak.server_faults import MySQLFaults, RedisData, RedisFaults
+
+DATABASES = ("teamtalk_master", "teamtalk_slave")
+
+POOL_SIZE = 16
+"""maxconncnt of each pool."""
+
+Keys = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """One way to set up the servers."""
+
+    make_stack: Callable[[Path], Stack]
+    faults: Callable[[Scene], Sequence[Fault]]
+    links: tuple[str, ...]
+    """Names of the instances that the proxy that is restarted reaches over the links."""
+    connections: int = 7 * POOL_SIZE + 4
+    """Connections to backends that a proxy may have: the pools, and the file server."""
+    missing: Callable[[], str] = lambda: ""
+    """Why it cannot be run here; empty: it can."""
+    keys: Callable[[Stack], tuple[Keys, Keys]] = lambda _: ({}, {})
+    """Further keys of the two proxies, the steady one first."""
+    settle: Callable[[Stack], None] = lambda _: None
+    """Wait until all servers have what has been written, before it is checked."""
+
+
+def link_keys(topology: Topology, mysql_port: int, redis_port: int) -> dict[str, object]:
+    """Return the keys that lead the instances in ``links`` over the links."""
+    ports = {name: mysql_port if name in DATABASES else redis_port for name in topology.links}
+    return {f"{name}_{key}": value for name, port in ports.items() for key, value in (("host", "127.0.0.1"), ("port", port))}
+
+
+def _pool_moves(scene: Scene, names: Sequence[str]) -> dict[str, Sequence[object]]:
+    """The port of each instance: that of the link and that of the server."""
+    mysql = scene.mysql_link.port, scene.stack.mariadb.port
+    redis = scene.redis_link.port, scene.stack.redis_server.port
+    return {f"{name}_port": mysql if name in DATABASES else redis for name in names}
+
+
+def _stock_faults(scene: Scene) -> Sequence[Fault]:
+    moves = _pool_moves(scene, (*DATABASES, *POOLS))
+    return [*MySQLFaults(scene).all(), *RedisFaults(scene).all(), *RedisData(scene).all(), *ProxyFaults(scene, moves).all()]
+
+
+TOPOLOGIES: Mapping[str, Topology] = {
+    "stock": Topology(make_stack=Stack, faults=_stock_faults, links=(*DATABASES, *POOLS)),
+}
+"""By the name that ``--topology`` takes."""
