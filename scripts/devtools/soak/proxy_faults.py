@@ -57,13 +57,13 @@ class ProxyFaults:
         rng = self._scene.rng
         for proxy in (self._scene.steady, self._restarted):
             changes: dict[str, object] = {
-                "ThreadNum": rng.randint(12, 20),
                 "MaxBatchSize": rng.choice((32, 64, 128)),
                 "SyncInterval": rng.choice((1, 2)),
                 "token_maxconncnt": rng.choice((12, 16)),
                 "teamtalk_slave_maxconncnt": rng.choice((12, 16)),
             }
             if proxy is self._restarted:
+                changes["ThreadNum"] = rng.randint(12, 20)  # of the other one the threads are counted
                 moved = rng.sample(sorted(self._pool_moves), rng.randint(0, len(self._pool_moves)))
                 changes |= {key: rng.choice(self._pool_moves[key]) for key in moved}
             self._reload(proxy, changes)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+from dbproxy.testing.galera import GaleraStack
+from dbproxy.testing.galera_node import missing_for_galera
 from dbproxy.testing.stack import POOLS, Stack
 from devtools.soak.faults import Fault, Scene
+from devtools.soak.galera_faults import GaleraFaults
 from devtools.soak.proxy_faults import ProxyFaults
 from devtools.soak.server_faults import MySQLFaults, RedisData, RedisFaults
 
@@ -55,7 +59,36 @@ def _stock_faults(scene: Scene) -> Sequence[Fault]:
     return [*MySQLFaults(scene).all(), *RedisFaults(scene).all(), *RedisData(scene).all(), *ProxyFaults(scene, moves).all()]
 
 
+StackType = TypeVar("StackType", bound=Stack)
+
+
+def _as(kind: type[StackType], stack: Stack) -> StackType:
+    """Return a stack as what the topology has made it."""
+    if not isinstance(stack, kind):
+        raise TypeError(f"{type(stack).__name__} is no {kind.__name__}")
+    return stack
+
+
+def _galera_faults(scene: Scene) -> Sequence[Fault]:
+    own = GaleraFaults(scene, _as(GaleraStack, scene.stack)).all()
+    moves = _pool_moves(scene, tuple(POOLS))
+    return [*own, *RedisFaults(scene).all(), *RedisData(scene).all(), *ProxyFaults(scene, moves).all()]
+
+
+def _on_different_nodes(stack: Stack) -> tuple[Keys, Keys]:
+    galera = _as(GaleraStack, stack)
+    return galera.on(0), galera.on(1)
+
+
 TOPOLOGIES: Mapping[str, Topology] = {
     "stock": Topology(make_stack=Stack, faults=_stock_faults, links=(*DATABASES, *POOLS)),
+    "galera": Topology(
+        make_stack=lambda directory: GaleraStack(directory, nodes=3),
+        faults=_galera_faults,
+        links=tuple(POOLS),
+        missing=missing_for_galera,
+        keys=_on_different_nodes,
+        settle=lambda stack: _as(GaleraStack, stack).wait_until_equal(),
+    ),
 }
 """By the name that ``--topology`` takes."""
