@@ -9,10 +9,12 @@ from typing import TypeVar
 
 from dbproxy.testing.galera import GaleraStack
 from dbproxy.testing.galera_node import missing_for_galera
+from dbproxy.testing.replica_stack import ReplicaStack
 from dbproxy.testing.stack import POOLS, Stack
 from devtools.soak.faults import Fault, Scene
 from devtools.soak.galera_faults import GaleraFaults
 from devtools.soak.proxy_faults import ProxyFaults
+from devtools.soak.replica_faults import ReplicaFaults
 from devtools.soak.server_faults import MySQLFaults, RedisData, RedisFaults
 
 DATABASES = ("teamtalk_master", "teamtalk_slave")
@@ -80,8 +82,25 @@ def _on_different_nodes(stack: Stack) -> tuple[Keys, Keys]:
     return galera.on(0), galera.on(1)
 
 
+def _replica_faults(scene: Scene) -> Sequence[Fault]:
+    own = ReplicaFaults(scene, _as(ReplicaStack, scene.stack)).all()
+    moves = _pool_moves(scene, tuple(POOLS))
+    of_primary = MySQLFaults(scene).of_server()
+    return [*own, *of_primary, *RedisFaults(scene).all(), *RedisData(scene).all(), *ProxyFaults(scene, moves).all()]
+
+
 TOPOLOGIES: Mapping[str, Topology] = {
     "stock": Topology(make_stack=Stack, faults=_stock_faults, links=(*DATABASES, *POOLS)),
+    "replica": Topology(
+        # without semi-synchronous commits the crash of a primary may lose what was acknowledged, and nobody promises otherwise
+        make_stack=lambda directory: ReplicaStack(
+            directory, replicas=2, list_hosts=True, semi_sync=True, semi_sync_timeout=60, mysql_options=("--sync-binlog=1",)
+        ),
+        faults=_replica_faults,
+        links=tuple(POOLS),
+        connections=9 * POOL_SIZE + 4,
+        settle=lambda stack: _as(ReplicaStack, stack).wait_for_replicas(),
+    ),
     "galera": Topology(
         make_stack=lambda directory: GaleraStack(directory, nodes=3),
         faults=_galera_faults,
