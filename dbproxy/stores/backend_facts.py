@@ -79,7 +79,7 @@ class BackendFacts:
 
     def _fingerprint(self) -> _Fingerprint:
         """What changes when a pool gets another server."""
-        databases = [(pool.name, pool.report().server, 0) for pool in self._databases.pools.values()]
+        databases = [(pool.name, pool.report().server, pool.failovers) for pool in self._databases.pools.values()]
         return tuple(databases + [(pool.name, pool.report().server, pool.restarts) for pool in self._caches.pools.values()])
 
     def _ask(self, fingerprint: _Fingerprint) -> None:

@@ -79,7 +79,12 @@ def _galera_faults(scene: Scene) -> Sequence[Fault]:
 
 def _on_different_nodes(stack: Stack) -> tuple[Keys, Keys]:
     galera = _as(GaleraStack, stack)
-    return galera.on(0), galera.on(1)
+
+    def beginning_with(first: int) -> Keys:
+        hosts = galera.hosts(*((first + index) % len(galera.nodes) for index in range(len(galera.nodes))))
+        return {f"{name}_host": hosts for name in DATABASES}
+
+    return beginning_with(0), beginning_with(1)
 
 
 def _replica_faults(scene: Scene) -> Sequence[Fault]:
