@@ -77,18 +77,40 @@ class DBInstance:
         return self.addresses[0][1]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CacheInstance:
-    """One Redis pool: at most ``maxconncnt`` connections to database number ``db``; empty user name or password: none is sent."""
+    """One Redis pool: at most ``maxconncnt`` connections to database number ``db``; empty user name or password: none is sent. ``tls`` is
+    for the Sentinels too.
+
+    It is either at ``host`` and ``port``, or ``sentinels`` say where the master of ``service`` is, and then ``host`` is empty.
+    """
 
     name: str
-    host: str
-    port: int
+    host: str = ""
+    port: int = 0
+    sentinels: tuple[tuple[str, int], ...] = ()
+    """Host and port of each Sentinel; none: the address is fixed."""
+    service: str = ""
+    """What the Sentinels call the servers that they watch."""
+    sentinel_username: str = ""
+    sentinel_password: str = field(default="", repr=False)
     db: int
     maxconncnt: int
     username: str
     password: str = field(repr=False)
     tls: TlsSettings | None
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that the configuration names for it."""
+        return tuple(host for host, _ in self.sentinels) or (self.host,)
+
+    @property
+    def address(self) -> str:
+        """Where it is according to the configuration, for messages."""
+        if not self.sentinels:
+            return f"{self.host}:{self.port}"
+        return f"service {self.service} of the Sentinels {', '.join(f'{host}:{port}' for host, port in self.sentinels)}"
 
 
 @dataclass(frozen=True, slots=True)

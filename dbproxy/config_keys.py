@@ -29,6 +29,9 @@ _GIB = 1 << 30
 MAX_SOCKET_PATH = 107
 """Bytes of the path of a Unix socket that the system takes."""
 
+SENTINEL_PORT = 26379
+"""Where a Sentinel listens unless it is told otherwise."""
+
 FILE_SUFFIX = "_file"
 """Behind the name of a key with a secret value: the path of a file that holds the value."""
 
@@ -58,6 +61,8 @@ class Key:
     """What former versions called it: still accepted, with a warning."""
     restart: bool = False
     """Whether a change needs a restart (or an upgrade), because a reload does not apply it."""
+    replaced_by: str = ""
+    """The field of a key before it in its table that takes its place: where that one is given, this one must not be."""
 
     def complaint(self, name: str, value: str, remark: str = "") -> str:
         """Return a sentence about an unacceptable ``value`` of the key ``name``, without anything secret."""
@@ -141,6 +146,10 @@ def _parse_host_and_port(value: str) -> tuple[str, int | None]:
     if not _WHOLE.match(port) or not 1 <= int(port) <= 65535:
         raise Refused("a port is a whole number from 1 to 65535")
     return _parse_host(host[1:-1] if in_brackets else host), int(port)
+
+
+def _parse_sentinels(value: str) -> tuple[tuple[str, int], ...]:
+    return tuple((host, port or SENTINEL_PORT) for host, port in _parse_host_list(value)) if value else ()
 
 
 def _parse_names(value: str) -> tuple[str, ...]:
@@ -317,9 +326,15 @@ DB_INSTANCE_KEYS: tuple[Key, ...] = (
 )
 """Keys of each name in DBInstances; the instance's name stands in front."""
 
+SENTINELS = Rule(f"host[:port] of each Sentinel, ',' between them (without a port: {SENTINEL_PORT})", _parse_sentinels)
+
 CACHE_INSTANCE_KEYS: tuple[Key, ...] = (
-    Key("_host", "host", HOST),
-    Key("_port", "port", PORT),
+    Key("_sentinels", "sentinels", SENTINELS, ""),
+    Key("_service", "service", ANY, ""),
+    Key("_sentinel_username", "sentinel_username", ANY, ""),
+    Key("_sentinel_password", "sentinel_password", ANY, "", secret=True),
+    Key("_host", "host", HOST, replaced_by="sentinels"),
+    Key("_port", "port", PORT, replaced_by="sentinels"),
     Key("_db", "db", _whole(0, 1_000_000)),
     Key("_maxconncnt", "maxconncnt", POOL_SIZE),
     Key("_username", "username", ANY, ""),

@@ -14,6 +14,9 @@ from dbproxy.config_source import COMMAND_LINE, Entries, Entry, read_secret
 _NOT_ABOVE = (("MaxSendBuffer", "MaxSendBufferTotal"),)
 _BELOW = (("DBLockTimeout", "DBTimeout"),)
 
+_TOGETHER = ("_sentinels", "_service")
+"""Ends of keys of an instance that need each other."""
+
 
 def names_by_former_name() -> dict[str, str]:
     """Return former name → name of the optional keys that were called otherwise."""
@@ -46,9 +49,22 @@ class Reader:
     def take(self, keys: Iterable[Key], prefix: str = "") -> dict[str, Any]:
         """Return field → value for those of ``keys`` that are in order; the others become problems."""
         values: dict[str, Any] = {}
+        before = len(self.problems)
         for key in keys:
-            self._take_one(key, prefix + key.name, values)
+            # a key that takes the place of this one and has no value that can be used is a problem already, this one is not missing then
+            if key.replaced_by and (values.get(key.replaced_by) or (key.replaced_by not in values and len(self.problems) > before)):
+                self._refuse_replaced(prefix + key.name, key.replaced_by, prefix)
+            else:
+                self._take_one(key, prefix + key.name, values)
         return values
+
+    def _refuse_replaced(self, name: str, by: str, prefix: str) -> None:
+        """Complain about a key whose place another one has taken."""
+        self._known[name] = None
+        entry = self._entries.get(name)
+        if entry is not None:
+            self._used.add(name)
+            self._complain(entry, f"{name}: {prefix}_{by} is given too; only one of the two can be")
 
     def _take_one(self, key: Key, name: str, values: dict[str, Any]) -> None:
         self._known |= dict.fromkeys([name, name + FILE_SUFFIX] if key.secret else [name])
@@ -142,11 +158,20 @@ class Reader:
         instances: dict[str, Any] = {}
         for name in names:
             before = len(self.problems)
+            self._check_together(name, _TOGETHER)
             values = self.take(keys, prefix=name)
             tls = self._take_tls(name, tls_kind)
             if len(self.problems) == before:
                 instances[name] = kind(name=name, tls=tls, **values)
         return MappingProxyType(instances)
+
+    def _check_together(self, name: str, ends: tuple[str, ...]) -> None:
+        """Complain about an instance that has some of the keys that end like ``ends``, but not all of them."""
+        given = [name + end for end in ends if name + end in self._entries]
+        missing = [name + end for end in ends if name + end not in self._entries]
+        entry = self._entries.get(given[0]) if given and missing else None
+        if entry is not None:
+            self._complain(entry, f"{given[0]}: needs {' and '.join(missing)}, too")
 
     def _take_tls(self, name: str, kind: type[Any]) -> object:
         values = self.take(TLS_KEYS, prefix=name)

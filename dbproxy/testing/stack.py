@@ -121,9 +121,11 @@ class Stack:
         self.mariadb = self._started(
             PrivateMariaDB(directory / "mariadb", schema=self._schema, keep=self._keep, options=self._mysql_options)
         )
-        self.redis_server = self._started(
-            PrivateRedis(directory / "redis", persistent=self._persistent, password=self._redis_password, keep=self._keep)
-        )
+        self.redis_server = self._started_redis(directory)
+
+    def _started_redis(self, directory: Path) -> PrivateRedis:
+        """Start the Redis that takes writes, with ``_started``, and return it."""
+        return self._started(PrivateRedis(directory / "redis", persistent=self._persistent, password=self._redis_password, keep=self._keep))
 
     def _database_keys(self, name: str) -> dict[str, object]:
         """Return the keys of a dbproxyserver.conf that say where the MySQL instance ``name`` is, account and size excepted."""
