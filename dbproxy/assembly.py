@@ -67,7 +67,9 @@ class Stores:
         """
         self.caches.open()
         self.databases.open()
-        return check_schema(self.databases)
+        limits = check_schema(self.databases)
+        self.caches.follow_masters()
+        return limits
 
     def close(self) -> None:
         """Close all connections."""

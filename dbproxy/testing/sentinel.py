@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -45,20 +45,20 @@ class PrivateSentinel(PrivateRedis):
     def masters_address(self) -> tuple[str, int] | None:
         """Return the address of the master that it names; None when it does not answer or knows none."""
         with contextlib.suppress(redis.RedisError), self.connect(timeout=2) as client:
-            found = client.sentinel_get_master_addr_by_name(SERVICE)  # type: ignore[no-untyped-call]
+            found = client.sentinel_get_master_addr_by_name(SERVICE)
             return None if found is None else (str(found[0]), int(found[1]))
         return None
 
     def state(self) -> dict[str, Any]:
         """Return what it knows of the service; empty when it does not answer."""
         with contextlib.suppress(redis.RedisError), self.connect(timeout=2) as client:
-            return dict(client.sentinel_master(SERVICE))  # type: ignore[no-untyped-call]
+            return dict(client.sentinel_master(SERVICE))
         return {}
 
     def set_periods(self) -> None:
         """Let it look and tell more often than once in ten or two seconds, if its version can; that does not survive a restart."""
         with contextlib.suppress(redis.ResponseError), self.connect() as client:
-            client.execute_command("SENTINEL", "DEBUG", *self._periods)  # type: ignore[no-untyped-call]
+            client.execute_command("SENTINEL", "DEBUG", *self._periods)
 
     def connect(self, db: int = 0, *, decode_responses: bool = True, timeout: float = 10) -> redis.Redis:
         """Return a client of this Sentinel; the caller closes it."""
@@ -143,7 +143,7 @@ class SentinelStack(Stack):
         all others are its replicas on return; without, a second server may take writes for some seconds, as it is usual.
         """
         former = self.master()
-        with self.sentinels[0].connect() as client:
+        with next(sentinel for sentinel in self.sentinels if sentinel.running).connect() as client:
             poll(lambda: _accepted(client), bool, SETTLE_TIMEOUT)
         return self._await_successor(former, settle=settle)
 
@@ -255,8 +255,12 @@ class SentinelStack(Stack):
                 yield f"Sentinel {sentinel.port} knows {known}"
         for server in self.redis_servers:
             if server is not master and server.running:
-                with server.connect(timeout=2) as client:
-                    follows = client.info("replication")
+                follows: dict[str, Any] = {}
+                with (
+                    contextlib.suppress(redis.RedisError),
+                    server.connect(timeout=2) as client,
+                ):  # it ends connections when its role changes
+                    follows = dict(client.info("replication"))
                 if (follows.get("master_port"), follows.get("master_link_status")) != (master.port, "up"):
                     yield f"{server.address} is {follows}"
 

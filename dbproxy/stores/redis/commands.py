@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import redis
 
@@ -76,6 +76,36 @@ class BrokenKey:
 
     def __str__(self) -> str:
         return f"{self.key} is broken ({self.why})"
+
+
+_NO_MASTER = ("READONLY", "MASTERDOWN", "NOREPLICAS")
+"""What replies of a server begin with that has not executed a command because it is a replica, or a master that has lost its replicas."""
+
+
+def not_executed(commands: Sequence[CacheCommand], replies: Sequence[Any]) -> list[int]:
+    """The places of those commands that the server has certainly not executed, because it is not the master any more: a block from MULTI
+    to EXEC as a whole, which is executed as a whole or not at all.
+    """
+    places: list[int] = []
+    block: int | None = None
+    for place, (command, reply) in enumerate(zip(commands, replies, strict=True)):
+        if command[0] == "MULTI":
+            block = place
+        elif block is None:
+            if _is_no_master(reply):
+                places.append(place)
+        elif command[0] == "EXEC":
+            aborted = isinstance(reply, redis.ResponseError)
+            if aborted and any(_is_no_master(other) for other in replies[block : place + 1]):
+                places += range(block, place + 1)
+            block = None
+    return places
+
+
+def _is_no_master(reply: object) -> bool:
+    if isinstance(reply, (redis.ReadOnlyError, redis.exceptions.MasterDownError)):
+        return True
+    return isinstance(reply, redis.ResponseError) and any(word in str(reply) for word in _NO_MASTER)
 
 
 def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:

@@ -41,6 +41,8 @@ class DriverConnection(Connection):
     def __init__(
         self, instance: CacheInstance, config: Config, context: ssl.SSLContext | None, resolver: Resolver, calls: BackendCalls
     ) -> None:
+        self.socket_timeout: float
+        self.socket_connect_timeout: float
         super().__init__(  # type: ignore[no-untyped-call]
             host=instance.host,
             port=instance.port,
@@ -52,7 +54,6 @@ class DriverConnection(Connection):
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
-        self._config = config
         self._context = context
         self._resolver = resolver
         self._calls = calls
@@ -61,6 +62,10 @@ class DriverConnection(Connection):
         self._replies: Any = None
         """hiredis' parser of this connection's replies, if hiredis is installed."""
         self._call: object = CONNECTING
+        self.outdated = False
+        """Whether it leads to a server that its pool has left: it is connected again before it is used."""
+        self.server_id: bytes | None = None
+        """Run id of the server that it was last connected to, if that is known."""
         self.calls = 0
         """Pipelines sent."""
         self.seconds = 0.0
@@ -71,6 +76,11 @@ class DriverConnection(Connection):
         """Whether it is connected, as far as is known."""
         return self._connected is not None
 
+    @property
+    def usable(self) -> bool:
+        """Whether it may be used as it is: connected, not closed by the server, and to a server that the pool has not left."""
+        return self._connected is not None and not self.outdated and still_connected(self._connected)
+
     def ensure_connected(self) -> bool:
         """Connect if there is no connection, or if the server has closed it: nothing is sent to an idle one. Returns whether the
         connection is a new one.
@@ -79,17 +89,18 @@ class DriverConnection(Connection):
             redis.RedisError, OSError: connecting failed.
 
         """
+        if self.usable:
+            return False
         if self._connected is not None:
-            if still_connected(self._connected):
-                return False
             self.disconnect()
+        self.outdated = False
         self._calls.begin()
         try:
             self.connect()  # type: ignore[no-untyped-call]
         finally:
             self.seconds += self._calls.end(CONNECTING)
         if self._connected is not None and self._context is None:
-            set_kernel_timeouts(self._connected, self._config.cache_timeout)
+            set_kernel_timeouts(self._connected, self.socket_timeout)
         if hiredis is not None:
             self._replies = hiredis.Reader(
                 protocolError=redis.InvalidResponse, replyError=DefaultParser.parse_error, notEnoughData=_INCOMPLETE
@@ -100,11 +111,11 @@ class DriverConnection(Connection):
         """Connect as redis-py would, but with a time limit that includes the lookup of the host's name, and with a TLS context made once:
         redis-py would read all certificates of the system for every connection, and trust them beside the configured ones.
         """
-        sock = self._resolver.connect(self.host, self.port, self._config.cache_connect_timeout)
+        sock = self._resolver.connect(self.host, self.port, self.socket_connect_timeout)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            sock.settimeout(self._config.cache_timeout)
+            sock.settimeout(self.socket_timeout)
             self._connected = sock if self._context is None else self._context.wrap_socket(sock, server_hostname=self.host)
         except OSError:
             sock.close()

@@ -11,9 +11,8 @@ pipeline.
 from __future__ import annotations
 
 import logging
-import re
 import threading
-from collections import deque
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,66 +22,29 @@ import redis
 from dbproxy.config import CacheInstance, Config
 from dbproxy.errors import BackendNotReadyError, StartupError, StoreUnavailableError
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
-from dbproxy.stores.pool_counters import PoolCounters
-from dbproxy.stores.pools import LimitedPool, PoolManager, PoolState
-from dbproxy.stores.redis.commands import BrokenKey, CacheCommand
+from dbproxy.stores.pools import LimitedPool, PoolManager
+from dbproxy.stores.redis.address import may_get_ready
+from dbproxy.stores.redis.commands import BrokenKey, CacheCommand, not_executed
 from dbproxy.stores.redis.driver import DriverConnection
+from dbproxy.stores.redis.master_watch import MasterWatch
+from dbproxy.stores.redis.pool_state import CacheState
+from dbproxy.stores.redis.service_master import ServiceMaster
 from dbproxy.stores.resolver import Resolver
-from dbproxy.stores.tls import is_tls_refusal, tls_context
+from dbproxy.stores.tls import tls_keys
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
 
-_RUN_ID = re.compile(rb"run_id:(\w+)")
+WATCH_JOIN = 1.0
+"""Seconds that the thread which asks Sentinels has to end."""
+
+MOVES = 3
+"""How often the commands that a former master has refused are sent to another one."""
 
 
-def _may_get_ready(error: BaseException | None) -> bool:
-    """Whether connecting failed because the server is not up, or is still loading its data; and not because it does not let us in."""
-    if isinstance(error, (redis.AuthenticationError, redis.exceptions.AuthorizationError)):
-        return False
-    lost = (redis.ConnectionError, redis.TimeoutError, OSError)  # BusyLoadingError is a ConnectionError
-    return isinstance(error, lost) and not is_tls_refusal(error)
-
-
-class _State(PoolState):
-    """The connections to one server."""
-
-    def __init__(self, instance: CacheInstance, config: Config) -> None:
-        server = f"{instance.host}:{instance.port}"
-        label = f"Redis instance {instance.name} at {server} db {instance.db}"
-        super().__init__(label, server, instance.maxconncnt, config.cache_pool_timeout, instance.tls, PoolCounters())
-        self.instance = instance
-        self.config = config
-        self.tls = None if instance.tls is None else tls_context(instance.name, instance.tls)
-        self.idle: deque[DriverConnection] = deque()  # last in, first out; append and pop are atomic
-        self.connections: list[DriverConnection] = []
-        """All that were ever made, at most ``maxconncnt`` until ``close``: a lost one is connected again."""
-        self.given_up = 0
-        self.run_id: bytes | None = None
-        """Of the server that was last connected to; None: not known."""
-
-    def has_data_of(self, other: _State) -> bool:
-        """Whether both lead to the same data, as far as is known."""
-        if self.instance.db != other.instance.db:
-            return False
-        if self.run_id is None or other.run_id is None:
-            return self.server == other.server
-        return self.run_id == other.run_id
-
-    def close_idle(self) -> None:
-        """Close the idle connections."""
-        while True:
-            try:
-                connection = self.idle.pop()
-            except IndexError:
-                return
-            connection.disconnect()
-            self.given_up += 1
-
-
-class CachePool(LimitedPool[_State]):
+class CachePool(LimitedPool[CacheState]):
     """The connections to one Redis instance and database number, up to ``maxconncnt``; with none free, a thread waits up to
     ``CachePoolTimeout``.
     """
@@ -90,7 +52,7 @@ class CachePool(LimitedPool[_State]):
     kind = "redis"
 
     def __init__(self, instance: CacheInstance, config: Config, resolver: Resolver, calls: BackendCalls = UNTRACKED) -> None:
-        super().__init__(instance.name, calls, _State(instance, config))
+        super().__init__(instance.name, calls, CacheState(instance, config, resolver, calls))
         self._resolver = resolver
         self._run_id_lock = threading.Lock()
         self.restarts = 0
@@ -115,8 +77,8 @@ class CachePool(LimitedPool[_State]):
         try:
             self.execute([("PING",)])
         except StoreUnavailableError as error:
-            keys = self._connection_keys("db", self._state.instance.tls)
-            kind = BackendNotReadyError if _may_get_ready(error.__cause__) else StartupError
+            keys = self._keys()
+            kind = BackendNotReadyError if may_get_ready(error.__cause__) else StartupError
             raise kind(f"{error} (keys {keys})") from error
 
     def execute(self, commands: Sequence[CacheCommand]) -> list[Any]:
@@ -183,8 +145,27 @@ class CachePool(LimitedPool[_State]):
         """The replies, those to refused commands as ResponseErrors, and the last of these."""
         if not commands:
             return [], None
-        with self._connection() as connection:
-            return connection.exchange(commands)
+        with self._connection() as (state, connection, began):
+            replies, refused = connection.exchange(commands)
+            if refused is not None and state.address.moves:
+                return self._send_again(state, connection, began, commands, replies)
+            return replies, refused
+
+    def _send_again(
+        self, state: CacheState, connection: DriverConnection, began: float, commands: Sequence[CacheCommand], replies: list[Any]
+    ) -> tuple[list[Any], redis.ResponseError | None]:
+        """Send the commands that a former master has refused, and no others, to the one that has taken its place, and put their replies
+        into ``replies``. See ``_exchange``.
+        """
+        for _ in range(MOVES):
+            places = not_executed(commands, replies)
+            if not places:
+                break
+            connection.disconnect()
+            self._connect(state, connection, began)
+            for place, reply in zip(places, connection.exchange([commands[place] for place in places])[0], strict=True):
+                replies[place] = reply
+        return replies, next((reply for reply in reversed(replies) if isinstance(reply, redis.ResponseError)), None)
 
     def ask(self, commands: Sequence[CacheCommand]) -> list[Any]:
         """As ``execute``, for questions about the server: a command that is refused has a redis.ResponseError as its reply."""
@@ -199,12 +180,13 @@ class CachePool(LimitedPool[_State]):
         self._state.close_idle()
 
     @contextmanager
-    def _connection(self) -> Iterator[DriverConnection]:
+    def _connection(self) -> Iterator[tuple[CacheState, DriverConnection, float]]:
         """Check out a connection for the length of the block; it is closed after any error, because replies that were not read must not be
-        taken for those to the next commands.
+        taken for those to the next commands. Yields its state too, and, for an address that moves, the time at which this began.
         """
         self._calls.before_call()
         state = self._state
+        began = time.monotonic() if state.address.moves else 0.0
         if not state.free.acquire(blocking=False):
             self._wait_for_free(state)
         try:
@@ -215,11 +197,10 @@ class CachePool(LimitedPool[_State]):
                 state.connections.append(connection)
             connected = False
             try:
-                if connection.ensure_connected():
-                    self._notice_restart(state, connection)
-                    self.counters.connected()
+                if not connection.usable:
+                    self._connect(state, connection, began)
                 connected = True
-                yield connection
+                yield state, connection, began
                 if not self.counters.works:
                     self.counters.works = True
             except (redis.RedisError, OSError) as error:
@@ -235,7 +216,7 @@ class CachePool(LimitedPool[_State]):
         finally:
             state.free.release()
 
-    def _failed(self, state: _State, error: redis.RedisError | OSError, connected: bool) -> StoreUnavailableError:
+    def _failed(self, state: CacheState, error: redis.RedisError | OSError, connected: bool) -> StoreUnavailableError:
         text = f"{state.label}: {error}"
         in_time = not isinstance(error, (redis.TimeoutError, TimeoutError))
         self.counters.failed("connect" if not connected else "lost" if in_time else "timeout", text)
@@ -249,20 +230,63 @@ class CachePool(LimitedPool[_State]):
         in_use = max(0, len(made) - state.given_up - len(idle))
         return in_use, open_idle, self._former_calls + calls, self._former_seconds + seconds
 
-    def _notice_restart(self, state: _State, connection: DriverConnection) -> None:
-        """Ask a new connection's server for its run id; with an account that may not ask no restart is noticed."""
-        (reply,), refused = connection.exchange([("INFO", "server")])
-        if refused is not None:
-            logger.debug("%s does not tell its run id: %s", self, refused)
-            return
-        found = _RUN_ID.search(reply)
-        if found is None:
-            return
+    def _connect(self, state: CacheState, connection: DriverConnection, began: float) -> None:
+        """Connect a connection, and notice when it leads to other data than the one before; with an account that may not use INFO no
+        restart is noticed.
+        """
+        run_id = state.address.connect(connection, began)
+        while not self._notice_server(state, connection, run_id):  # the pool has left that server meanwhile
+            run_id = state.address.connect(connection, began)
+        self.counters.connected()
+
+    def _notice_server(self, state: CacheState, connection: DriverConnection, run_id: bytes | None) -> bool:
+        """Note which server a new connection leads to; returns whether it may be used."""
+        moves = state.address.moves
         with self._run_id_lock:
-            former, state.run_id = state.run_id, found[1]
-            if former not in (None, found[1]) and not state.retired:
+            if moves and connection.outdated:
+                return False
+            connection.server_id = run_id
+            former, state.run_id = state.run_id, run_id or state.run_id
+            is_other = run_id is not None and former not in (None, run_id)
+            if is_other and moves:
+                state.leave(run_id)
+            if is_other and not state.retired:
                 self.restarts += 1
+        if moves:
+            state.show_server(connection)
+        if is_other:
+            if moves:
+                state.close_outdated()
+            if not state.retired:
                 logger.warning("%s was started again, or replaced by another", state.label)
+        return True
+
+    def _keys(self) -> str:
+        """The keys to look at when the server cannot be used."""
+        instance = self._state.instance
+        if not instance.sentinels:
+            return self._connection_keys("db", instance.tls)
+        ends = ("sentinels", "service", "sentinel_password", "db", "username", "password", *tls_keys(instance.tls))
+        return ", ".join(f"{self.name}_{end}" for end in ends)
+
+    # for the thread that watches what the Sentinels say
+
+    @property
+    def master(self) -> ServiceMaster | None:
+        """The master that Sentinels name; None: the address is fixed."""
+        return self._state.master
+
+    def leave(self, reason: str) -> None:
+        """Close the connections, those in use when they come back: whoever needs one asks the Sentinels. ``reason`` is for the log."""
+        with self._run_id_lock:
+            self._state.leave(None)
+        self._state.close_outdated()
+        logger.info("%s: %s", self, reason)
+
+    def distrust(self) -> None:
+        """Count as restarted once more: what was read or written lately may have been data of a former master."""
+        with self._run_id_lock:
+            self.restarts += 1
 
 
 class CacheManager(PoolManager[CachePool]):
@@ -276,6 +300,16 @@ class CacheManager(PoolManager[CachePool]):
         self.group_set = self.pools["group_set"]
         self.token = self.pools["token"]
         self.group_member = self.pools["group_member"]
+        self._watch = MasterWatch(self.pools.values())
+
+    def follow_masters(self) -> None:
+        """Have the pools with Sentinels follow planned failovers at once, until ``close``; may be called once."""
+        self._watch.start()
+
+    def close(self) -> None:
+        """See PoolManager."""
+        self._watch.stop(WATCH_JOIN)
+        super().close()
 
     def candidate(self, name: str, config: Config) -> CachePool:
         """See PoolManager."""
