@@ -110,7 +110,8 @@ class CacheInstance:
         """Where it is according to the configuration, for messages."""
         if not self.sentinels:
             return f"{self.host}:{self.port}"
-        return f"service {self.service} of the Sentinels {', '.join(f'{host}:{port}' for host, port in self.sentinels)}"
+        sentinels = (f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.sentinels)
+        return f"service {self.service} of the Sentinels {', '.join(sentinels)}"
 
 
 @dataclass(frozen=True, slots=True)

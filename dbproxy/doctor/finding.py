@@ -63,7 +63,7 @@ class Findings:
         self.all: list[Finding] = []
         self._listener = listener
         secrets = {config.aes_key, *(instance.password for instance in config.db_instances.values())}
-        secrets |= {instance.password for instance in config.cache_instances.values()}
+        secrets |= {secret for instance in config.cache_instances.values() for secret in (instance.password, instance.sentinel_password)}
         either = "|".join(re.escape(secret) for secret in sorted(secrets - {""}, key=len, reverse=True))
         self._secret = re.compile(rf"(?<!\w)(?:{either})(?!\w)")
 

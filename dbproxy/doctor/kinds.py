@@ -52,6 +52,7 @@ class Kind(Enum):
     PERSISTENCE = "persistence"
     SAVING = "saving"
     SHARED_DATABASE = "shared-database"
+    SENTINELS = "sentinels"
 
     UPLOAD = "upload"
     DOWNLOAD = "download"

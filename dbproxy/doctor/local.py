@@ -66,7 +66,7 @@ def _check_descriptors(config: Config, subject: Subject) -> None:
 
 def _backend_hosts(config: Config) -> Iterator[str]:
     yield from (host for instance in config.db_instances.values() for host, _ in instance.addresses)
-    yield from (instance.host for instance in config.cache_instances.values())
+    yield from (host for instance in config.cache_instances.values() for host in instance.hosts)
     yield urlsplit(config.msfs_site).hostname or ""
 
 

@@ -13,6 +13,8 @@ from pymysql.constants import CR, ER
 from dbproxy.doctor.finding import Subject
 from dbproxy.doctor.kinds import Kind
 from dbproxy.stores.mysql.errors import error_code
+from dbproxy.stores.redis.sentinels import UnknownServiceError
+from dbproxy.stores.redis.service_master import NoMasterError
 from dbproxy.stores.tls import is_tls_refusal
 
 _NO_LOGIN = {ER.ACCESS_DENIED_ERROR, 1698, 1862, 3118, 4151}
@@ -85,8 +87,14 @@ def _mysql(code: int, keys: str) -> tuple[Kind, str] | None:
 
 
 def _redis(error: redis.RedisError, keys: str) -> tuple[Kind, str] | None:
+    if isinstance(error, UnknownServiceError):
+        return Kind.SENTINELS, f"check {keys}service; SENTINEL MASTERS on one of {keys}sentinels lists the names"
+    if isinstance(error, NoMasterError):
+        return Kind.SENTINELS, f"wait for the failover if one goes on; check {keys}sentinels, and SENTINEL MASTER on each of them"
     text = str(error).lower()
     if isinstance(error, (redis.AuthenticationError, redis.exceptions.AuthorizationError)) or "auth" in text:
+        if "the Sentinel" in str(error):
+            return Kind.LOGIN, f"check {keys}sentinel_username and {keys}sentinel_password (requirepass or ACL of the Sentinel)"
         return Kind.LOGIN, f"check {keys}username and {keys}password (requirepass or ACL of the server)"
     if "cluster" in text:
         return Kind.ROLE, "Redis Cluster is not supported by this version: use a single Redis, with replicas if wanted"

@@ -127,7 +127,8 @@ class BackendFacts:
                 server, address = _ask_redis(pool), pool.report().server
                 servers.setdefault(server.identity or address, (server, address, []))[2].append(pool.name)
         for server, address, names in servers.values():
-            yield describe_redis(server, address, names)
+            found_by_sentinels = any(self._caches.pools[name].master is not None for name in names)
+            yield describe_redis(server, address, names, sentinels=found_by_sentinels)
 
 
 def _ask_mysql(pool: DBPool) -> MySQLServer:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dbproxy.testing.galera import GaleraStack
     from dbproxy.testing.proxy import InProcessProxy, ProxyProcess
     from dbproxy.testing.replica_stack import ReplicaStack
+    from dbproxy.testing.sentinel import SentinelStack
     from dbproxy.testing.servers import PrivateMariaDB, PrivateRedis
     from dbproxy.testing.stack import Stack
 
@@ -40,6 +41,7 @@ __all__ = [
     "PrivateRedis",
     "ProxyProcess",
     "ReplicaStack",
+    "SentinelStack",
     "Stack",
     "StartupError",
     "seed",
@@ -56,6 +58,7 @@ _HOME = {
     "PrivateRedis": "servers",
     "ProxyProcess": "proxy",
     "ReplicaStack": "replica_stack",
+    "SentinelStack": "sentinel",
     "Stack": "stack",
 }
 

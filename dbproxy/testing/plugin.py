@@ -1,5 +1,5 @@
-"""The pytest plugin: fixtures ``dbproxy_stack``, ``dbproxy_proxy`` and ``dbproxy_client``, ``dbproxy_galera`` for a cluster and
-``dbproxy_replicas`` for a primary with replicas, the marker ``dbproxy``, and the options ``--mysqld`` and ``--redis-server``.
+"""The pytest plugin: fixtures ``dbproxy_stack``, ``dbproxy_proxy`` and ``dbproxy_client``; ``dbproxy_galera``, ``dbproxy_replicas`` and
+``dbproxy_sentinels`` for other topologies; the marker ``dbproxy``, and the options ``--mysqld`` and ``--redis-server``.
 
 It is loaded into every pytest run of an environment in which this package is installed, so it imports nothing before a fixture is used.
 """
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dbproxy.testing.galera import GaleraStack
     from dbproxy.testing.proxy import InProcessProxy
     from dbproxy.testing.replica_stack import ReplicaStack
+    from dbproxy.testing.sentinel import SentinelStack
     from dbproxy.testing.stack import Stack
 
 
@@ -97,4 +98,13 @@ def dbproxy_replicas() -> Iterator[ReplicaStack]:
     from dbproxy.testing.replica_stack import ReplicaStack
 
     with ReplicaStack(replicas=2) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def dbproxy_sentinels() -> Iterator[SentinelStack]:
+    """Start a MariaDB, and a Redis with two replicas and three Sentinels, for the tests of a module."""
+    from dbproxy.testing.sentinel import SentinelStack
+
+    with SentinelStack() as stack:
         yield stack

@@ -155,6 +155,10 @@ class SentinelStack(Stack):
         former.kill()
         return self._await_successor(former, settle=settle)
 
+    def reset_servers(self) -> None:
+        """Start what was killed and resume what was frozen, and wait until all agree; what is stored is left alone."""
+        self._repair()
+
     def settle(self) -> None:
         """Wait until the Sentinels agree on a master and know each other, and every other running server is a replica in step with it.
 

@@ -358,3 +358,33 @@ def test_a_database_may_have_several_hosts(value: str, addresses: tuple[tuple[st
 def test_a_list_of_hosts_that_cannot_be_read_is_refused(value: str) -> None:
     with pytest.raises(ConfigError, match=r"teamtalk_master_host=.*expected an IP address or a host name, or several as host\[:port\]"):
         parse_config(stock(), overrides={"teamtalk_master_host": value})
+
+
+def test_sentinels_take_the_place_of_host_and_port() -> None:
+    text = stock(unread_host=None, unread_port=None, unread_sentinels="10.0.0.1, s2:7000,[::1]:7", unread_service="teamtalk")
+    unread = parse_config(text).cache_instances["unread"]
+    assert unread.sentinels == (("10.0.0.1", 26379), ("s2", 7000), ("::1", 7))
+    assert (unread.service, unread.host, unread.hosts) == ("teamtalk", "", ("10.0.0.1", "s2", "::1"))
+    assert unread.address == "service teamtalk of the Sentinels 10.0.0.1:26379, s2:7000, [::1]:7"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"unread_sentinels": "s1"}, "unread_host: unread_sentinels is given too; only one of the two can be"),
+        (
+            {"unread_sentinels": "s1", "unread_host": None, "unread_port": None, "unread_service": None},
+            "unread_sentinels: needs unread_service",
+        ),
+        ({"unread_service": "teamtalk"}, "unread_service: needs unread_sentinels"),
+        (
+            {"unread_sentinels": "s1:0", "unread_host": None, "unread_port": None},
+            "unread_sentinels=s1:0: expected host[:port] of each Sentinel",
+        ),
+    ],
+)
+def test_sentinels_are_given_as_a_whole_or_not_at_all(changes: dict[str, str | None], expected: str) -> None:
+    changes = {"unread_service": "teamtalk", **changes}
+    found = problems(stock(**changes))
+    assert any(expected in problem for problem in found), found
+    assert not any("is missing" in problem for problem in found)

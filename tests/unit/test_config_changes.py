@@ -40,14 +40,19 @@ VALUES = {
     "AdminListen": "127.0.0.1:10680",
     "AdminSocket": "other.sock",
     "_ssl_verify": "off",
+    "_sentinels": "s1,s2:7000",
+    "_service": "other",
+    "_sentinel_username": "other",
+    "_sentinel_password": "other",
 }
 """What a key is changed to; whole numbers and seconds are changed by one."""
 
 
-def parse(**changes: str) -> Config:
+def parse(**changes: str | None) -> Config:
+    """The stock file with these changes; None: without the key."""
     text = STOCK
     for name, value in changes.items():
-        text = re.sub(rf"(?m)^{name}=.*\n", "", text) + f"{name}={value}\n"
+        text = re.sub(rf"(?m)^{name}=.*\n", "", text) + ("" if value is None else f"{name}={value}\n")
     return parse_config(text)
 
 
@@ -82,7 +87,11 @@ def test_every_key_of_a_cache_is_applied(key: Key, tmp_path: Path) -> None:
 def _is_applied(instance: str, key: Key, tmp_path: Path) -> None:
     pem = tmp_path / "some.pem"
     pem.write_text("")
-    before = {f"{instance}_ssl": "on", f"{instance}_ssl_cert": str(pem)} if key in TLS_KEYS and key.name != "_ssl" else {}
+    before: dict[str, str | None] = {}
+    if key in TLS_KEYS and key.name != "_ssl":
+        before = {f"{instance}_ssl": "on", f"{instance}_ssl_cert": str(pem)}
+    elif key.name.startswith("_se"):
+        before = {f"{instance}_{end}": value for end, value in (("host", None), ("port", None), ("sentinels", "s1"), ("service", "one"))}
     running = parse(**before)
     instances = {**running.db_instances, **running.cache_instances}
     if key.name in ("_ssl_ca", "_ssl_cert", "_ssl_key"):

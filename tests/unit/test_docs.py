@@ -28,6 +28,7 @@ EQUAL_PAGES = (
     "HOWTO-UPGRADE",
     "HOWTO-SEVERAL",
     "HOWTO-MYSQL-FAILOVER",
+    "HOWTO-SENTINEL",
     "TOPOLOGIES",
 )
 """Pages in docs/ whose two languages have the same parts."""

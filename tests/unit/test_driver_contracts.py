@@ -229,7 +229,7 @@ class TestRedisPy:
     def test_our_attributes_are_none_of_the_driver(self) -> None:
         ours = RedisConnection(instance(7), CONFIG, None, Resolver(), UNTRACKED)
         theirs = redis.Connection(retry_on_timeout=False)  # type: ignore[no-untyped-call]
-        names = {"_config", "_context", "_resolver", "_calls", "_connected", "_buffer", "_replies"}
+        names = {"outdated", "server_id", "_context", "_resolver", "_calls", "_connected", "_buffer", "_replies"}
         assert names <= set(vars(ours))
         assert names & set(dir(theirs)) == set(), "redis-py has begun to use a name of ours"
 

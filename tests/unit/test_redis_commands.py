@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import redis
 
 from dbproxy.stores.redis import CacheCommand, commands
 
@@ -28,3 +31,26 @@ def test_a_pipeline_is_these_bytes(plainly: bool, monkeypatch: pytest.MonkeyPatc
     if plainly:
         monkeypatch.setattr(commands, "_pack_command", commands._pack_plainly)
     assert commands.pack(COMMANDS) == BYTES
+
+
+READ_ONLY = redis.ReadOnlyError("You can't write against a read only replica.")
+ABORTED = redis.exceptions.ExecAbortError("Transaction discarded because of previous errors.")
+
+
+@pytest.mark.parametrize(
+    ("verbs", "replies", "places"),
+    [
+        ("SET GET", [b"OK", None], []),
+        ("SET GET INCRBY", [READ_ONLY, b"1", READ_ONLY], [0, 2]),
+        ("GET SET", [redis.ResponseError("WRONGTYPE Operation"), READ_ONLY], [1]),
+        ("SET", [redis.ResponseError("NOREPLICAS Not enough good replicas to write.")], [0]),
+        ("GET", [redis.exceptions.MasterDownError("Link with MASTER is down")], [0]),
+        ("MULTI DEL EXEC GET", [b"OK", READ_ONLY, ABORTED, b"1"], [0, 1, 2]),
+        ("SET MULTI DEL EXEC", [READ_ONLY, b"OK", b"QUEUED", [1]], [0]),
+        ("MULTI DEL EXEC", [b"OK", b"QUEUED", redis.exceptions.ExecAbortError("Transaction discarded because of: READONLY")], [0, 1, 2]),
+        ("MULTI DEL EXEC", [b"OK", redis.ResponseError("OOM command not allowed"), ABORTED], []),
+        ("MULTI DEL EXEC", [b"OK", b"QUEUED", [READ_ONLY]], []),
+    ],
+)
+def test_what_may_be_sent_again_is_what_was_certainly_not_executed(verbs: str, replies: list[Any], places: list[int]) -> None:
+    assert commands.not_executed([(verb,) for verb in verbs.split()], replies) == places

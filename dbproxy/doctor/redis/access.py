@@ -96,6 +96,7 @@ class Server:
 
     def __init__(self, connection: DriverConnection) -> None:
         self._connection = connection
+        self.address = f"{connection.host}:{connection.port}"
 
     def ask(self, *command: str | int | bytes) -> Any:  # noqa: ANN401 - whatever Redis replies
         """Return the reply to a command, a ResponseError if it is refused."""

@@ -16,10 +16,12 @@ from dbproxy.doctor.kinds import Kind
 from dbproxy.doctor.reach import report_failure
 from dbproxy.doctor.redis import memory
 from dbproxy.doctor.redis.access import USAGE, Server, check_commands, check_writing
+from dbproxy.doctor.redis.sentinels import check_sentinels
 from dbproxy.errors import StartupError
 from dbproxy.stores.backend_calls import UNTRACKED
 from dbproxy.stores.redis.driver import DriverConnection
 from dbproxy.stores.redis.facts import RedisServer
+from dbproxy.stores.redis.service_master import ServiceMaster
 from dbproxy.stores.resolver import Resolver
 from dbproxy.stores.tls import tls_context
 
@@ -50,10 +52,11 @@ def check_caches(config: Config, findings: Findings, resolver: Resolver) -> None
                 if pool is not None:
                     pools.append(pool)
                     _check_pool(pool)
+        check_sentinels(config, findings, resolver)
         for pool in pools:
             sharing = [other for other in pools if other.identity == pool.identity]
             if sharing[0] is pool:
-                subject = findings.about(f"Redis server {pool.instance.host}:{pool.instance.port}")
+                subject = findings.about(f"Redis server {pool.server.address}")
                 with subject.guarded(), _lost(subject, f"{pool.instance.name}_"):
                     _check_connections(sharing, subject)
                     _check_shared(sharing, subject)
@@ -75,12 +78,14 @@ def _connect(
     instance: CacheInstance, config: Config, subject: Subject, resolver: Resolver, connections: contextlib.ExitStack
 ) -> _Pool | None:
     keys = f"{instance.name}_"
-    where = f"Redis instance {instance.name} at {instance.host}:{instance.port} db {instance.db}"
+    where = f"Redis instance {instance.name} at {instance.address} db {instance.db}"
     began = time.monotonic()
     try:
         context = None if instance.tls is None else tls_context(instance.name, instance.tls)
         connection = DriverConnection(instance, config, context, resolver, UNTRACKED)
         connections.callback(connection.disconnect)
+        if instance.sentinels:  # began so long ago that there is no time left for waiting until there is a master
+            ServiceMaster(instance, config, context, resolver, UNTRACKED).connect(connection, began - config.cache_pool_timeout)
         connection.ensure_connected()
         (pong,), _ = connection.exchange([("PING",)])
     except (redis.RedisError, OSError, StartupError) as error:
@@ -92,7 +97,7 @@ def _connect(
     server = Server(connection)
     info = server.info()
     _check_version(info, subject, seconds, encrypted=context is not None)
-    return _Pool(instance, subject, server, info, info.get("run_id") or f"{instance.host}:{instance.port}")
+    return _Pool(instance, subject, server, info, info.get("run_id") or server.address)
 
 
 class _Unreachable(Exception):  # noqa: N818 - it carries a text and a cause into a report, nothing raises it
