@@ -86,7 +86,7 @@ class MessageStore:
 
     def others_write(self) -> bool:
         """Whether other processes seem to write to the same tables; see LastIds. Never blocks."""
-        return self._last_ids.others_write()
+        return self._stored_ids().others_write()
 
     def store(self, messages: Sequence[NewMessage]) -> None:
         """Store messages in the order given and set their ``msg_id``; those that cannot be stored keep 0 and leave nothing behind.
