@@ -1,0 +1,81 @@
+"""What the start says of servers that are not alone; on real replicas and clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from dbproxy.config import load_config
+from dbproxy.stores.backend_facts import BackendFacts
+from dbproxy.stores.mysql import DBManager
+from dbproxy.stores.redis import CacheManager
+from dbproxy.stores.server_facts import ServerFacts
+from dbproxy.testing import GaleraStack, ProxyProcess, ReplicaStack, Stack
+from dbproxy.testing.waiting import eventually
+
+pytestmark = pytest.mark.watchdog(180)
+
+
+@contextmanager
+def stores(stack: Stack, overrides: dict[str, object] | None = None) -> Iterator[BackendFacts]:
+    config = load_config(stack.write_config(overrides=overrides))
+    databases, caches = DBManager(config), CacheManager(config)
+    try:
+        caches.open()
+        databases.open()
+        facts = BackendFacts(databases, caches)
+        facts.check()
+        facts.wait(20)
+        yield facts
+        facts.stop()
+    finally:
+        databases.close()
+        caches.close()
+
+
+def of_pool(facts: BackendFacts, pool: str) -> ServerFacts:
+    (found,) = [known for known in facts.known if pool in known.pools]
+    return found
+
+
+def names(facts: ServerFacts) -> set[str]:
+    return {limitation.name for limitation in facts.limitations}
+
+
+def test_a_primary_and_its_replica_are_told_apart(dbproxy_replicas: ReplicaStack) -> None:
+    dbproxy_replicas.reset()
+    with stores(dbproxy_replicas) as facts:
+        primary, replica = of_pool(facts, "teamtalk_master"), of_pool(facts, "teamtalk_slave")
+    assert (primary.topology, replica.topology) == ("primary", "replica")
+    assert primary.description.startswith("primary with 2 replicas, asynchronous")
+    assert replica.description == f"replica of 127.0.0.1:{dbproxy_replicas.primary.port}"
+    assert {"asynchronous"} <= names(primary)
+    assert names(replica) == set()
+
+
+def test_a_replica_that_is_stopped_is_told(dbproxy_replicas: ReplicaStack) -> None:
+    dbproxy_replicas.reset()
+    dbproxy_replicas.stop_replication()
+    with stores(dbproxy_replicas) as facts:
+        assert names(of_pool(facts, "teamtalk_slave")) == {"replication_stopped"}
+    dbproxy_replicas.start_replication()
+
+
+def test_a_node_of_a_cluster_knows_its_place(dbproxy_galera: GaleraStack) -> None:
+    dbproxy_galera.reset()
+    with stores(dbproxy_galera, dbproxy_galera.on(1)) as facts:
+        node = of_pool(facts, "teamtalk_master")
+    assert (node.topology, node.pools) == ("galera", ("teamtalk_master", "teamtalk_slave"))
+    assert node.description.endswith("of 2, Synced")
+    assert "quorum" in names(node)
+
+
+@pytest.mark.long
+def test_a_failover_is_followed_by_what_is_said_of_the_new_server() -> None:
+    with ReplicaStack(list_hosts=True) as stack, ProxyProcess(stack) as proxy:
+        stack.promote()
+        with proxy.client() as client:
+            eventually(lambda: client.change_sign_info(1, "asks the new primary").result_code, 0, 20)
+        assert eventually(lambda: f"at 127.0.0.1:{stack.primary.port} (teamtalk_master" in proxy.log(), True, 20)
