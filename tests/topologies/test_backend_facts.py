@@ -12,7 +12,7 @@ from dbproxy.stores.backend_facts import BackendFacts
 from dbproxy.stores.mysql import DBManager
 from dbproxy.stores.redis import CacheManager
 from dbproxy.stores.server_facts import ServerFacts
-from dbproxy.testing import GaleraStack, ProxyProcess, ReplicaStack, Stack
+from dbproxy.testing import GaleraStack, ProxyProcess, ReplicaStack, Stack, seed
 from dbproxy.testing.waiting import eventually
 
 pytestmark = pytest.mark.watchdog(180)
@@ -75,6 +75,7 @@ def test_a_node_of_a_cluster_knows_its_place(dbproxy_galera: GaleraStack) -> Non
 @pytest.mark.long
 def test_a_failover_is_followed_by_what_is_said_of_the_new_server() -> None:
     with ReplicaStack(list_hosts=True) as stack, ProxyProcess(stack) as proxy:
+        seed.user(stack, 1)
         stack.promote()
         with proxy.client() as client:
             eventually(lambda: client.change_sign_info(1, "asks the new primary").result_code, 0, 20)

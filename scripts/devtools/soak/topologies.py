@@ -10,11 +10,13 @@ from typing import TypeVar
 from dbproxy.testing.galera import GaleraStack
 from dbproxy.testing.galera_node import missing_for_galera
 from dbproxy.testing.replica_stack import ReplicaStack
+from dbproxy.testing.sentinel import SentinelStack
 from dbproxy.testing.stack import POOLS, Stack
 from devtools.soak.faults import Fault, Scene
 from devtools.soak.galera_faults import GaleraFaults
 from devtools.soak.proxy_faults import ProxyFaults
 from devtools.soak.replica_faults import ReplicaFaults
+from devtools.soak.sentinel_faults import SentinelFaults
 from devtools.soak.server_faults import MySQLFaults, RedisData, RedisFaults
 
 DATABASES = ("teamtalk_master", "teamtalk_slave")
@@ -87,6 +89,12 @@ def _on_different_nodes(stack: Stack) -> tuple[Keys, Keys]:
     return beginning_with(0), beginning_with(1)
 
 
+def _sentinel_faults(scene: Scene) -> Sequence[Fault]:
+    own = SentinelFaults(scene, _as(SentinelStack, scene.stack)).all()
+    moves = _pool_moves(scene, DATABASES)
+    return [*own, *MySQLFaults(scene).all(), *RedisData(scene).all(), *ProxyFaults(scene, moves).all()]
+
+
 def _replica_faults(scene: Scene) -> Sequence[Fault]:
     own = ReplicaFaults(scene, _as(ReplicaStack, scene.stack)).all()
     moves = _pool_moves(scene, tuple(POOLS))
@@ -96,6 +104,12 @@ def _replica_faults(scene: Scene) -> Sequence[Fault]:
 
 TOPOLOGIES: Mapping[str, Topology] = {
     "stock": Topology(make_stack=Stack, faults=_stock_faults, links=(*DATABASES, *POOLS)),
+    "sentinel": Topology(
+        make_stack=SentinelStack,
+        faults=_sentinel_faults,
+        links=DATABASES,
+        settle=lambda stack: _as(SentinelStack, stack).settle(),
+    ),
     "replica": Topology(
         # without semi-synchronous commits the crash of a primary may lose what was acknowledged, and nobody promises otherwise
         make_stack=lambda directory: ReplicaStack(
