@@ -35,6 +35,9 @@ LAST_JOIN = 0.3
 RETRY = 10.0
 """Seconds after which servers that did not answer are asked again."""
 
+SETTLE = 30.0
+"""Seconds after a failover until the servers are asked once more: replicas follow a new master only after a while."""
+
 _Fingerprint = tuple[tuple[str, str, int], ...]
 
 
@@ -46,20 +49,22 @@ class BackendFacts:
         self._caches = caches
         self._asked: _Fingerprint = ()
         self._retry_at = 0.0
-        self._told: dict[tuple[str, str], ServerFacts] = {}
+        self._settled_at = float("inf")
+        self._told: dict[tuple[str, str, tuple[str, ...]], ServerFacts] = {}
         self._thread: threading.Thread | None = None
         self._stopping = False
         self.known: Sequence[ServerFacts] = ()
         """All servers that have answered; replaced as a whole."""
 
     def check(self) -> None:
-        """Ask again if pools lead to other servers than when they were asked last: at the start, after a reload, after a failover. Does
-        not block.
+        """Ask again if pools lead to other servers than when they were asked last: at the start, after a reload, after a failover (and
+        once more when it has settled). Does not block.
         """
         if self._thread is not None and self._thread.is_alive():
             return
-        now = self._fingerprint()
-        if self._stopping or now == self._asked or time.monotonic() < self._retry_at:
+        now, moment = self._fingerprint(), time.monotonic()
+        is_due = moment >= self._settled_at or (now != self._asked and moment >= self._retry_at)
+        if self._stopping or not is_due:
             return
         self._thread = threading.Thread(target=self._ask, args=(now,), name="backend-facts", daemon=True)
         try:
@@ -95,15 +100,17 @@ class BackendFacts:
             except Exception:
                 logger.exception("what the servers are could not be found out")
         self.known = tuple(found)
+        moment = time.monotonic()
+        self._settled_at = moment + SETTLE if self._asked and fingerprint != self._asked else float("inf")
         if complete:
             self._asked = fingerprint
         else:
-            self._retry_at = time.monotonic() + RETRY
+            self._retry_at = moment + RETRY
 
     def _told_once(self, servers: Iterable[ServerFacts]) -> Iterator[ServerFacts]:
         """Log what is new of these servers, and yield them."""
         for facts in servers:
-            server = (facts.kind, facts.server)
+            server = (facts.kind, facts.server, facts.pools)
             if facts != self._told.get(server) and not self._stopping:
                 self._told[server] = facts
                 log_facts(facts)
@@ -120,15 +127,14 @@ class BackendFacts:
             yield describe_mysql(server, address, names)
 
     def _redis(self) -> Iterator[ServerFacts]:
-        """Yield the Redis servers, likewise."""
-        servers: dict[str, tuple[RedisServer, str, list[str]]] = {}
+        """Yield the Redis servers, likewise; a pool that Sentinels lead there is told apart from one with a fixed address."""
+        servers: dict[tuple[str, bool], tuple[RedisServer, str, list[str]]] = {}
         for pool in self._caches.pools.values():
             if not self._stopping:
                 server, address = _ask_redis(pool), pool.report().server
-                servers.setdefault(server.identity or address, (server, address, []))[2].append(pool.name)
-        for server, address, names in servers.values():
-            found_by_sentinels = any(self._caches.pools[name].master is not None for name in names)
-            yield describe_redis(server, address, names, sentinels=found_by_sentinels)
+                servers.setdefault((server.identity or address, bool(pool.service)), (server, address, []))[2].append(pool.name)
+        for (_, sentinels), (server, address, names) in servers.items():
+            yield describe_redis(server, address, names, sentinels=sentinels)
 
 
 def _ask_mysql(pool: DBPool) -> MySQLServer:

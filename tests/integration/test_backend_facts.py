@@ -114,6 +114,20 @@ def test_servers_are_asked_once_and_again_when_a_pool_leads_elsewhere(stack: Sta
         assert client.info("commandstats")["cmdstat_config|get"]["calls"] == before
 
 
+def test_after_a_change_of_servers_they_are_asked_once_more(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dbproxy.stores.backend_facts.SETTLE", 0.0)
+    with stores(stack) as facts, stack.redis() as client:
+
+        def asked_times() -> int:
+            asked(facts)
+            return int(client.info("commandstats")["cmdstat_config|get"]["calls"])
+
+        before = asked_times()
+        facts._caches.token.restarts += 1
+        after = [asked_times() for _ in range(4)]
+    assert [times - before for times in after] == [10, 20, 20, 20]
+
+
 def test_a_server_that_hangs_hides_no_other_and_is_told_when_it_answers(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dbproxy.stores.backend_facts.RETRY", 0.0)
     with stores(stack, CacheTimeout=1, CachePoolTimeout=1, CacheConnectTimeout=1) as facts:

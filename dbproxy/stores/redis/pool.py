@@ -59,6 +59,11 @@ class CachePool(LimitedPool[CacheState]):
         """How often the server turned out to be another one than before: started again, a replica that took over, or another address after
         a reload. It rises before anything is asked of the new one, whose data may be older than what was written."""
 
+    @property
+    def service(self) -> str:
+        """The service whose master the Sentinels name; empty: the address is fixed."""
+        return self._state.instance.service
+
     def adopt(self, other: Self) -> None:
         """See LimitedPool."""
         with self._run_id_lock:

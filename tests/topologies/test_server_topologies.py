@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
@@ -12,14 +12,14 @@ from dbproxy.stores.backend_facts import BackendFacts
 from dbproxy.stores.mysql import DBManager
 from dbproxy.stores.redis import CacheManager
 from dbproxy.stores.server_facts import ServerFacts
-from dbproxy.testing import GaleraStack, ProxyProcess, ReplicaStack, Stack, seed
+from dbproxy.testing import GaleraStack, ProxyProcess, ReplicaStack, SentinelStack, Stack, seed
 from dbproxy.testing.waiting import eventually
 
 pytestmark = pytest.mark.watchdog(180)
 
 
 @contextmanager
-def stores(stack: Stack, overrides: dict[str, object] | None = None) -> Iterator[BackendFacts]:
+def stores(stack: Stack, overrides: Mapping[str, object] | None = None) -> Iterator[BackendFacts]:
     config = load_config(stack.write_config(overrides=overrides))
     databases, caches = DBManager(config), CacheManager(config)
     try:
@@ -80,3 +80,14 @@ def test_a_failover_is_followed_by_what_is_said_of_the_new_server() -> None:
         with proxy.client() as client:
             eventually(lambda: client.change_sign_info(1, "asks the new primary").result_code, 0, 20)
         assert eventually(lambda: f"at 127.0.0.1:{stack.primary.port} (teamtalk_master" in proxy.log(), True, 20)
+
+
+def test_a_master_that_sentinels_name_is_told_apart_from_one_with_a_fixed_address(dbproxy_sentinels: SentinelStack) -> None:
+    dbproxy_sentinels.reset()
+    master = dbproxy_sentinels.master()
+    fixed = {"token_sentinels": None, "token_service": None, "token_host": "127.0.0.1", "token_port": master.port}
+    with stores(dbproxy_sentinels, fixed) as facts:
+        followed, not_followed = of_pool(facts, "unread"), of_pool(facts, "token")
+    assert (followed.topology, not_followed.topology) == ("sentinel", "primary")
+    assert followed.description == "master with 2 replicas, found by Sentinels"
+    assert "failover_not_followed" in names(not_followed) - names(followed)
