@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dbproxy.testing.sentinel import SentinelStack
-from devtools.soak.faults import EVERYTHING, MESSAGES, Fault, Scene
+from devtools.soak.faults import EVERYTHING, Fault, Scene
 
 
 class SentinelFaults:
@@ -18,7 +18,7 @@ class SentinelFaults:
     def all(self) -> Sequence[Fault]:
         """Return them."""
         return [
-            Fault(self._planned_failover, frozenset((MESSAGES,))),
+            Fault(self._planned_failover, EVERYTHING),
             Fault(self._kill_master),
             Fault(self._freeze_master),
             Fault(self._kill_replica, EVERYTHING),
