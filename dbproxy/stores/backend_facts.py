@@ -7,6 +7,7 @@ INFO otherwise. A thread of its own asks, with connections of the pools; no requ
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
@@ -124,7 +125,10 @@ class BackendFacts:
                 server = _ask_mysql(pool)
                 servers.setdefault(server.identity, (server, pool.report().server, []))[2].append(pool.name)
         for server, address, names in servers.values():
-            yield describe_mysql(server, address, names)
+            following = [other for other, _, _ in servers.values() if other.follows(server)]
+            # MySQL tells only privileged accounts who replicates from it
+            known = server if server.replicas else dataclasses.replace(server, replicas=len(following) or server.replicas)
+            yield describe_mysql(known, address, names)
 
     def _redis(self) -> Iterator[ServerFacts]:
         """Yield the Redis servers, likewise; a pool that Sentinels lead there is told apart from one with a fixed address."""

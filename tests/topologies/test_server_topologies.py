@@ -49,7 +49,8 @@ def test_a_primary_and_its_replica_are_told_apart(dbproxy_replicas: ReplicaStack
     with stores(dbproxy_replicas) as facts:
         primary, replica = of_pool(facts, "teamtalk_master"), of_pool(facts, "teamtalk_slave")
     assert (primary.topology, replica.topology) == ("primary", "replica")
-    assert primary.description.startswith("primary with 2 replicas, asynchronous")
+    seen = "1 replica" if dbproxy_replicas.mariadb.is_mysql else "2 replicas"  # MySQL does not tell this account
+    assert primary.description.startswith(f"primary with {seen}, asynchronous")
     assert replica.description == f"replica of 127.0.0.1:{dbproxy_replicas.primary.port}"
     assert {"asynchronous"} <= names(primary)
     assert names(replica) == set()

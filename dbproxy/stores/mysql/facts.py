@@ -107,6 +107,11 @@ class MySQLServer:
         """Whether several servers of its group take writes."""
         return self.is_group_member and not is_on(self.variables, "group_replication_single_primary_mode")
 
+    def follows(self, other: MySQLServer) -> bool:
+        """Whether it replicates from another server, as far as their numbers say."""
+        number = other.variables.get("server_id", "")
+        return any(status.source_id == number for status in self.sources or ()) and self.identity != other.identity
+
     def semi_sync(self, what: str, of: Mapping[str, str]) -> str:
         """Return a variable or a status value of the semi-synchronous replication, under its old or its new name; empty: not there."""
         return of.get(f"rpl_semi_sync_master_{what}") or of.get(f"rpl_semi_sync_source_{what}") or ""
