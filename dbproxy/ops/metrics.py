@@ -69,7 +69,7 @@ POOL: Sequence[tuple[str, _Family, str, str]] = (
     ("dbproxy_pool_waits", COUNTER, "How often a thread had to wait for a free connection.", "waits"),
     ("dbproxy_pool_wait_seconds", COUNTER, "Seconds for which threads waited for a free connection.", "wait_seconds"),
     ("dbproxy_pool_connects", COUNTER, "Connections made to the server.", "connects"),
-    ("dbproxy_pool_failovers", COUNTER, "How often the pool has turned to another server (teamtalk_master).", "failovers"),
+    ("dbproxy_pool_failovers", COUNTER, "How often the pool has turned to another server (a failover).", "failovers"),
     ("dbproxy_pool_calls", COUNTER, "Statements, scripts or pipelines sent to the server.", "calls"),
     ("dbproxy_pool_call_seconds", COUNTER, "Seconds for which threads waited for the server.", "seconds"),
     ("dbproxy_pool_works", GAUGE, "1 if what was last tried with the server succeeded.", "works"),

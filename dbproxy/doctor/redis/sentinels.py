@@ -13,7 +13,7 @@ from dbproxy.doctor.reach import report_failure
 from dbproxy.errors import StartupError
 from dbproxy.stores.backend_calls import UNTRACKED
 from dbproxy.stores.redis.commands import pairs
-from dbproxy.stores.redis.sentinels import Named, Sentinels
+from dbproxy.stores.redis.sentinels import Named, Sentinels, UnknownServiceError, told_by
 from dbproxy.stores.resolver import Resolver
 from dbproxy.stores.tls import tls_context
 
@@ -60,11 +60,7 @@ def _check(instance: CacheInstance, config: Config, resolver: Resolver, subject:
 
 
 def _report_silent(subject: Subject, sentinel: CacheInstance, error: redis.RedisError | OSError, keys: str) -> None:
-    where = f"the Sentinel {sentinel.address}"
-    text = str(error) if "the Sentinel" in str(error) else f"{where}: {error}"
-    told = StartupError(text)
-    told.__cause__ = error
-    report_failure(subject, told, keys)
+    report_failure(subject, error if isinstance(error, UnknownServiceError) else told_by(sentinel, error), keys)
 
 
 def _replicas(reply: Sequence[object]) -> list[Mapping[str, str]]:

@@ -107,6 +107,14 @@ class DriverConnection(Connection):
             )
         return True
 
+    def set_reply_timeout(self, seconds: float) -> None:
+        """Wait for each reply no longer than this from now on."""
+        self.socket_timeout = seconds
+        if self._connected is not None and self._context is None:
+            set_kernel_timeouts(self._connected, seconds)
+        elif self._connected is not None:
+            self._connected.settimeout(seconds)
+
     def _connect(self) -> socket.socket:
         """Connect as redis-py would, but with a time limit that includes the lookup of the host's name, and with a TLS context made once:
         redis-py would read all certificates of the system for every connection, and trust them beside the configured ones.

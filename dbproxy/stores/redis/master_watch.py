@@ -46,14 +46,18 @@ to the former master, which this proxy has left already.
 class _Watched:
     """The Sentinels of one service, with a connection to each that is kept open."""
 
-    def __init__(self, master: ServiceMaster) -> None:
-        self._sentinels: Sentinels = master.sentinels
+    def __init__(self, sentinels: Sentinels) -> None:
+        self._sentinels = sentinels
         self._connections: list[DriverConnection] = [
             self._sentinels.connection(instance, ASK_TIMEOUT) for instance in self._sentinels.all()
         ]
         self.is_leaving = False
         """Whether a failover was going on when they were last asked."""
         self._silent_until = dict.fromkeys(range(len(self._connections)), 0.0)
+
+    def belongs_to(self, master: ServiceMaster) -> bool:
+        """Whether it asks with the settings of ``master``, of whose TLS context a reload may have made another one."""
+        return self._sentinels is master.sentinels
 
     def ask(self) -> list[Named]:
         """Ask all Sentinels that may be asked now; returns what those say that answer."""
@@ -107,9 +111,12 @@ class MasterWatch:
         for settings in self._watched.keys() - services.keys():
             self._watched.pop(settings).close()
         for settings, members in services.items():
-            if settings not in self._watched:
-                self._watched[settings] = _Watched(members[0][1])
-            self._follow(self._watched[settings], members)
+            watched = self._watched.get(settings)
+            if watched is None or not watched.belongs_to(members[0][1]):
+                if watched is not None:
+                    watched.close()
+                watched = self._watched[settings] = _Watched(members[0][1].sentinels)
+            self._follow(watched, members)
 
     def _follow(self, watched: _Watched, members: Sequence[tuple[CachePool, ServiceMaster]]) -> None:
         """Ask the Sentinels of a service, and act on what they say."""

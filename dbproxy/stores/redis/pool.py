@@ -55,6 +55,7 @@ class CachePool(LimitedPool[CacheState]):
         super().__init__(instance.name, calls, CacheState(instance, config, resolver, calls))
         self._resolver = resolver
         self._run_id_lock = threading.Lock()
+        self._failovers = 0
         self.restarts = 0
         """How often the server turned out to be another one than before: started again, a replica that took over, or another address after
         a reload. It rises before anything is asked of the new one, whose data may be older than what was written."""
@@ -63,6 +64,11 @@ class CachePool(LimitedPool[CacheState]):
     def service(self) -> str:
         """The service whose master the Sentinels name; empty: the address is fixed."""
         return self._state.instance.service
+
+    @property
+    def failovers(self) -> int:
+        """How often another server was found to be the master of the Sentinel service than before."""
+        return self._failovers
 
     def adopt(self, other: Self) -> None:
         """See LimitedPool."""
@@ -257,6 +263,7 @@ class CachePool(LimitedPool[CacheState]):
                 state.leave(run_id)
             if is_other and not state.retired:
                 self.restarts += 1
+                self._failovers += moves
         if moves:
             state.show_server(connection)
         if is_other:

@@ -85,7 +85,7 @@ class Sentinels:
             try:
                 answer = self.ask(connection)
             except (redis.RedisError, OSError) as error:
-                errors.append(error if isinstance(error, UnknownServiceError) else _told_by(instance, error))
+                errors.append(error if isinstance(error, UnknownServiceError) else told_by(instance, error))
                 left = max(0.01, left - (time.monotonic() - began))
                 continue
             finally:
@@ -138,8 +138,8 @@ def _named(sentinel: str, state: Any, address: Any) -> Named:  # noqa: ANN401 - 
     return Named(sentinel, host, port, int(facts.get("config-epoch", 0)), is_down, "failover_in_progress" in flags, facts)
 
 
-def _told_by(instance: CacheInstance, error: Exception) -> Exception:
-    """The error of a Sentinel, with its name."""
+def told_by(instance: CacheInstance, error: Exception) -> Exception:
+    """Return the error of a Sentinel with its name."""
     told = redis.AuthenticationError if isinstance(error, redis.AuthenticationError) else redis.ConnectionError
     named = told(f"the Sentinel {instance.host}:{instance.port}: {error}")
     named.__cause__ = error

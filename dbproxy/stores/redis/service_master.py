@@ -143,10 +143,13 @@ class ServiceMaster(Address):
             return None
         connection.disconnect()
         connection.host, connection.port = named.address
+        # A server that hangs accepts connections: it must not take the time in which another one may have become the master.
         connection.socket_connect_timeout = max(0.01, limit - time.monotonic())
+        connection.set_reply_timeout(min(connection.socket_connect_timeout, self._config.cache_timeout))
         try:
             connection.ensure_connected()
             identity = identify(connection, _QUESTIONS)
+            connection.set_reply_timeout(self._config.cache_timeout)
         except (redis.RedisError, OSError) as error:
             connection.disconnect()
             if not may_get_ready(error):
@@ -166,7 +169,8 @@ class ServiceMaster(Address):
         for kind in (UnknownServiceError, redis.AuthenticationError):
             if errors and all(isinstance(error, kind) for error in errors):
                 return kind(text)
-        tls = next((error for error in errors if not may_get_ready(error)), None)
-        failure = NoMasterError(text)
-        failure.__cause__ = tls if tls is not None and all(not may_get_ready(error) for error in errors) else None
-        return failure
+        if errors and not any(map(may_get_ready, errors)):  # TLS
+            failure = redis.ConnectionError(text)
+            failure.__cause__ = errors[0]
+            return failure
+        return NoMasterError(text)
