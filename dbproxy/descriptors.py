@@ -29,7 +29,7 @@ def raise_limit() -> None:
 def reserved_descriptors(config: Config) -> int:
     """How many descriptors connections of peers must leave to the connections to backends and to the process itself."""
     reserved = sum(instance.maxconncnt for instance in config.db_instances.values())
-    reserved += sum(instance.maxconncnt for instance in config.cache_instances.values())
+    reserved += sum(instance.maxconncnt + len(instance.sentinels) for instance in config.cache_instances.values())
     operators = OPERATOR_CLIENTS * (bool(config.admin_socket) + (config.admin_listen is not None))
     return reserved + config.audio_threads + operators + OWN_DESCRIPTORS
 
