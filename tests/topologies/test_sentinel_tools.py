@@ -170,5 +170,6 @@ def test_tls_is_for_sentinels_and_redis(stack: SentinelStack, trusted: Authority
         other = Authority("other", tmp_path)
         with pytest.raises(StartupError, match=r"certificate verify failed.*token_ssl_ca"):
             InProcessProxy(stack, {**keys, "token_ssl_ca": other.certificate}).start()
-        with pytest.raises(StartupError, match=r"token_sentinels"):  # the port without TLS
-            InProcessProxy(stack, {**keys, "token_sentinels": f"127.0.0.1:{sentinel.port}", "CachePoolTimeout": 0.5, "StartTimeout": 0}).start()
+        keys |= {"token_sentinels": f"127.0.0.1:{sentinel.port}", "CachePoolTimeout": 0.5, "StartTimeout": 0}  # the port without TLS
+        with pytest.raises(StartupError, match=r"token_sentinels"):
+            InProcessProxy(stack, keys).start()
