@@ -82,7 +82,8 @@ class CacheInstance:
     """One Redis pool: at most ``maxconncnt`` connections to database number ``db``; empty user name or password: none is sent. ``tls`` is
     for the Sentinels too.
 
-    It is either at ``host`` and ``port``, or ``sentinels`` say where the master of ``service`` is, and then ``host`` is empty.
+    It is either at ``host`` and ``port``, or ``sentinels`` say where the master of ``service`` is, and then ``host`` is empty. ``cluster``:
+    host and port are those of a node of a Redis Cluster, and ``maxconncnt`` is for each of its masters.
     """
 
     name: str
@@ -99,6 +100,7 @@ class CacheInstance:
     username: str
     password: str = field(repr=False)
     tls: TlsSettings | None
+    cluster: bool = False
 
     @property
     def hosts(self) -> tuple[str, ...]:

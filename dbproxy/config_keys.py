@@ -335,9 +335,15 @@ CACHE_INSTANCE_KEYS: tuple[Key, ...] = (
     Key("_sentinel_password", "sentinel_password", ANY, "", secret=True),
     Key("_host", "host", HOST, replaced_by="sentinels"),
     Key("_port", "port", PORT, replaced_by="sentinels"),
+    Key("_cluster", "cluster", SWITCH, "off", replaced_by="sentinels"),
     Key("_db", "db", _whole(0, 1_000_000)),
     Key("_maxconncnt", "maxconncnt", POOL_SIZE),
     Key("_username", "username", ANY, ""),
     Key("_password", "password", ANY, "", secret=True),
 )
 """Keys of each name in CacheInstances; the instance's name stands in front."""
+
+CLUSTER_DB = Key(
+    "_db", "db", Rule("0, or no such key, because a Redis Cluster (NAME_cluster=on) has no other database", _whole(0, 0).parse), "0"
+)
+"""What takes the place of ``_db`` in CACHE_INSTANCE_KEYS where ``_cluster`` is on."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from dbproxy.config_keys import FILE_SUFFIX, OPTIONAL_KEYS, REMOVED_KEYS, TLS_KEYS, Key, Refused
+from dbproxy.config_keys import CLUSTER_DB, FILE_SUFFIX, OPTIONAL_KEYS, REMOVED_KEYS, TLS_KEYS, Key, Refused
 from dbproxy.config_source import COMMAND_LINE, Entries, Entry, read_secret
 
 # A lower bound above its upper bound, or a lock wait that outlasts the wait for its statement, makes no sense.
@@ -55,7 +55,8 @@ class Reader:
             if key.replaced_by and (values.get(key.replaced_by) or (key.replaced_by not in values and len(self.problems) > before)):
                 self._refuse_replaced(prefix + key.name, key.replaced_by, prefix)
             else:
-                self._take_one(key, prefix + key.name, values)
+                in_cluster = key.field == "db" and values.get("cluster")
+                self._take_one(CLUSTER_DB if in_cluster else key, prefix + key.name, values)
         return values
 
     def _refuse_replaced(self, name: str, by: str, prefix: str) -> None:

@@ -12,6 +12,11 @@ logger = logging.getLogger(__name__)
 OWN_DESCRIPTORS = 32
 """Descriptors beside those of connections: log, selector, waker, listeners, what the interpreter opens now and then."""
 
+CLUSTER_MASTERS = 6
+"""As many masters of a Redis Cluster are reckoned with; each gets the connections that a single Redis would. A larger cluster takes what
+is left.
+"""
+
 OPERATOR_CLIENTS = 16
 """The most clients that the control socket serves at once; the HTTP endpoint as well."""
 
@@ -29,7 +34,8 @@ def raise_limit() -> None:
 def reserved_descriptors(config: Config) -> int:
     """How many descriptors connections of peers must leave to the connections to backends and to the process itself."""
     reserved = sum(instance.maxconncnt for instance in config.db_instances.values())
-    reserved += sum(instance.maxconncnt + len(instance.sentinels) for instance in config.cache_instances.values())
+    for instance in config.cache_instances.values():
+        reserved += instance.maxconncnt * (CLUSTER_MASTERS if instance.cluster else 1) + len(instance.sentinels)
     operators = OPERATOR_CLIENTS * (bool(config.admin_socket) + (config.admin_listen is not None))
     return reserved + config.audio_threads + operators + OWN_DESCRIPTORS
 

@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
+import redis
+
 from dbproxy.backends import Backends
 from dbproxy.config import Config
+from dbproxy.errors import StoreUnavailableError
 from dbproxy.stores.mysql import DBConn, DBPool, named_locks
 from dbproxy.stores.redis import CachePool
 
@@ -68,13 +71,19 @@ def slices(pool: DBPool, table: str, column: str, rows: int = SLICE_ROWS) -> Ite
 
 
 def scan(pool: CachePool, pattern: str) -> Iterator[list[bytes]]:
-    """Yield batches of matching keys. A key that exists during the whole scan is in at least one of them. SCAN does not block Redis."""
-    cursor = b"0"
-    while True:
-        cursor, keys = pool.execute([("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)])[0]
-        yield from batches(dict.fromkeys(keys), PIPELINE)
-        if cursor == b"0":
-            return
+    """Yield batches of matching keys. A key that exists during the whole scan is in at least one of them, unless it moves to another node
+    of a cluster meanwhile. SCAN does not block Redis.
+    """
+    for address in pool.addresses:
+        cursor = b"0"
+        while True:
+            reply = pool.ask_at(address, [("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)])[0]
+            if isinstance(reply, redis.ResponseError):
+                raise StoreUnavailableError(f"{pool}: {reply}") from reply
+            cursor, keys = reply
+            yield from batches(dict.fromkeys(keys), PIPELINE)
+            if cursor == b"0":
+                break
 
 
 def split_by_type(pool: CachePool, keys: Sequence[bytes], kind: bytes) -> tuple[list[bytes], list[bytes]]:

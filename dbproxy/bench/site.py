@@ -63,11 +63,11 @@ class Site(Backends):
     def processes(self) -> Mapping[str, Sequence[int]]:
         """Return the ids of the processes that serve it, as far as they run on this machine and are visible to this user."""
         databases = {address for instance in self.config.db_instances.values() for address in instance.addresses}
-        servers = {pool.report().server.rpartition(":") for pool in self.caches.pools.values()}  # of a Sentinel service: its master
+        caches = {address for pool in self.caches.pools.values() for address in pool.addresses}
         return {
             PROXY: listeners(self.host, self.port),
             DATABASE: sorted({pid for address in databases for pid in listeners(*address)}),
-            CACHE: sorted({pid for host, _, port in servers for pid in listeners(host, int(port))}),
+            CACHE: sorted({pid for address in caches for pid in listeners(*address)}),
         }
 
 

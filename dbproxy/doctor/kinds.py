@@ -53,6 +53,9 @@ class Kind(Enum):
     SAVING = "saving"
     SHARED_DATABASE = "shared-database"
     SENTINELS = "sentinels"
+    CLUSTER = "cluster"
+    CLUSTER_FAILOVER = "cluster-failover"
+    CLUSTER_COVERAGE = "cluster-coverage"
 
     UPLOAD = "upload"
     DOWNLOAD = "download"

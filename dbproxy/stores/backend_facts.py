@@ -132,13 +132,13 @@ class BackendFacts:
 
     def _redis(self) -> Iterator[ServerFacts]:
         """Yield the Redis servers, likewise; a pool that Sentinels lead there is told apart from one with a fixed address."""
-        servers: dict[tuple[str, bool], tuple[RedisServer, str, list[str]]] = {}
+        servers: dict[tuple[str, bool, bool], tuple[RedisServer, str, list[str]]] = {}
         for pool in self._caches.pools.values():
-            if not self._stopping:
-                server, address = _ask_redis(pool), pool.report().server
-                servers.setdefault((server.identity or address, bool(pool.service)), (server, address, []))[2].append(pool.name)
-        for (_, sentinels), (server, address, names) in servers.items():
-            yield describe_redis(server, address, names, sentinels=sentinels)
+            for server, address in () if self._stopping else _ask_redis(pool):
+                key = server.identity or address, bool(pool.service), pool.is_cluster
+                servers.setdefault(key, (server, address, []))[2].append(pool.name)
+        for (_, sentinels, cluster), (server, address, names) in servers.items():
+            yield describe_redis(server, address, names, sentinels=sentinels, cluster=cluster)
 
 
 def _ask_mysql(pool: DBPool) -> MySQLServer:
@@ -146,8 +146,8 @@ def _ask_mysql(pool: DBPool) -> MySQLServer:
         return read_server(connection)
 
 
-def _ask_redis(pool: CachePool) -> RedisServer:
-    return RedisServer.of(pool.ask(QUESTIONS))
+def _ask_redis(pool: CachePool) -> list[tuple[RedisServer, str]]:
+    return [(RedisServer.of(pool.ask_at((host, port), QUESTIONS)), f"{host}:{port}") for host, port in pool.addresses]
 
 
 def log_facts(facts: ServerFacts) -> None:

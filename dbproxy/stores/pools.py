@@ -35,6 +35,11 @@ class PoolState:
         self.retired = False
         """Whether another one has taken its place: its connections are closed when they come back."""
 
+    @property
+    def limit(self) -> int:
+        """How many connections there may be at most."""
+        return self.size
+
 
 State = TypeVar("State", bound=PoolState)
 
@@ -114,7 +119,7 @@ class LimitedPool(ABC, Generic[State]):
             server=self._state.server,
             in_use=in_use,
             idle=idle,
-            limit=self._state.size,
+            limit=self._state.limit,
             waiting=counters.waiting,
             waits=counters.waits,
             wait_seconds=counters.wait_seconds,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dbproxy.errors import StartupError
     from dbproxy.testing import seed as seed
     from dbproxy.testing.client import Client, ConnectionClosedError, Pdu
+    from dbproxy.testing.cluster import ClusterStack
     from dbproxy.testing.file_server import FileServer
     from dbproxy.testing.galera import GaleraStack
     from dbproxy.testing.proxy import InProcessProxy, ProxyProcess
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Client",
+    "ClusterStack",
     "ConnectionClosedError",
     "FileServer",
     "GaleraStack",
@@ -49,6 +51,7 @@ __all__ = [
 
 _HOME = {
     "Client": "client",
+    "ClusterStack": "cluster",
     "ConnectionClosedError": "client",
     "FileServer": "file_server",
     "GaleraStack": "galera",

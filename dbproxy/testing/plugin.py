@@ -1,5 +1,6 @@
-"""The pytest plugin: fixtures ``dbproxy_stack``, ``dbproxy_proxy`` and ``dbproxy_client``; ``dbproxy_galera``, ``dbproxy_replicas`` and
-``dbproxy_sentinels`` for other topologies; the marker ``dbproxy``, and the options ``--mysqld`` and ``--redis-server``.
+"""The pytest plugin: fixtures ``dbproxy_stack``, ``dbproxy_proxy`` and ``dbproxy_client``; ``dbproxy_galera``, ``dbproxy_replicas``,
+``dbproxy_sentinels`` and ``dbproxy_cluster`` for other topologies; the marker ``dbproxy``, and the options ``--mysqld`` and
+``--redis-server``.
 
 It is loaded into every pytest run of an environment in which this package is installed, so it imports nothing before a fixture is used.
 """
@@ -13,6 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from dbproxy.testing.client import Client
+    from dbproxy.testing.cluster import ClusterStack
     from dbproxy.testing.galera import GaleraStack
     from dbproxy.testing.proxy import InProcessProxy
     from dbproxy.testing.replica_stack import ReplicaStack
@@ -107,4 +109,13 @@ def dbproxy_sentinels() -> Iterator[SentinelStack]:
     from dbproxy.testing.sentinel import SentinelStack
 
     with SentinelStack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def dbproxy_cluster() -> Iterator[ClusterStack]:
+    """Start a Redis Cluster of three masters with a replica each, and a MariaDB, for the whole run; tests call ``reset()``."""
+    from dbproxy.testing.cluster import ClusterStack
+
+    with ClusterStack() as stack:
         yield stack

@@ -287,6 +287,21 @@ def test_a_database_password_may_be_empty(line: str | None) -> None:
     assert parse_config(stock(teamtalk_slave_password=line)).db_instances["teamtalk_slave"].password == ""
 
 
+def test_a_redis_cluster_has_no_database_number() -> None:
+    config = parse_config(stock(token_cluster="on", token_db=None, unread_cluster="on", unread_db="0"))
+    assert [(config.cache_instances[name].cluster, config.cache_instances[name].db) for name in ("token", "unread", "group_set")] == [
+        (True, 0),
+        (True, 0),
+        (False, 2),
+    ]
+    (problem,) = problems(stock(token_cluster="on", token_db="4"))
+    assert "token_db=4: expected 0, or no such key" in problem
+    (problem,) = problems(stock(token_cluster="off", token_db=None))
+    assert "token_db is missing" in problem
+    (problem,) = problems(stock(token_cluster="perhaps"))
+    assert "token_cluster=perhaps: expected on or off" in problem
+
+
 def test_cache_instances_may_have_a_login() -> None:
     token = parse_config(stock(token_username="u", token_password="p")).cache_instances["token"]
     assert (token.username, token.password) == ("u", "p")

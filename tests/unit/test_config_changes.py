@@ -37,6 +37,7 @@ VALUES = {
     "_username": "other",
     "_password": "other",
     "_ssl": "on",
+    "_cluster": "on",
     "AdminListen": "127.0.0.1:10680",
     "AdminSocket": "other.sock",
     "_ssl_verify": "off",
@@ -92,6 +93,8 @@ def _is_applied(instance: str, key: Key, tmp_path: Path) -> None:
         before = {f"{instance}_ssl": "on", f"{instance}_ssl_cert": str(pem)}
     elif key.name.startswith("_se"):
         before = {f"{instance}_{end}": value for end, value in (("host", None), ("port", None), ("sentinels", "s1"), ("service", "one"))}
+    elif key.name == "_cluster":
+        before = {f"{instance}_db": "0"}
     running = parse(**before)
     instances = {**running.db_instances, **running.cache_instances}
     if key.name in ("_ssl_ca", "_ssl_cert", "_ssl_key"):

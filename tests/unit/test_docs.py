@@ -30,6 +30,7 @@ EQUAL_PAGES = (
     "HOWTO-MYSQL-FAILOVER",
     "HOWTO-SENTINEL",
     "TOPOLOGIES",
+    "HOWTO-REDIS-CLUSTER",
 )
 """Pages in docs/ whose two languages have the same parts."""
 DOCUMENTS = [

@@ -222,7 +222,7 @@ def test_products_that_speak_as_redis_are_told_apart(info: dict[str, str], engin
         (redis_server(connected_slaves="1"), {"sentinels": True}, "sentinel", "master with 1 replica,", {"asynchronous": False}),
         (redis_server(role="slave", master_host="10.0.0.9", master_port="6379"), {}, "replica", "of 10.0.0.9:6379", {"role": True}),
         (redis_server(redis_mode="cluster"), {}, "cluster", "cluster node, master with 0 replicas", {"role": True}),
-        (redis_server(redis_mode="cluster"), {"cluster": True}, "cluster", "state unknown", {}),
+        (redis_server(redis_mode="cluster"), {"cluster": True}, "cluster", "state unknown", {"node_without_replica": False}),
         (redis_server(redis_mode="sentinel"), {}, "sentinel_process", "keeps no data", {"role": True}),
         (RedisServer({}), {}, "unknown", "may not use INFO", {"no_info": True}),
     ],

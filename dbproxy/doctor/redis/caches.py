@@ -6,7 +6,7 @@ import contextlib
 import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import redis
 
@@ -14,8 +14,8 @@ from dbproxy.config import CacheInstance, Config
 from dbproxy.doctor.finding import Findings, Level, Subject
 from dbproxy.doctor.kinds import Kind
 from dbproxy.doctor.reach import report_failure
-from dbproxy.doctor.redis import memory
-from dbproxy.doctor.redis.access import USAGE, Server, check_commands, check_writing
+from dbproxy.doctor.redis import cluster, memory
+from dbproxy.doctor.redis.access import USAGE, Server, Usage, check_commands, check_writing
 from dbproxy.doctor.redis.sentinels import check_sentinels
 from dbproxy.errors import StartupError
 from dbproxy.stores.backend_calls import UNTRACKED
@@ -49,9 +49,11 @@ def check_caches(config: Config, findings: Findings, resolver: Resolver) -> None
             subject = findings.about(f"Redis {instance.name}")
             with subject.guarded(), _lost(subject, f"{instance.name}_"):
                 pool = _connect(instance, config, subject, resolver, connections)
-                if pool is not None:
+                if pool is not None and not instance.cluster:
                     pools.append(pool)
-                    _check_pool(pool)
+                    _check_pool(pool, USAGE.get(instance.name))
+                elif pool is not None:
+                    pools += _check_nodes(pool, config, findings, resolver, connections)
         check_sentinels(config, findings, resolver)
         for pool in pools:
             sharing = [other for other in pools if other.identity == pool.identity]
@@ -78,7 +80,7 @@ def _connect(
     instance: CacheInstance, config: Config, subject: Subject, resolver: Resolver, connections: contextlib.ExitStack
 ) -> _Pool | None:
     keys = f"{instance.name}_"
-    where = f"Redis instance {instance.name} at {instance.address} db {instance.db}"
+    where = f"Redis instance {instance.name} at {instance.address}" + ("" if instance.cluster else f" db {instance.db}")
     began = time.monotonic()
     try:
         context = None if instance.tls is None else tls_context(instance.name, instance.tls)
@@ -127,9 +129,25 @@ def _check_version(info: Mapping[str, str], subject: Subject, seconds: float, *,
         subject.ok(Kind.VERSION, f"{product} {version}, {took}")
 
 
-def _check_pool(pool: _Pool) -> None:
-    subject, usage = pool.subject, USAGE.get(pool.instance.name)
-    is_master = _check_role(pool.info, subject)
+def _check_nodes(pool: _Pool, config: Config, findings: Findings, resolver: Resolver, connections: contextlib.ExitStack) -> Iterator[_Pool]:
+    """Examine the cluster that a pool leads to, and all its masters; yields these."""
+    name = pool.instance.name
+    topology = cluster.check_cluster(pool.server, (pool.instance.host, pool.instance.port), pool.subject)
+    for address in () if topology is None else topology.masters:
+        instance = replace(pool.instance, host=address[0], port=address[1])
+        subject = findings.about(f"Redis {name} node {address[0]}:{address[1]}")
+        with subject.guarded(), _lost(subject, f"{name}_"):
+            node = _connect(instance, config, subject, resolver, connections)
+            if node is not None and topology is not None:
+                usage = USAGE.get(name)
+                _check_pool(node, None if usage is None else cluster.usage_of_node(usage, topology, address))
+                yield node
+
+
+def _check_pool(pool: _Pool, usage: Usage | None) -> None:
+    """Examine the server of a pool, and whether the commands of ``usage`` can be used there; None: the pool is not used."""
+    subject = pool.subject
+    is_master = _check_role(pool, subject)
     if usage is None:
         subject.ok(Kind.WRITABLE, "the proxy keeps nothing in this pool; it is only connected to")
         return
@@ -139,14 +157,15 @@ def _check_pool(pool: _Pool) -> None:
         memory.check(pool.server, pool.info, subject, pool.instance.name)
 
 
-def _check_role(info: Mapping[str, str], subject: Subject) -> bool:
+def _check_role(pool: _Pool, subject: Subject) -> bool:
     """Check what the server is; returns whether it may take writes."""
+    info = pool.info
     mode, role = info.get("redis_mode", "standalone"), info.get("role", "master")
-    if mode == "cluster" or info.get("cluster_enabled") == "1":
+    if RedisServer(info).is_cluster_node and not pool.instance.cluster:
         subject.error(
             Kind.ROLE,
-            "it is a node of a Redis Cluster, which this version does not support: keys of other nodes are refused (MOVED)",
-            "use a single Redis, with replicas if wanted (cluster-enabled no)",
+            "it is a node of a Redis Cluster, and the configuration does not say so: keys of other nodes are refused (MOVED)",
+            f"{pool.instance.name}_cluster=on, and no {pool.instance.name}_db (docs/HOWTO-REDIS-CLUSTER.md)",
         )
     elif mode == "sentinel":
         subject.error(Kind.ROLE, "it is a Sentinel and keeps no data", "give host and port of the Redis master that it watches")
@@ -183,7 +202,12 @@ def _check_connections(sharing: list[_Pool], subject: Subject) -> None:
 
 
 def _check_shared(sharing: list[_Pool], subject: Subject) -> None:
-    """Say which pools share a database number."""
+    """Say which pools share a database number, or a node."""
+    if any(pool.instance.cluster for pool in sharing):
+        if len(sharing) > 1:
+            names = ", ".join(pool.instance.name for pool in sharing)
+            subject.info(Kind.SHARED_DATABASE, f"{names} share this node; fine, for their keys have different names")
+        return
     for number in sorted({pool.instance.db for pool in sharing}):
         same = [pool.instance.name for pool in sharing if pool.instance.db == number]
         if len(same) > 1:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+import select
 import socket
 import ssl
 from collections.abc import Iterable, Sequence
@@ -62,6 +64,7 @@ class DriverConnection(Connection):
         self._replies: Any = None
         """hiredis' parser of this connection's replies, if hiredis is installed."""
         self._call: object = CONNECTING
+        self._within = math.inf
         self.outdated = False
         """Whether it leads to a server that its pool has left: it is connected again before it is used."""
         self.server_id: bytes | None = None
@@ -81,9 +84,10 @@ class DriverConnection(Connection):
         """Whether it may be used as it is: connected, not closed by the server, and to a server that the pool has not left."""
         return self._connected is not None and not self.outdated and still_connected(self._connected)
 
-    def ensure_connected(self) -> bool:
+    def ensure_connected(self, within: float = math.inf) -> bool:
         """Connect if there is no connection, or if the server has closed it: nothing is sent to an idle one. Returns whether the
-        connection is a new one.
+        connection is a new one. ``within``: seconds that connecting, and each reply to the login, may take at most, if that is less than
+        is configured.
 
         Raises:
             redis.RedisError, OSError: connecting failed.
@@ -94,6 +98,7 @@ class DriverConnection(Connection):
         if self._connected is not None:
             self.disconnect()
         self.outdated = False
+        self._within = within
         self._calls.begin()
         try:
             self.connect()  # type: ignore[no-untyped-call]
@@ -101,6 +106,8 @@ class DriverConnection(Connection):
             self.seconds += self._calls.end(CONNECTING)
         if self._connected is not None and self._context is None:
             set_kernel_timeouts(self._connected, self.socket_timeout)
+        elif self._connected is not None:
+            self._connected.settimeout(self.socket_timeout)
         if hiredis is not None:
             self._replies = hiredis.Reader(
                 protocolError=redis.InvalidResponse, replyError=DefaultParser.parse_error, notEnoughData=_INCOMPLETE
@@ -119,11 +126,11 @@ class DriverConnection(Connection):
         """Connect as redis-py would, but with a time limit that includes the lookup of the host's name, and with a TLS context made once:
         redis-py would read all certificates of the system for every connection, and trust them beside the configured ones.
         """
-        sock = self._resolver.connect(self.host, self.port, self.socket_connect_timeout)
+        sock = self._resolver.connect(self.host, self.port, min(self.socket_connect_timeout, self._within))
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            sock.settimeout(self.socket_timeout)
+            sock.settimeout(min(self.socket_timeout, self._within))
             self._connected = sock if self._context is None else self._context.wrap_socket(sock, server_hostname=self.host)
         except OSError:
             sock.close()
@@ -142,25 +149,58 @@ class DriverConnection(Connection):
             redis.RedisError, OSError: the connection is lost, or a reply did not come in time; the connection has to be closed then.
 
         """
+        self.send(commands)
+        replies, refused = self.receive(len(commands))
+        if isinstance(refused, redis.BusyLoadingError):
+            raise refused
+        return replies, refused
+
+    def send(self, commands: Sequence[CacheCommand]) -> None:
+        """Send commands, whose replies have to be received before others are sent. Raises as ``exchange``."""
         sock = self._connected
         if sock is None:
             raise redis.ConnectionError("the connection is closed")
         self.calls += 1
         self._call = commands
-        replies: list[Any] = []
-        refused = None
         try:
             sock.sendall(pack(commands))
-            while len(replies) < len(commands):
+        except BlockingIOError as error:
+            raise redis.TimeoutError("it did not take the commands in time") from error
+
+    def receive(self, count: int) -> tuple[list[Any], redis.ResponseError | redis.BusyLoadingError | None]:
+        """Return the replies to ``count`` commands that were sent, those to refused ones as errors, and one of these: a BusyLoadingError
+        if the server was loading its data. Raises as ``exchange``.
+        """
+        sock = self._connected
+        if sock is None:
+            raise redis.ConnectionError("the connection is closed")
+        replies: list[Any] = []
+        refused: redis.ResponseError | redis.BusyLoadingError | None = None
+        try:
+            while len(replies) < count:
                 for reply in self._receive(sock):
                     if isinstance(reply, Exception):
-                        if not isinstance(reply, redis.ResponseError):  # the server is loading its data, or requires another login
+                        if not isinstance(reply, (redis.ResponseError, redis.BusyLoadingError)):  # it requires another login
                             raise reply
-                        refused = reply
+                        if not isinstance(refused, redis.BusyLoadingError):
+                            refused = reply
                     replies.append(reply)
         except BlockingIOError as error:
             raise redis.TimeoutError("it did not answer in time") from error
         return replies, refused
+
+    def has_replies(self, within: float) -> bool:
+        """Wait at most so many seconds until there is something to receive, or the connection is lost."""
+        sock = self._connected
+        if sock is None or (isinstance(sock, ssl.SSLSocket) and sock.pending()):
+            return True
+        waiter = select.poll()
+        waiter.register(sock, select.POLLIN)
+        self._calls.begin()
+        try:
+            return bool(waiter.poll(max(0.0, within) * 1000))
+        finally:
+            self.seconds += self._calls.end(self._call)
 
     def _receive(self, sock: socket.socket) -> Iterable[Any]:
         """Wait for bytes, and return the replies that they complete; without hiredis, wait for one reply."""

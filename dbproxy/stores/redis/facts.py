@@ -209,6 +209,12 @@ def _of_persistence(server: RedisServer, pools: Sequence[str]) -> Iterator[Limit
 
 
 def _of_replication(server: RedisServer, *, sentinels: bool, cluster: bool) -> Iterator[Limitation]:
+    if cluster and server.info and not server.replicas and not server.is_replica:
+        yield Limitation(
+            "node_without_replica",
+            "this node has no replica: when it is lost, requests that need its keys are refused until it is back",
+            breaks_promise=False,
+        )
     if not server.replicas or server.is_replica or server.is_sentinel:
         return
     yield Limitation(

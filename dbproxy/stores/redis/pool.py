@@ -13,52 +13,61 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import redis
 
 from dbproxy.config import CacheInstance, Config
 from dbproxy.errors import BackendNotReadyError, StartupError, StoreUnavailableError
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
-from dbproxy.stores.pools import LimitedPool, PoolManager
+from dbproxy.stores.pools import LimitedPool
 from dbproxy.stores.redis.address import may_get_ready
+from dbproxy.stores.redis.cluster_node import NodeFailedError, Notices
+from dbproxy.stores.redis.cluster_slots import Address
 from dbproxy.stores.redis.commands import BrokenKey, CacheCommand, not_executed
 from dbproxy.stores.redis.driver import DriverConnection
-from dbproxy.stores.redis.master_watch import MasterWatch
 from dbproxy.stores.redis.pool_state import CacheState
 from dbproxy.stores.redis.service_master import ServiceMaster
 from dbproxy.stores.resolver import Resolver
-from dbproxy.stores.tls import tls_keys
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
 
-WATCH_JOIN = 1.0
-"""Seconds that the thread which asks Sentinels has to end."""
+_T = TypeVar("_T")
 
 MOVES = 3
 """How often the commands that a former master has refused are sent to another one."""
 
 
 class CachePool(LimitedPool[CacheState]):
-    """The connections to one Redis instance and database number, up to ``maxconncnt``; with none free, a thread waits up to
-    ``CachePoolTimeout``.
+    """The connections to one Redis instance and database number, up to ``maxconncnt``, or to one Redis Cluster, up to ``maxconncnt`` to
+    each node; while as many threads use it, another one waits up to ``CachePoolTimeout``.
     """
 
     kind = "redis"
 
-    def __init__(self, instance: CacheInstance, config: Config, resolver: Resolver, calls: BackendCalls = UNTRACKED) -> None:
-        super().__init__(instance.name, calls, CacheState(instance, config, resolver, calls))
+    def __init__(
+        self,
+        instance: CacheInstance,
+        config: Config,
+        resolver: Resolver,
+        calls: BackendCalls = UNTRACKED,
+        known_nodes: Iterable[Address] = (),
+    ) -> None:
+        """``known_nodes``: see CacheState."""
+        super().__init__(instance.name, calls, CacheState(instance, config, resolver, calls, known_nodes))
         self._resolver = resolver
+        self._notices = Notices(self.counters.connected, self._node_restarted)
         self._run_id_lock = threading.Lock()
         self._failovers = 0
         self.restarts = 0
         """How often the server turned out to be another one than before: started again, a replica that took over, or another address after
-        a reload. It rises before anything is asked of the new one, whose data may be older than what was written."""
+        a reload; of a cluster how often any node did, or slots moved (``cluster_map.py``). It rises before anything is asked of the new
+        one, whose data may be older than what was written."""
 
     @property
     def service(self) -> str:
@@ -86,9 +95,9 @@ class CachePool(LimitedPool[CacheState]):
 
         """
         try:
-            self.execute([("PING",)])
+            self.check()
         except StoreUnavailableError as error:
-            keys = self._keys()
+            keys = ", ".join(f"{self.name}_{end}" for end in self._state.keys)
             kind = BackendNotReadyError if may_get_ready(error.__cause__) else StartupError
             raise kind(f"{error} (keys {keys})") from error
 
@@ -156,6 +165,9 @@ class CachePool(LimitedPool[CacheState]):
         """The replies, those to refused commands as ResponseErrors, and the last of these."""
         if not commands:
             return [], None
+        cluster = self._state.cluster
+        if cluster is not None:
+            return self._with_cluster(lambda: cluster.exchange(commands, self._notices))
         with self._connection() as (state, connection, began):
             replies, refused = connection.exchange(commands)
             if refused is not None and state.address.moves:
@@ -178,17 +190,64 @@ class CachePool(LimitedPool[CacheState]):
                 replies[place] = reply
         return replies, next((reply for reply in reversed(replies) if isinstance(reply, redis.ResponseError)), None)
 
-    def ask(self, commands: Sequence[CacheCommand]) -> list[Any]:
-        """As ``execute``, for questions about the server: a command that is refused has a redis.ResponseError as its reply."""
-        return self._exchange(commands)[0]
-
     def check(self) -> None:
-        """Send PING; see LimitedPool."""
-        self.execute([("PING",)])
+        """Send PING, to each master of a cluster; see LimitedPool."""
+        cluster = self._state.cluster
+        if cluster is None:
+            self.execute([("PING",)])
+        else:
+            self._with_cluster(lambda: cluster.check(self._notices))
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Host and port of the servers that have keys of this pool, as far as they are known."""
+        return self._state.addresses
+
+    @property
+    def known_nodes(self) -> frozenset[Address]:
+        """All nodes of the cluster, replicas included; empty if it is none."""
+        cluster = self._state.cluster
+        return frozenset() if cluster is None else frozenset(cluster.map.topology.nodes)
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether it leads to a Redis Cluster."""
+        return self._state.cluster is not None
+
+    def ask_at(self, address: Address, commands: Sequence[CacheCommand]) -> list[Any]:
+        """Send commands to one of ``addresses``, wherever their keys are, and return the replies: a command that is refused has a
+        redis.ResponseError as its reply.
+
+        Raises:
+            StoreUnavailableError: see ``execute``.
+
+        """
+        cluster = self._state.cluster
+        if cluster is None:
+            return self._exchange(commands)[0]
+        return self._with_cluster(lambda: cluster.exchange_with(address, commands, self._notices))
 
     def close(self) -> None:
         """Close the idle connections; see LimitedPool."""
         self._state.close_idle()
+
+    def _with_cluster(self, use: Callable[[], _T]) -> _T:
+        """Call what uses the cluster, as one of ``maxconncnt`` threads; it takes its connections itself."""
+        self._calls.before_call()
+        state = self._state
+        if not state.free.acquire(blocking=False):
+            self._wait_for_free(state)
+        try:
+            result = use()
+        except NodeFailedError as error:
+            raise self._failed(state, error.error, error.connected, str(error)) from error.error
+        else:
+            self.counters.works = True
+            return result
+        finally:
+            state.free.release()
+            if state.retired:
+                state.close_idle()
 
     @contextmanager
     def _connection(self) -> Iterator[tuple[CacheState, DriverConnection, float]]:
@@ -227,19 +286,15 @@ class CachePool(LimitedPool[CacheState]):
         finally:
             state.free.release()
 
-    def _failed(self, state: CacheState, error: redis.RedisError | OSError, connected: bool) -> StoreUnavailableError:
-        text = f"{state.label}: {error}"
+    def _failed(self, state: CacheState, error: redis.RedisError | OSError, connected: bool, why: str = "") -> StoreUnavailableError:
+        text = f"{state.label}: {why or error}"
         in_time = not isinstance(error, (redis.TimeoutError, TimeoutError))
         self.counters.failed("connect" if not connected else "lost" if in_time else "timeout", text)
         return StoreUnavailableError(text)
 
     def _connections_and_calls(self) -> tuple[int, int, int, float]:
-        state = self._state
-        made, idle = state.connections.copy(), state.idle.copy()
-        open_idle = sum(connection.open for connection in idle)
-        calls, seconds = sum(connection.calls for connection in made), sum(connection.seconds for connection in made)
-        in_use = max(0, len(made) - state.given_up - len(idle))
-        return in_use, open_idle, self._former_calls + calls, self._former_seconds + seconds
+        in_use, idle, calls, seconds = self._state.connections_and_calls()
+        return in_use, idle, self._former_calls + calls, self._former_seconds + seconds
 
     def _connect(self, state: CacheState, connection: DriverConnection, began: float) -> None:
         """Connect a connection, and notice when it leads to other data than the one before; with an account that may not use INFO no
@@ -273,13 +328,11 @@ class CachePool(LimitedPool[CacheState]):
                 logger.warning("%s was started again, or replaced by another", state.label)
         return True
 
-    def _keys(self) -> str:
-        """The keys to look at when the server cannot be used."""
-        instance = self._state.instance
-        if not instance.sentinels:
-            return self._connection_keys("db", instance.tls)
-        ends = ("sentinels", "service", "sentinel_password", "db", "username", "password", *tls_keys(instance.tls))
-        return ", ".join(f"{self.name}_{end}" for end in ends)
+    def _node_restarted(self, text: str) -> None:
+        """A node of the cluster may have older data than was written."""
+        with self._run_id_lock:
+            self.restarts += 1
+        logger.warning("%s: %s: its data may be older than what was written", self, text)
 
     # for the thread that watches what the Sentinels say
 
@@ -299,34 +352,3 @@ class CachePool(LimitedPool[CacheState]):
         """Count as restarted once more: what was read or written lately may have been data of a former master."""
         with self._run_id_lock:
             self.restarts += 1
-
-
-class CacheManager(PoolManager[CachePool]):
-    """The pools by purpose. Several may lead to the same server; that is the operator's choice."""
-
-    def __init__(self, config: Config, calls: BackendCalls = UNTRACKED) -> None:
-        self._resolver = Resolver()
-        self._calls = calls
-        super().__init__({name: self.candidate(name, config) for name in config.cache_instances})
-        self.unread = self.pools["unread"]
-        self.group_set = self.pools["group_set"]
-        self.token = self.pools["token"]
-        self.group_member = self.pools["group_member"]
-        self._watch = MasterWatch(self.pools.values())
-
-    def follow_masters(self) -> None:
-        """Have the pools with Sentinels follow planned failovers at once, until ``close``; may be called once."""
-        self._watch.start()
-
-    def close(self) -> None:
-        """See PoolManager."""
-        self._watch.stop(WATCH_JOIN)
-        super().close()
-
-    def candidate(self, name: str, config: Config) -> CachePool:
-        """See PoolManager."""
-        return CachePool(config.cache_instances[name], config, self._resolver, self._calls)
-
-    def settings(self, name: str, config: Config) -> object:
-        """See PoolManager."""
-        return config.cache_instances[name], (config.cache_connect_timeout, config.cache_timeout, config.cache_pool_timeout)
