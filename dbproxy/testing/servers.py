@@ -116,7 +116,7 @@ class PrivateMariaDB(PrivateServer):
             ]
         done = subprocess.run(command, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=300)
         if done.returncode:
-            raise StartupError(f"{' '.join(command)} failed with status {done.returncode}:\n{done.stdout}{done.stderr}")
+            raise StartupError(f"{' '.join(map(str, command))} failed with status {done.returncode}:\n{done.stdout}{done.stderr}")
         unfinished.rename(data)  # only a complete installation has the final name
 
     def _command(self, directory: Path) -> list[str]:
