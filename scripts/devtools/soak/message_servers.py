@@ -87,6 +87,7 @@ class MessageServer:
             (10, self._read_unread),
             (8, self._read_sessions),
             (8, self._read_messages),
+            (4, self._read_own_message),
             (8, self._acknowledge),
             (6, self._read_users),
             (5, self._read_groups),
@@ -261,6 +262,35 @@ class MessageServer:
         self._ask(client, "list", check_list)
         self._ask(client, "latest", lambda: client.latest_msg_id(user_id, peer_id, kind))
         self._ask(client, "by id", lambda: client.messages_by_id(user_id, peer_id, range(1, 30), kind))
+
+    def _read_own_message(self, client: Client) -> None:
+        """Whoever has been told that a message is stored finds it, whichever proxy they ask and whichever server that one reads from."""
+        sender, receiver = self._rng.sample(USERS, 2)
+        before = len(self.history.acknowledged)
+        self._burst(client, Conversation.between(sender, receiver), sender, receiver)
+        stored = self.history.acknowledged[before:]
+        if not stored:
+            return
+        sent = time.monotonic()
+        try:
+            proxy, other = self._connect(self._rng)
+        except OSError:
+            return  # it is stopped
+        with other:
+            other.timeout = OUTCOME_TIMEOUT
+            try:
+                latest = other.latest_msg_id(sender, receiver, SINGLE).latest_msg_id
+            except TimeoutError:
+                self.failed.append(FailedRequest(f"latest on {proxy} was not answered", sent, is_message=False))
+                self.counts["dropped"] += 1
+                return
+            except (ConnectionClosedError, OSError):
+                return  # it may have been stopped just now
+        self.counts["own messages"] += 1
+        if latest < stored[-1].msg_id:
+            self.problems.append(
+                f"msg_id {stored[-1].msg_id} was acknowledged by {self._proxy}, and {proxy} then said that {latest} is the latest"
+            )
 
     def _acknowledge(self, client: Client) -> None:
         user_id, peer_id = self._rng.sample(USERS, 2)
