@@ -411,3 +411,11 @@ CREATE TABLE IF NOT EXISTS `IMTransmitFile` (
   PRIMARY KEY (`id`),
   KEY `idx_toId_status` (`toId`, `status`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- Not of the original: locks that the nodes of a cluster with several writers (Galera, group replication) agree on. The proxy creates it there when
+-- it is missing; on a single server, or with a single primary, it is not used.
+CREATE TABLE IF NOT EXISTS `IMProxyLock` (
+  `id` int(11) unsigned NOT NULL,
+  `n` bigint(20) unsigned NOT NULL DEFAULT '0',
+  PRIMARY KEY (`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

@@ -127,8 +127,9 @@ class SyncCenter:
         return True
 
     def _touch(self, connection: DBConn, group_id: int, users: Sequence[int], last_chated: int, now: int) -> None:
-        with named_locks(connection, (GroupMembers.lock_name(group_id),)):
-            SessionModel.touch_group_sessions(connection, group_id, users, last_chated, now)
+        lock_name = GroupMembers.lock_name(group_id)
+        with named_locks(connection, (lock_name,)):
+            SessionModel.touch_group_sessions(connection, group_id, users, last_chated, now, lock_name)
 
     def _run(self) -> None:
         while self._begin_run():

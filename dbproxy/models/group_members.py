@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from dbproxy.errors import StoreError
 from dbproxy.models import names
 from dbproxy.models.bounded_cache import BoundedCache
 from dbproxy.models.recoveries import Recoveries
-from dbproxy.stores.mysql import DBConn, DBPool, named_locks
+from dbproxy.models.staged_members import StagedMembers
+from dbproxy.stores.mysql import DBConn, DBPool, lock_rows, named_locks
 from dbproxy.stores.redis import CacheCommand, CachePool, number, pairs
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,8 @@ class GroupMembers:
 
     A proxy that was stopped for a while (SIGSTOP, a suspended host) may have lost the lock without noticing. What it writes then may be
     older than what other proxies have written, so it deletes the hash when it notices.
+
+    In a cluster with several writers the named lock orders the proxies of one node only; what else it takes is in ``staged_members.py``.
     """
 
     def __init__(self, master: DBPool, slave: DBPool, cache: CachePool, recoveries: Recoveries | None = None) -> None:
@@ -47,12 +51,20 @@ class GroupMembers:
         self._master = master
         self._slave = slave
         self._cache = cache
+        self._staged = StagedMembers(cache)
         self._verified: BoundedCache[int, int] = BoundedCache(CACHED_GROUPS)  # group id → losses when its hash was rebuilt
 
     @staticmethod
     def lock_name(group_id: int) -> str:
         """The named lock for the rows and the hash of a group's members and for their group sessions."""
         return f"dbproxy.group.{group_id}"
+
+    @staticmethod
+    def lock_row_name(group_id: int) -> str:
+        """The name of the lock row for the rows and the hash of a group's members. Not the one of its messages and sessions, because of
+        a busy group these change all the time.
+        """
+        return f"dbproxy.members.{group_id}"
 
     @contextmanager
     def locked(self, connection: DBConn, group_id: int) -> Iterator[None]:
@@ -144,16 +156,67 @@ class GroupMembers:
 
     def restore_hash(self, group_id: int) -> None:
         """Write the hash of a group from MySQL if it does not exist."""
-        with self._master.connection() as connection, self.locked(connection, group_id):
+        self._master.write(lambda connection: self._restore(connection, group_id))
+
+    def _restore(self, connection: DBConn, group_id: int) -> None:
+        with self.locked(connection, group_id):
             if self._cache.execute([("TYPE", names.group_member_key(group_id))])[0] != HASH:
-                fields = self._select_fields(connection, group_id)
-                if fields:
-                    self.write_hash(connection, group_id, fields)
+                self._write_from_rows(connection, group_id, bool)
+
+    def _rebuild(self, connection: DBConn, group_id: int) -> None:
+        def is_ours(fields: Mapping[bytes, bytes]) -> bool:
+            """A group that never had a row in MySQL is not ours, and its hash is left as it is."""
+            return bool(fields or connection.select(f"select 1 from IMGroupMember where groupId={group_id} limit 1"))
+
+        with self.locked(connection, group_id):
+            self._write_from_rows(connection, group_id, is_ours)
+
+    def _write_from_rows(self, connection: DBConn, group_id: int, wanted: Callable[[Mapping[bytes, bytes]], bool]) -> None:
+        """Write the hash of a group as the rows are, if ``wanted`` is true for them. With the group's named lock."""
+        self.begin(connection, group_id)
+        fields = self._select_fields(connection, group_id)
+        if not wanted(fields):
+            connection.end_transaction()
+            return
+        if not connection.needs_lock_rows:
+            self.write_hash(connection, group_id, fields)
+            return
+        token = self._discard_and_stage(group_id, fields)
+        connection.commit_script(())
+        self.finish_change(connection, group_id, fields, token)
+
+    def _discard_and_stage(self, group_id: int, fields: Mapping[bytes, bytes]) -> bytes | None:
+        self._staged.discard(group_id)
+        return self._staged.stage(group_id, fields) if fields else None
 
     # for callers that hold the group's named lock; they raise StoreError when a backend fails
 
+    def begin(self, connection: DBConn, group_id: int) -> None:
+        """Begin the transaction that changes the group's members or writes its hash, where the named lock is not enough for that."""
+        rows = lock_rows(connection, (self.lock_row_name(group_id),))
+        if rows:
+            connection.script(("begin", *rows))
+
+    def prepare_change(self, connection: DBConn, group_id: int, fields: Mapping[bytes, bytes]) -> bytes | None:
+        """Delete the hash before a change of the members is committed, after which they are ``fields``. Returns what ``finish_change``
+        takes.
+        """
+        if connection.needs_lock_rows:
+            return self._discard_and_stage(group_id, fields)
+        self.delete_hash(group_id)
+        return None
+
+    def finish_change(self, connection: DBConn, group_id: int, fields: Mapping[bytes, bytes], token: bytes | None) -> None:
+        """Write the hash after the commit."""
+        if not connection.needs_lock_rows:
+            self.write_hash(connection, group_id, fields)
+        elif token is not None:
+            self._staged.publish(group_id, token)
+
     def read_hash(self, connection: DBConn, group_id: int) -> dict[bytes, bytes]:
-        """User id → time of joining, from the hash, or from MySQL if Redis has lost it, or it is to be rebuilt."""
+        """User id → time of joining, from the hash, or from MySQL if Redis has lost it, or it is to be rebuilt, and in a cluster always."""
+        if connection.needs_lock_rows:
+            return self._select_fields(connection, group_id)
         fields = self._cache.read([("HGETALL", names.group_member_key(group_id))])[0]
         if not fields or self._outdated((group_id,)):
             return self._select_fields(connection, group_id)
@@ -197,11 +260,7 @@ class GroupMembers:
         outdated = self._outdated(group_ids)
         for group_id in outdated:
             losses = self._losses()
-            with self._master.connection() as connection, self.locked(connection, group_id):
-                fields = self._select_fields(connection, group_id)
-                # a group that never had a row in MySQL is not ours, and its hash is left as it is
-                if fields or connection.select(f"select 1 from IMGroupMember where groupId={group_id} limit 1"):
-                    self.write_hash(connection, group_id, fields)
+            self._master.write(partial(self._rebuild, group_id=group_id))
             self._verified.put(group_id, losses)
             self._recoveries.add("members")
             logger.info("group %d: its members are rebuilt from MySQL, because Redis was restarted or MySQL failed over", group_id)

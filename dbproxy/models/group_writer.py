@@ -12,7 +12,7 @@ from dbproxy.models.group import TEMPORARY
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.group_message import GroupMessageModel
 from dbproxy.models.session import SessionModel
-from dbproxy.stores.mysql import DBConn, DBPool, named_locks
+from dbproxy.stores.mysql import DBConn, DBPool, lock_rows, named_locks
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +68,7 @@ class GroupWriter:
             return None
         except OutcomeUnknownError as error:
             logger.warning("%s; looking for the group", error)
-            exists = f"select 1 from IMGroup where id={created[-1]} for update"
-            if not self._master.resolve_outcome(lambda connection: bool(connection.select(exists)), OUTCOME_TIMEOUT):
+            if not self._master.resolve_outcome(lambda connection: self._is_created(connection, created[-1]), OUTCOME_TIMEOUT):
                 raise
         group_id = created[-1]
         try:
@@ -88,6 +87,8 @@ class GroupWriter:
         )
         group_id = int(connection.insert_id())
         created.append(group_id)
+        for statement in lock_rows(connection, (GroupMembers.lock_row_name(group_id),)):
+            connection.execute(statement)
         self._insert_members(connection, group_id, members, now)
         # Keys of a former group with this id may be left from before the database was reloaded. No other process sees the new group
         # before the commit.
@@ -130,7 +131,7 @@ class GroupWriter:
         now = int(time.time())
         affected.clear()
         with self._members.locked(connection, group_id):
-            connection.execute("begin")
+            connection.script(("begin", *lock_rows(connection, (GroupMembers.lock_row_name(group_id),))))
             if not self._may_change(connection, user_id, group_id, change_type):
                 connection.execute("rollback")
                 return False
@@ -144,8 +145,14 @@ class GroupWriter:
             elif wanted:
                 affected += wanted
                 self._remove_rows(connection, group_id, affected, now)
+            token = None
             if affected:
-                self._members.delete_hash(group_id)
+                for user_id in affected:
+                    if change_type == ADD:
+                        fields[b"%d" % user_id] = b"%d" % now
+                    else:
+                        fields.pop(b"%d" % user_id, None)
+                token = self._members.prepare_change(connection, group_id, fields)
             connection.commit_script(
                 (
                     f"update IMGroup set version=version+1,userCnt=(select count(distinct userId) from IMGroupMember "
@@ -153,21 +160,14 @@ class GroupWriter:
                 )
             )
             if affected:
-                self._rewrite_hash(connection, group_id, fields, change_type, affected, now)
+                self._rewrite_hash(connection, group_id, fields, token)
                 self._clear_unread(group_id, affected)
         return True
 
-    def _rewrite_hash(
-        self, connection: DBConn, group_id: int, fields: dict[bytes, bytes], change_type: int, affected: Sequence[int], now: int
-    ) -> None:
+    def _rewrite_hash(self, connection: DBConn, group_id: int, fields: dict[bytes, bytes], token: bytes | None) -> None:
         """Write the committed members to Redis. If that fails, the hash does not exist, and is restored from MySQL when it is needed."""
-        for user_id in affected:
-            if change_type == ADD:
-                fields[b"%d" % user_id] = b"%d" % now
-            else:
-                fields.pop(b"%d" % user_id, None)
         try:
-            self._members.write_hash(connection, group_id, fields)
+            self._members.finish_change(connection, group_id, fields, token)
         except StoreError as error:
             logger.error("group %d: its members will be written to Redis when they are needed: %s", group_id, error)
 
@@ -181,10 +181,25 @@ class GroupWriter:
         """Whether a change whose connection was lost during the commit was committed. The lock is free when that transaction is over."""
         among = ",".join(map(str, affected))
         with named_locks(connection, (GroupMembers.lock_name(group_id),)):
+            self._members.begin(connection, group_id)
             rows = connection.select(
                 f"select distinct userId from IMGroupMember where groupId={group_id} and userId in ({among}) and status=0"
             )
+            self._end_lookup(connection)
         return len(rows) == (len(affected) if change_type == ADD else 0)
+
+    def _is_created(self, connection: DBConn, group_id: int) -> bool:
+        """Whether a group exists whose connection was lost when it was committed."""
+        self._members.begin(connection, group_id)
+        rows = connection.select(f"select 1 from IMGroup where id={group_id} for update")
+        self._end_lookup(connection)
+        return bool(rows)
+
+    @staticmethod
+    def _end_lookup(connection: DBConn) -> None:
+        """Commit the lock row of a lookup: it lets the transaction that is looked for fail, should it still be under way."""
+        if connection.needs_lock_rows:
+            connection.execute("commit")
 
     @staticmethod
     def _may_change(connection: DBConn, user_id: int, group_id: int, change_type: int) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dbproxy.errors import DbproxyError
+from dbproxy.models.conversation_kind import ConversationKind
 from dbproxy.models.msg_ids import MsgIds
 from dbproxy.models.new_message import NewMessage
 from dbproxy.stores.mysql.server_connection_id import NO_SESSION, ServerConnectionId
@@ -31,9 +32,15 @@ class MessageBatch:
     """Unix seconds at which the current attempt began."""
     server_connection_id: ServerConnectionId = NO_SESSION
     """The connection that carries the current attempt."""
+    is_multi_writer: bool = False
+    """Whether that one leads to a cluster with several writers."""
 
     def require(self, lock_names: Iterable[str]) -> None:
         """Raise RetryTransactionError unless these named locks are held."""
         missing = frozenset(lock_names) - self.lock_names
         if missing:
             raise RetryTransactionError(missing)
+
+    def conversation_names(self, kind: ConversationKind) -> set[str]:
+        """The names of the lock rows of all conversations: they guard msg_ids, relations and sessions."""
+        return {kind.lock_name(session) for message in self.messages for session in kind.session_keys(message)[:1]}

@@ -8,7 +8,9 @@ conversation. How:
 - the ids come from the counters in Redis, as the original's do, but are compared with the largest stored one under that lock. A
   counter that Redis lost, or restored from an old snapshot, is corrected (``msg_ids.py``);
 - when the connection is lost during the commit, the same lock is taken on a new connection (so the old transaction is over) and the rows
-  are looked up. Only if they are not there is the transaction executed again.
+  are looked up. Only if they are not there is the transaction executed again;
+- in a cluster with several writers, whose row locks belong to one node, the transaction changes a lock row of each conversation before
+  anything else (``lock_rows``). If another one that is not seen here has changed it too, one of both is rolled back, and begins again.
 
 The methods stand in the order in which they are called.
 """
@@ -38,14 +40,19 @@ from dbproxy.models.new_message import NewMessage
 from dbproxy.models.recoveries import Recoveries
 from dbproxy.models.relation import Pair, RelationModel, pair_of
 from dbproxy.models.session import NO_SESSION_ROWS, SessionModel, SessionRows
-from dbproxy.stores.mysql import DBConn, DBPool, died_at_once, named_locks
+from dbproxy.stores.mysql import DBConn, DBPool, died_at_once, lock_rows, named_locks
 from dbproxy.stores.mysql.server_connection_id import end_session
 from dbproxy.stores.redis import CachePool
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5
-"""How often a transaction is begun before its messages are refused (deadlocks, rows added by others, lost connections, other servers)."""
+"""How often a transaction is begun before its messages are refused (deadlocks, rows added by others, lost connections, other servers). In
+a cluster with several writers deadlocks do not count: only time ends them.
+"""
+
+_MOST_BACKOFF = 10
+"""The longest pause after a deadlock, in units of 20 ms."""
 
 
 class MessageStore:
@@ -146,7 +153,9 @@ class MessageStore:
         """Execute the transaction until it is committed, then count the messages as unread."""
         batch = MessageBatch(messages, MsgIds(self._unread, self._kind.counter_key, messages, self._recoveries))
         deadline = time.monotonic() + self._outcome_timeout
-        for attempt in range(1, ATTEMPTS + 1):
+        attempt = conflicts = 0
+        while True:
+            attempt += 1
             began = time.monotonic()
             batch.now = int(time.time())
             try:
@@ -157,9 +166,12 @@ class MessageStore:
                 if _is_last(attempt, deadline):
                     raise StoreUnavailableError("the rows of a conversation kept changing during its transactions") from None
             except DeadlockError as error:
+                if batch.is_multi_writer and not isinstance(error, LockWaitError):  # of each conflict somebody else's messages are stored
+                    attempt -= 1
+                    conflicts += 1
                 if _is_last(attempt, deadline) or isinstance(error, LockWaitError):
                     raise
-                time.sleep(random.uniform(0, 0.02 * attempt))
+                time.sleep(random.uniform(0, 0.02 * min(attempt + conflicts, _MOST_BACKOFF)))
             except OutcomeUnknownError as error:
                 logger.warning("%s; looking for the messages", error)
                 if self._master.resolve_outcome(partial(self._is_committed, batch=batch), self._outcome_timeout):
@@ -189,6 +201,7 @@ class MessageStore:
         """
         stored = self._stored_ids()  # before there is a connection, so that they are never those of a server after this one
         with self._master.connection() as connection, named_locks(connection, tuple(batch.lock_names)):
+            batch.is_multi_writer = connection.is_multi_writer
             relations = self._find_conversations(connection, batch)
             sessions, last_ids = self._begin(connection, batch, relations, stored)
             created = self._create_relations(connection, batch)
@@ -237,8 +250,10 @@ class MessageStore:
         last_ids = stored.query(conversation_ids)
         lock = [kind.lock_query(conversation_ids)] if conversation_ids else []
         find_or_touch = touch or SessionModel.find_query(session_keys, kind.session_type)
-        results = connection.results_of(["begin", *lock, find_or_touch, *last_ids.statements])
-        next(results)
+        begin = ["begin", *lock_rows(connection, batch.conversation_names(kind))]
+        results = connection.results_of([*begin, *lock, find_or_touch, *last_ids.statements])
+        for _ in begin:
+            next(results)
         if lock:
             locked = next(results).rows
             if self._relations is not None and not self._relations.confirm(relations, locked):
@@ -291,6 +306,8 @@ class MessageStore:
         if kind.touch_statement is not None:
             statements.append(kind.touch_statement({message.conversation_id for message in batch.messages}, batch.now))
         first_row_ids = connection.commit_script(statements)[first_insert:]
+        if connection.is_multi_writer:  # its rows do not have ids one after the other, and others may be inserted between them
+            return
         for (table, messages), first_row_id in zip(by_table.items(), first_row_ids, strict=False):
             stored.record(table, first_row_id, messages)
 
@@ -306,13 +323,13 @@ class MessageStore:
         """Whether the transaction of a batch whose connection was lost has been committed."""
         kind, first = self._kind, batch.messages[0]
         end_session(connection, batch.server_connection_id)  # ends its transaction now, unless it may be committing: that is waited for
-        connection.execute("begin")
-        connection.select(kind.lock_query({message.conversation_id for message in batch.messages}))
+        lock = lock_rows(connection, batch.conversation_names(kind))
+        connection.script(["begin", *lock, kind.lock_query({message.conversation_id for message in batch.messages})])
         rows = connection.select(
             f"select content from {kind.table(first.conversation_id)} where {kind.id_column}={first.conversation_id} "
             f"and msgId={first.msg_id} and {kind.sender_column}={first.from_id}"
         )
-        connection.execute("rollback")
+        connection.execute("commit" if lock else "rollback")  # its lock rows let that transaction fail, should it still be under way
         committed = any(row[0] == first.content for row in rows)
         logger.warning("the commit of %d messages had %s", len(batch.messages), "happened" if committed else "not happened")
         return committed

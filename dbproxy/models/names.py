@@ -83,6 +83,12 @@ def group_member_key(group_id: int) -> str:
     return f"group_member_{group_id}"
 
 
+def staged_members_key(group_id: int, token: str | None = None) -> str:
+    """Set: the tokens of the member hashes that are being written; with ``token`` that hash. Only in clusters with several writers."""
+    listed = f"group_member_staged_{{{group_member_key(group_id)}}}"
+    return listed if token is None else f"{listed}_{token}"
+
+
 # pool "group_set"
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dbproxy.models.bounded_cache import BoundedCache
 from dbproxy.models.packing import SEPARATOR, packed
-from dbproxy.stores.mysql import DBConn, DBPool, Row
+from dbproxy.stores.mysql import DBConn, DBPool, Row, lock_rows
 
 SINGLE, GROUP = 1, 2
 """SessionType of the protocol: the peer is a person or a group."""
@@ -158,16 +158,20 @@ class SessionModel:
         return f"insert into IMRecentSession (userId,peerId,type,status,created,updated) values {rows}"
 
     @staticmethod
-    def touch_group_sessions(connection: DBConn, group_id: int, user_ids: Sequence[int], updated: int, now: int) -> None:
+    def touch_group_sessions(connection: DBConn, group_id: int, user_ids: Sequence[int], updated: int, now: int, lock_name: str) -> None:
         """Set ``updated`` of the group session of each user, whatever its status, and add those that are missing as of now.
 
         One transaction.
 
-        The caller holds the group's named lock.
+        The caller holds the group's named lock, ``lock_name``.
         """
         keys = [(user_id, group_id) for user_id in user_ids]
+        find = SessionModel.find_query(keys, GROUP)
         connection.execute("begin")
-        sessions = SessionModel.rows_of(keys, connection.select(SessionModel.find_query(keys, GROUP)))
+        sessions = SessionModel.rows_of(keys, connection.select(find))
+        if sessions.missing and (rows := lock_rows(connection, (lock_name,))):  # not always: the messages of a busy group need the row too
+            connection.execute("rollback")
+            sessions = SessionModel.rows_of(keys, connection.script(("begin", *rows, find))[-1])
         statements = []
         if sessions.ids:
             ids = ",".join(map(str, sorted(sessions.ids.values())))

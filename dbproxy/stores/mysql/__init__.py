@@ -2,6 +2,7 @@
 
 from dbproxy.stores.mysql.connection import DBConn
 from dbproxy.stores.mysql.failures import died_at_once
+from dbproxy.stores.mysql.lock_rows import lock_rows
 from dbproxy.stores.mysql.manager import DBManager
 from dbproxy.stores.mysql.named_locks import named_locks
 from dbproxy.stores.mysql.pool import DBPool, Result
@@ -19,6 +20,7 @@ __all__ = [
     "ServerConnectionId",
     "died_at_once",
     "end_session",
+    "lock_rows",
     "named_locks",
     "replication_lag",
     "statement_name",

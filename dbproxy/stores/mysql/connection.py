@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,26 +9,23 @@ from itertools import count
 from typing import Any
 
 import pymysql
-from pymysql.constants import CR, ER, SERVER_STATUS
+from pymysql.constants import CR, SERVER_STATUS
 
 from dbproxy.config import Config, DBInstance
 from dbproxy.stores.backend_calls import CONNECTING, BackendCalls
 from dbproxy.stores.kernel_socket import still_connected
+from dbproxy.stores.mysql.channel import Channel
 from dbproxy.stores.mysql.errors import CannotConnectError, NotExecutedError
 from dbproxy.stores.mysql.login import Login
-from dbproxy.stores.mysql.result import MAX_PACKET, PacketReader, QueryResult, Row, statement_packets
+from dbproxy.stores.mysql.multi_writer import MultiWriterSession
+from dbproxy.stores.mysql.result import QueryResult, Row
 from dbproxy.stores.mysql.server_choice import NO_SEAT, Address, ServerChoice
 from dbproxy.stores.mysql.server_connection_id import NO_SESSION, find_session
 from dbproxy.stores.mysql.server_role import ServerRole, ask_role
 from dbproxy.stores.resolver import Resolver
 
-_RECEIVE_SIZE = 64 * 1024
 
-_NONE, _MORE, _PARTIAL = "none", "more", "partial"
-"""What is unread: nothing, whole results, or the rest of a result whose reading was given up."""
-
-
-class DBConn:
+class DBConn(Channel):
     """One MySQL connection. It connects when it is first used, and again after it was lost outside of a transaction.
 
     It belongs to one thread from ``ensure_connected`` to ``mark_idle``.
@@ -47,17 +43,11 @@ class DBConn:
     ) -> None:
         """``choice`` says to which server it connects; ``on_connect`` is called after each login."""
         self._login = Login(instance, config, tls, resolver)
-        self._calls = calls
+        super().__init__(calls)
         self._choice = choice
         self.seat = NO_SEAT
         """What it knows of the server that it leads to."""
         self._on_connect = on_connect
-        self._call: object = ""
-        """What the server is asked for; see ``statement_name``."""
-        self.calls = 0
-        """Statements and scripts sent."""
-        self.seconds = 0.0
-        """For which the server was waited for."""
         self.lock_timeout = config.db_lock_timeout
         """Seconds: the longest wait for locks; DBLockTimeout."""
         self.committing = False
@@ -67,27 +57,13 @@ class DBConn:
         """For ``end_session``. The first statement changes it if the connection turns out to be dead and is replaced."""
         self.has_performance_schema = True
         """Not of MariaDB; see ``server_connection_id.py``."""
-        self._sock: socket.socket | None = None
-        self._reader = PacketReader(self._receive)
-        self._server_status = 0
         self._insert_id = 0
-        self._max_statement = MAX_PACKET
         self._idle_since = time.monotonic()
-        self._was_idle = False
-        """Whether no statement has been sent since an idle connection was checked out."""
-        self._first_statement: bytes | None = None
-        """The statement that may be sent again; None once its result has begun to arrive."""
-        self._results = _NONE
 
     @property
     def open(self) -> bool:
         """Whether it is connected, as far as is known."""
         return self._sock is not None
-
-    @property
-    def has_unread_results(self) -> bool:
-        """Whether the server may still be sending what a statement has asked for: nobody else may use the connection then."""
-        return self._results is not _NONE
 
     @property
     def is_mariadb(self) -> bool:
@@ -98,6 +74,16 @@ class DBConn:
     def server_version(self) -> str:
         """What the server said of its version at the login; once it is connected."""
         return self._login.driver.server_version
+
+    @property
+    def is_multi_writer(self) -> bool:
+        """Whether other servers of a cluster take writes too, so that their transactions may end one of ours; see ``multi_writer.py``."""
+        return self._cluster is not None
+
+    @property
+    def needs_lock_rows(self) -> bool:
+        """Whether the server's own locks are not enough to exclude other proxies, but those of ``lock_rows`` are."""
+        return self._cluster is not None and self._cluster.has_lock_table
 
     def thread_id(self) -> int:
         """Return the number that the server has given to this connection."""
@@ -153,7 +139,7 @@ class DBConn:
         """Connect to this server; the former connection is closed. What the server says of itself."""
         self.discard()
         self._reader.clear()
-        self._first_statement = None
+        self._first_statement = self._cluster = None
         self._calls.begin()
         try:
             sock = self._sock = self._login.connect(*address, timeout)
@@ -165,6 +151,7 @@ class DBConn:
         try:
             role = ask_role(self, of_several=self._choice.of_several)
             self._max_statement = role.max_allowed_packet
+            self._cluster = MultiWriterSession(self) if role.has_other_writers and not role.refusal else None
             self.server_connection_id = find_session(self, role.identity)
         except pymysql.err.Error as error:
             self.discard()
@@ -176,13 +163,13 @@ class DBConn:
         """Send COM_QUIT and close the connection, if it is open; the next ``ensure_connected`` connects again."""
         if self._sock is not None:
             self._sock = None
-            self._results = _NONE
+            self._forget_results()
             self._login.driver.close()
 
     def discard(self) -> None:
         """Close the connection without COM_QUIT, if it is open; the next ``ensure_connected`` connects again."""
         self._sock = None
-        self._results = _NONE
+        self._forget_results()
         self._login.driver.discard()
 
     def end_transaction(self) -> None:
@@ -194,7 +181,8 @@ class DBConn:
             self.discard()
 
     def commit_script(self, statements: Sequence[str]) -> list[int]:
-        """Execute these statements and ``commit`` with one round trip; losing the connection now leaves the outcome unknown.
+        """Execute these statements and ``commit`` with one round trip, in a cluster with several writers with one for each (see
+        ``multi_writer.py``); losing the connection during the commit leaves the outcome unknown.
 
         Returns for each statement the id of the first row that it has inserted, 0 for one that inserts nothing.
 
@@ -203,10 +191,13 @@ class DBConn:
         if self.seat.generation != self._choice.generation:
             self.discard()
             raise NotExecutedError(CR.CR_SERVER_GONE_ERROR, "not committed: another server takes the writes now")
-        self.committing = True
-        results = list(self.results_of((*statements, "commit")))
+        all_at_once = (*statements, "commit")
+        insert_ids: list[int] = []
+        for part in (all_at_once,) if self._cluster is None else zip(all_at_once, strict=True):
+            self.committing = part[-1] == "commit"
+            insert_ids += [result.insert_id for result in self.results_of(part)]
         self.committing = False
-        return [result.insert_id for result in results[:-1]]
+        return insert_ids[:-1]
 
     def escape(self, value: object) -> str:
         """Return the SQL literal of a value, or a list of them in parentheses; text sets ``has_user_text``."""
@@ -252,96 +243,3 @@ class DBConn:
             yield result
             if not result.has_next:
                 return
-
-    def _send(self, statement: str) -> None:
-        """Send a statement, unless it is so long that the server would close the connection. Its result must be read then.
-
-        The first statement on a connection that was idle is sent again on a new one if the server has certainly not read it.
-        """
-        self._call = statement
-        data = statement.encode("utf-8", "surrogateescape")
-        if len(data) + 1024 > self._max_statement:
-            raise pymysql.err.DataError(ER.NET_PACKET_TOO_LARGE, f"{len(data)} bytes are more than max_allowed_packet")
-        if self._results is not _NONE:
-            self._drop_results()
-        was_idle, self._was_idle = self._was_idle, False
-        if was_idle:
-            self._replace_if_dead()
-        self._first_statement = data if was_idle else None
-        try:
-            self._write(data)
-        except NotExecutedError:
-            if self._first_statement is None:
-                raise
-            self._reconnect_and_write(self._first_statement)
-
-    def _drop_results(self) -> None:
-        """Read what is left of a script that somebody did not take to its end; a connection that is inside a result is closed instead."""
-        if self._results is _PARTIAL:
-            self.discard()
-        while self._results is _MORE:
-            self._read_result()
-
-    def _reconnect_and_write(self, data: bytes) -> None:
-        self._reconnect()
-        self._write(data)
-
-    def _write(self, data: bytes) -> None:
-        """Send the packets of a statement.
-
-        Raises:
-            pymysql.err.InterfaceError: the connection is closed.
-            NotExecutedError: it is lost; it is closed then.
-
-        """
-        if self._sock is None:
-            raise pymysql.err.InterfaceError(0, "")
-        self.calls += 1
-        self._reader.sequence = (1 + (len(data) + 1) // MAX_PACKET) & 0xFF
-        try:
-            self._sock.sendall(statement_packets(data))
-        except OSError as error:
-            self.discard()
-            raise NotExecutedError(CR.CR_SERVER_GONE_ERROR, f"MySQL server has gone away ({error!r})") from error
-        self._results = _MORE
-
-    def _read_result(self) -> QueryResult:
-        self._results = _PARTIAL
-        try:
-            result = QueryResult(self._reader, self._calls.large_result)
-        except NotExecutedError:
-            if self._first_statement is None:
-                raise
-            self._reconnect_and_write(self._first_statement)
-            self._results = _PARTIAL
-            result = QueryResult(self._reader, self._calls.large_result)
-        except pymysql.err.Error:
-            self._results = _NONE  # an error ends a script; where the connection is lost it is closed
-            raise
-        self._results = _MORE if result.has_next else _NONE
-        self._first_statement = None
-        self._server_status = result.server_status
-        return result
-
-    def _receive(self) -> bytes:
-        """Wait for more input.
-
-        Raises:
-            pymysql.err.OperationalError: nothing came in time, or the connection is lost; it is closed then.
-
-        """
-        if self._sock is None:
-            raise pymysql.err.InterfaceError(0, "")
-        self._calls.begin()
-        try:
-            data = self._sock.recv(_RECEIVE_SIZE)
-        except OSError as error:
-            self.discard()
-            reason = "it did not answer in time" if isinstance(error, (TimeoutError, BlockingIOError)) else str(error)
-            raise pymysql.err.OperationalError(CR.CR_SERVER_LOST, f"Lost connection to MySQL server during query ({reason})") from error
-        finally:
-            self.seconds += self._calls.end(self._call)
-        if not data:
-            self.discard()
-            raise pymysql.err.OperationalError(CR.CR_SERVER_LOST, "Lost connection to MySQL server during query")
-        return data

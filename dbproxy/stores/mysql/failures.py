@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pymysql
@@ -14,6 +15,11 @@ _CERTIFICATION_FAILED = 3101
 """A replication group of MySQL has rolled a transaction back during its commit, because another member has changed the same rows."""
 _REFUSALS = {ER.LOCK_DEADLOCK: DeadlockError, _CERTIFICATION_FAILED: DeadlockError, ER.LOCK_WAIT_TIMEOUT: LockWaitError}
 _READ_ONLY_OPTION, _READ_ONLY_ENGINE, _GROUP_HOOK = 1290, 1836, 3100
+_NOT_FINISHED = (_GROUP_HOOK, ER.UNKNOWN_COM_ERROR, ER.ERROR_DURING_COMMIT, ER.QUERY_INTERRUPTED)
+
+_ABORTED_AT_COMMIT = re.compile(r"Got error 149\b")
+"""A replication group has rolled a transaction back while it was being committed; 149 is a deadlock."""
+
 _STATEMENT_TIMEOUTS = {3024, 1969}
 _KILLED = 1927
 _SERVER_GOES_AWAY = {ER.SERVER_SHUTDOWN, ER.CON_COUNT_ERROR, _KILLED, *_STATEMENT_TIMEOUTS, CLIENT_INTERACTION_TIMEOUT}
@@ -51,12 +57,17 @@ def leaves_outcome_open(error: pymysql.err.Error) -> bool:
     """Whether a commit that a server has refused in this way may have happened: a node that loses its cluster during the commit does not
     know whether the others have the transaction.
     """
-    return error_code(error) in (_GROUP_HOOK, ER.UNKNOWN_COM_ERROR)
+    return error_code(error) in _NOT_FINISHED and not _is_abort(error)
 
 
-def refusal(code: int, text: str) -> StatementError:
-    """The error for a refused statement."""
+def refusal(error: pymysql.err.Error, text: str) -> StatementError:
+    """The error for a refused statement, with ``text`` for people."""
+    code = ER.LOCK_DEADLOCK if _is_abort(error) else error_code(error)
     return _REFUSALS.get(code, StatementError)(code, text)
+
+
+def _is_abort(error: pymysql.err.Error) -> bool:
+    return error_code(error) == ER.ERROR_DURING_COMMIT and bool(_ABORTED_AT_COMMIT.match(str(error.args[-1])))
 
 
 def has_timed_out(error: pymysql.err.Error) -> bool:

@@ -73,6 +73,9 @@ _RESOLVE_DELAY = 0.25
 WRITE_ATTEMPTS = 4
 """How often a statement or a transaction is executed before its deadlock is the caller's."""
 
+MULTI_WRITER_ATTEMPTS = 20
+"""The same in a cluster with several writers, where conflicts with other nodes appear as deadlocks."""
+
 
 class _State(PoolState):
     """The connections to the server in use."""
@@ -208,20 +211,23 @@ class DBPool(LimitedPool[_State]):
             As ``connection`` does.
 
         """
-        for attempt in range(1, WRITE_ATTEMPTS):
+        attempt = 0
+        while True:
+            attempt += 1
+            attempts = WRITE_ATTEMPTS
             try:
                 with self.connection() as connection:
+                    if connection.is_multi_writer:
+                        attempts = MULTI_WRITER_ATTEMPTS
                     return work(connection)
-            except LockWaitError:
-                raise
             except NotWritableError:
-                if not self.await_writes():
+                if attempt >= WRITE_ATTEMPTS or not self.await_writes():
                     raise
             except DeadlockError as error:
+                if attempt >= attempts or isinstance(error, LockWaitError):
+                    raise
                 logger.debug("attempt %d: %s", attempt, error)
-                time.sleep(random.uniform(0, 0.02 * attempt))
-        with self.connection() as connection:
-            return work(connection)
+                time.sleep(random.uniform(0, 0.02 * min(attempt, 10)))
 
     def await_writes(self) -> bool:
         """After NotWritableError: wait until a server takes writes, at most DBConnectTimeout since none does; False: none does."""
@@ -305,10 +311,10 @@ class DBPool(LimitedPool[_State]):
             if committing and leaves_outcome_open(error):
                 return OutcomeUnknownError(f"{state.label}: left its cluster during a commit: {text}")
             return NotWritableError(f"{state.label}: {text}")
-        if is_refused_statement(code):
+        if is_refused_statement(code) and not (committing and connection.is_multi_writer and leaves_outcome_open(error)):
             connection.end_transaction()
             self.counters.failed("refused", f"{state.label}: {text}")
-            return refusal(code, text)
+            return refusal(error, text)
         connection.discard()
         self.counters.failed("timeout" if has_timed_out(error) else "lost", f"{state.label}: {text}")
         state.pending_kills.add(connection.server_connection_id)

@@ -13,6 +13,9 @@ from types import MappingProxyType
 SHARDS = 8
 """Messages are spread over this many tables per kind; existing databases fix the number."""
 
+LOCK_TABLE = "IMProxyLock"
+"""The table of ``lock_rows.py``. Only clusters with several writers need it."""
+
 COLUMNS_QUERY = (
     # Aliases, because MySQL 8 answers in capitals and MariaDB in small letters.
     "select table_name as table_name, column_name as column_name, character_maximum_length as length"

@@ -6,16 +6,22 @@ By the thread that starts the proxy, and by the one that reloads the configurati
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
+from typing import TypeVar
 
 from dbproxy.errors import BackendNotReadyError, StartupError, StoreError, StoreUnavailableError
 from dbproxy.stores.mysql import schema
+from dbproxy.stores.mysql.lock_rows import make_lock_table
 from dbproxy.stores.mysql.manager import DBManager
 from dbproxy.stores.mysql.pool import DBPool
 from dbproxy.stores.mysql.result import Row
 
+Answer = TypeVar("Answer")
+
 logger = logging.getLogger(__name__)
+
+_MASTER = "teamtalk_master"
 
 _MADE_IF_MISSING = "IMTransmitFile"
 """The table of offline files, which the dump of the original installation forgets."""
@@ -36,6 +42,8 @@ def check_schema(databases: DBManager) -> schema.ContentLimits:
 def check_tables(pool: DBPool) -> schema.ContentLimits:
     """Check one instance, as ``check_schema`` does, and return what its columns take."""
     rows = _columns(pool)
+    if pool.name == _MASTER:
+        _asked(lambda: make_lock_table(pool))
     if not any(table.lower() == _MADE_IF_MISSING.lower() for table, _, _ in rows):
         _make_transmit_file(pool)
         rows = _columns(pool)
@@ -68,8 +76,12 @@ def _indexes(pool: DBPool) -> list[tuple[str, str]]:
 
 
 def _described(pool: DBPool, query: str) -> Sequence[Row]:
+    return _asked(lambda: pool.select(query))
+
+
+def _asked(ask: Callable[[], Answer]) -> Answer:
     try:
-        return pool.select(query)
+        return ask()
     except StoreError as error:
         kind = BackendNotReadyError if isinstance(error, StoreUnavailableError) else StartupError
         raise kind(f"the description of the tables cannot be read: {error}") from error

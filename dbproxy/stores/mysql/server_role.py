@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
 _OFF = (None, b"", b"0", b"OFF")
 
-_MARIADB = "select @@max_allowed_packet,@@global.read_only,@@innodb_read_only,concat_ws(':',@@hostname,@@port,@@server_id),@@wsrep_on"
+_MARIADB = (
+    "select @@max_allowed_packet,@@global.read_only,@@innodb_read_only,concat_ws(':',@@hostname,@@port,@@server_id),@@wsrep_on,"
+    "@@wsrep_on and @@wsrep_provider<>'none'"
+)
 _MYSQL = (
     "select @@max_allowed_packet,@@global.read_only,@@innodb_read_only,@@server_uuid,@@version_comment like '%WSREP%' "
-    "or @@version_comment like '%XtraDB Cluster%'"
+    "or @@version_comment like '%XtraDB Cluster%',@@version_comment like '%WSREP%' or @@version_comment like '%XtraDB Cluster%' or "
+    "exists(select 1 from performance_schema.global_variables where variable_name='group_replication_single_primary_mode' "
+    "and variable_value='OFF')"
 )
-_ANY = "select @@max_allowed_packet,0,0,'',0"
+_ANY = "select @@max_allowed_packet,0,0,'',0,0"
 """For what speaks MySQL's protocol without these variables."""
 
 _GROUP = "select member_id=@@server_uuid,member_state from performance_schema.replication_group_members"
@@ -43,6 +48,9 @@ class ServerRole:
     refusal: str = ""
     """Why it takes no writes; empty: it does. An account that may override ``read_only`` (SUPER, READ_ONLY ADMIN) makes no difference."""
 
+    has_other_writers: bool = False
+    """Whether it belongs to a cluster in which each server may take writes: Galera, a replication group with several primaries."""
+
     @property
     def takes_writes(self) -> bool:
         """Whether writes may be sent to it."""
@@ -62,7 +70,7 @@ def ask_role(connection: DBConn, *, of_several: bool) -> ServerRole:
         if not connection.open or error.args[0] == ER.UNKNOWN_COM_ERROR:
             raise
         row = connection.select(_ANY)[0]
-    packet, read_only, innodb_read_only, identity, is_wsrep = row
+    packet, read_only, innodb_read_only, identity, is_wsrep, has_other_writers = row
     refusal = ""
     if read_only not in _OFF or innodb_read_only not in _OFF:
         refusal = "it is read-only"
@@ -70,7 +78,7 @@ def ask_role(connection: DBConn, *, of_several: bool) -> ServerRole:
         refusal = _refusal_of_node(connection)
     elif of_several and not connection.is_mariadb:
         refusal = _refusal_of_member(connection)
-    return ServerRole((identity or b"").decode(errors="replace"), int(packet or 0), refusal)
+    return ServerRole((identity or b"").decode(errors="replace"), int(packet or 0), refusal, has_other_writers not in _OFF)
 
 
 def _refusal_of_node(connection: DBConn) -> str:
