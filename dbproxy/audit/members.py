@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from dbproxy.audit.finding import Finding, Severity, listed
 from dbproxy.audit.walk import PIPELINE, AuditBackends, batches, scan, slices, split_by_type, sql_list
@@ -76,8 +77,8 @@ class Membership:
         suspects |= dict.fromkeys(self._without_hash())
         self._backends.wait_before_recheck(suspects)
         for group_id in suspects:
-            with self._backends.locked(GroupMembers.lock_name(group_id)) as connection:
-                rows, hashed = self._read(connection, (group_id,))[group_id]
+            lock_names = GroupMembers.lock_name(group_id), GroupMembers.lock_row_name(group_id)
+            rows, hashed = self._backends.read_locked(partial(self._read, group_ids=(group_id,)), *lock_names)[group_id]
             yield from self._describe(group_id, rows, hashed)
 
     def _differing(self, group_ids: Sequence[int]) -> list[int]:
@@ -145,21 +146,30 @@ class Membership:
             )
 
     def _correct(self, group_id: int, did: str, choose: Callable[[Differences], dict[int, int]]) -> str | None:
-        with self._backends.locked(GroupMembers.lock_name(group_id)) as connection:
+        with self._backends.locked(GroupMembers.lock_name(group_id), GroupMembers.lock_row_name(group_id)) as connection:
             chosen = choose(compare(*self._read(connection, (group_id,))[group_id]))
             if not chosen:
                 return None
             fields = [argument for entry in chosen.items() for argument in entry]
+            if connection.needs_lock_rows:
+                return self._delete_hash(group_id)
             self._cache.execute([("HSET", names.group_member_key(group_id), *fields)])
         return f"{did} {listed(chosen)}"
 
     def _drop(self, group_id: int) -> str | None:
-        with self._backends.locked(GroupMembers.lock_name(group_id)) as connection:
+        with self._backends.locked(GroupMembers.lock_name(group_id), GroupMembers.lock_row_name(group_id)) as connection:
             extra = compare(*self._read(connection, (group_id,))[group_id]).extra
             if not extra:
                 return None
+            if connection.needs_lock_rows:
+                return self._delete_hash(group_id)
             self._cache.execute([("HDEL", names.group_member_key(group_id), *extra)])
         return f"removed {listed(field.decode(errors='backslashreplace') for field in extra)}"
+
+    def _delete_hash(self, group_id: int) -> str:
+        """In a cluster with several writers: a proxy writes it anew. What is written here might be late; see ``staged_members.py``."""
+        self._cache.execute([("DEL", names.group_member_key(group_id))])
+        return "deleted the hash, it is restored when it is needed"
 
     def _wrong_type(self, key: bytes) -> Finding:
         def drop() -> str | None:
@@ -212,7 +222,7 @@ class UserCount:
         return ((int(group_id), int(counted), int(members)) for group_id, counted, members in rows)
 
     def _set(self, group_id: int) -> str | None:
-        with self._backends.locked(GroupMembers.lock_name(group_id)) as connection:
+        with self._backends.locked(GroupMembers.lock_name(group_id), GroupMembers.lock_row_name(group_id)) as connection:
             changed = connection.execute(
                 "update IMGroup set userCnt=(select count(distinct userId) from IMGroupMember "
                 f"where groupId={group_id} and status=0) where id={group_id}"

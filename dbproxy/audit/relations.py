@@ -64,14 +64,12 @@ class DuplicateRelations:
 
     def _hide(self, pair: Pair) -> str | None:
         with self._backends.locked(RelationModel.lock_name(pair)) as connection:
-            connection.execute("begin")
             # the row locks that storing a message takes: it is stored before this, or uses another relation afterwards
             ids = _visible(connection, pair, " for update")
             _, empty = _used_and_empty(connection, ids)
             if not empty:
-                connection.execute("rollback")
                 return None
-            connection.commit_script((f"update IMRelationShip set status=1,updated={int(time.time())} where id in ({sql_list(empty)})",))
+            connection.execute(f"update IMRelationShip set status=1,updated={int(time.time())} where id in ({sql_list(empty)})")
         return f"hid the relations {listed(empty)}"
 
 
@@ -114,20 +112,14 @@ class DuplicateSessions:
         user_id, peer_id, kind = session
         lock_name = (SINGLE_CHAT if kind == SINGLE else GROUP_CHAT).lock_name((user_id, peer_id))
         with self._backends.locked(lock_name) as connection:
-            connection.execute("begin")
             rows = _session_rows(connection, session, " for update")
             if len(rows) < 2:
-                connection.execute("rollback")
                 return None
             kept = _kept(session, rows)
             others = [int(row[0]) for row in rows if int(row[0]) != kept]
             newest = max((int(row[4]) for row in rows if row[3] == b"0"), default=0)
-            connection.commit_script(
-                (
-                    f"update IMRecentSession set updated=greatest(updated,{newest}) where id={kept}",
-                    f"delete from IMRecentSession where id in ({sql_list(others)})",
-                )
-            )
+            connection.execute(f"update IMRecentSession set updated=greatest(updated,{newest}) where id={kept}")
+            connection.execute(f"delete from IMRecentSession where id in ({sql_list(others)})")
         return f"deleted the rows {listed(others)}"
 
 

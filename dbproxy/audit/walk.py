@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
@@ -13,7 +13,7 @@ import redis
 from dbproxy.backends import Backends
 from dbproxy.config import Config
 from dbproxy.errors import StoreUnavailableError
-from dbproxy.stores.mysql import DBConn, DBPool, named_locks
+from dbproxy.stores.mysql import DBConn, DBPool, lock_rows, named_locks
 from dbproxy.stores.redis import CachePool
 
 T = TypeVar("T")
@@ -46,10 +46,34 @@ class AuditBackends(Backends):
         self._recheck_delay = recheck_delay
 
     @contextmanager
-    def locked(self, lock_name: str) -> Iterator[DBConn]:
-        """Take a connection of the master and hold a named lock for the length of the block; LockWaitError when it does not get free."""
-        with self.master.connection() as connection, named_locks(connection, (lock_name,)):
+    def locked(self, lock_name: str, *row_names: str) -> Iterator[DBConn]:
+        """Take a connection of the master and hold a named lock for the length of the block, which is a transaction. In a cluster with
+        several writers that one excludes those of other nodes, too: with the lock rows ``row_names``, or the one of ``lock_name``.
+
+        Raises:
+            LockWaitError: the lock does not get free.
+            DeadlockError: another node was faster; nothing has changed.
+
+        """
+        with self.master.connection() as connection, self._transaction(connection, lock_name, row_names):
             yield connection
+
+    def read_locked(self, read: Callable[[DBConn], T], lock_name: str, *row_names: str) -> T:
+        """Call ``read`` with a connection and these locks; again if another node was faster."""
+
+        def attempt(connection: DBConn) -> T:
+            with self._transaction(connection, lock_name, row_names):
+                return read(connection)
+
+        return self.master.write(attempt)
+
+    @staticmethod
+    @contextmanager
+    def _transaction(connection: DBConn, lock_name: str, row_names: Sequence[str]) -> Iterator[None]:
+        with named_locks(connection, (lock_name,)):
+            connection.script(("begin", *lock_rows(connection, row_names or (lock_name,))))
+            yield
+            connection.commit_script(())
 
     def wait_before_recheck(self, suspects: Sized) -> None:
         """Sleep for the recheck delay if there is anything to read again."""

@@ -6,7 +6,6 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from dbproxy.doctor.mysql import check_databases
 from dbproxy.doctor.mysql.grants import DELETES, INSERTS, UPDATES
 from dbproxy.stores.mysql import schema
 from dbproxy.testing import InProcessProxy, PrivateMariaDB, Stack, seed
-from dbproxy.testing.process import free_port
 from dbproxy.testing.servers import SCHEMA
 from dbproxy.testing.waiting import eventually
 from dbproxy.wire.pb import base_define_pb2 as base
@@ -360,19 +358,3 @@ def test_replication_that_works_and_that_has_stopped(other: PrivateMariaDB) -> N
             assert "zqx" not in finding.what
         finally:
             run(other, "stop replica", "reset replica all")
-
-
-def test_a_galera_node_says_what_is_not_promised(stack: Stack) -> None:
-    library = "/usr/lib/galera/libgalera_smm.so"
-    if stack.mariadb.is_mysql or not Path(library).exists():
-        pytest.skip("Galera comes with MariaDB only, and its library is a package of its own")
-    options = (
-        *("--wsrep-on=ON", f"--wsrep-provider={library}", "--wsrep-cluster-address=gcomm://", "--binlog-format=ROW"),
-        f"--wsrep-provider-options=gmcast.listen_addr=tcp://127.0.0.1:{free_port()}",
-        "--wsrep-node-address=127.0.0.1",
-    )
-    with Stack(mysql_options=options) as node:
-        finding = look(node).only(Kind.GALERA, MASTER)
-    assert finding.level is Level.INFO  # one node is no danger yet
-    assert "GET_LOCK" in finding.what
-    assert "same node" in finding.remedy

@@ -13,7 +13,7 @@ import dbproxy
 from dbproxy.config_keys import CACHE_INSTANCE_KEYS, CACHE_INSTANCES, DB_INSTANCE_KEYS, DB_INSTANCES, OPTIONAL_KEYS, REQUIRED_KEYS, TLS_KEYS
 from dbproxy.doctor.kinds import Kind
 from dbproxy.models import names
-from dbproxy.stores.mysql.schema import REQUIRED_TABLES, SHARDS
+from dbproxy.stores.mysql.schema import LOCK_TABLE, REQUIRED_TABLES, SHARDS
 from dbproxy.testing.stack import pool_of
 from dbproxy.wire.commands import COMMANDS
 
@@ -29,6 +29,7 @@ EQUAL_PAGES = (
     "HOWTO-SEVERAL",
     "HOWTO-MYSQL-FAILOVER",
     "HOWTO-SENTINEL",
+    "HOWTO-GALERA",
     "TOPOLOGIES",
     "HOWTO-REDIS-CLUSTER",
 )
@@ -97,13 +98,14 @@ def test_every_table_and_column_of_the_proxy_is_explained(document: str) -> None
         explained |= dict.fromkeys(tables, columns)
     # every table has an id; the pages say so once
     assert {table: columns | {"id"} for table, columns in explained.items()} == {
-        table: set(columns) for table, columns in REQUIRED_TABLES.items()
+        **{table: set(columns) for table, columns in REQUIRED_TABLES.items()},
+        LOCK_TABLE: {"id", "n"},
     }
 
 
 @pytest.mark.parametrize("document", STORAGE)
 def test_every_redis_key_is_explained_with_its_pool(document: str) -> None:
-    rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \| (?:string|hash)", text_of(document), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \| (?:string|hash|set)", text_of(document), re.MULTILINE)
     ids = {"relateId": 12, "groupId": 9, "userId": 7, "TOKEN": "abc"}
     keys = {
         names.msg_id_key(12),
@@ -114,13 +116,20 @@ def test_every_redis_key_is_explained_with_its_pool(document: str) -> None:
         names.TOTAL_USER_UPDATE_KEY,
         names.LAST_UPDATE_GROUP_KEY,
         names.group_member_key(9),
+        names.staged_members_key(9),
+        names.staged_members_key(9, "abc"),
         names.group_set_key(9),
         names.device_key(b"7").decode(),
         names.device_key(b"abc").decode(),
     }
-    assert {key.format_map(ids): pool for pool, key in rows} == {key: pool_of(key) for key in keys}
+    found = {}
+    for pool, key in rows:
+        for name, value in ids.items():
+            key = key.replace(f"{{{name}}}", str(value))
+        found[key] = pool
+    assert found == {key: pool_of(key) for key in keys}
     functions = [name for name in vars(names) if name.endswith(("_key", "_KEY"))]
-    assert len(functions) + 1 == len(keys)  # device_key makes two of them
+    assert len(functions) + 2 == len(keys)  # device_key and staged_members_key make two of them
 
 
 def anchors_of(path: Path) -> set[str]:

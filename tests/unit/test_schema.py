@@ -11,6 +11,7 @@ import pytest
 
 from dbproxy.stores.mysql.schema import (
     COLUMNS_QUERY,
+    LOCK_TABLE,
     REQUIRED_TABLES,
     ContentLimits,
     Row,
@@ -83,9 +84,9 @@ def test_the_statement_of_one_table_is_found_in_schema_sql() -> None:
         create_statement(SQL, "IMTransmit")
 
 
-def test_everything_that_is_required_is_described_and_only_the_web_admin_is_left_out() -> None:
+def test_everything_that_is_required_is_described_and_only_the_web_admin_and_the_lock_table_are_left_out() -> None:
     tables = described()
-    assert set(tables) - set(REQUIRED_TABLES) == {"IMAdmin", "IMDiscovery"}
+    assert set(tables) - set(REQUIRED_TABLES) == {"IMAdmin", "IMDiscovery", LOCK_TABLE}
     for table, columns in REQUIRED_TABLES.items():
         assert list(columns) == [column[0] for column in tables[table]["columns"]]
 

@@ -119,7 +119,7 @@ def test_topologies_of_mysql(server: MySQLServer, topology: str, described: str,
 
 
 def test_locks_that_all_nodes_know_are_a_promise_kept() -> None:
-    assert broken(promises.describe(galera(3), "db:3306", ["teamtalk_master"], replicated_locks=True)) == {}
+    assert broken(of_master(replace(galera(3), has_lock_rows=True))) == {}
 
 
 @pytest.mark.parametrize(

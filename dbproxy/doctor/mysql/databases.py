@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from dbproxy.config import Config, DBInstance
 from dbproxy.doctor.finding import Findings, Level, Subject
 from dbproxy.doctor.kinds import Kind
-from dbproxy.doctor.mysql import grants, hosts, replication, server, tables
+from dbproxy.doctor.mysql import cluster, grants, hosts, replication, server, tables
 from dbproxy.doctor.mysql.session import RefusedError, Session
 from dbproxy.doctor.reach import report_failure
 from dbproxy.errors import StartupError, StoreError
@@ -107,7 +107,7 @@ def _check_pool(found: _Server, config: Config) -> None:
     server.check_packet(session, subject, config, limits)
     server.check_time_limits(session, subject, config)
     server.check_clock(session, subject)
-    server.check_galera(session, subject)
+    cluster.check(session, subject, writes=writes)
     if found.instance.name == MASTER:
         server.check_writable(session, subject)
         server.check_durability(session, subject)

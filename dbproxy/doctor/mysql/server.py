@@ -181,30 +181,3 @@ def check_clock(session: Session, subject: Subject) -> None:
     if not limitations:
         skew, uncertain = session.server.clock
         subject.ok(Kind.CLOCK, f"its clock and the one of this host differ by {max(0.0, abs(skew) - uncertain):.1f} s")
-
-
-def check_galera(session: Session, subject: Subject) -> bool:
-    """Say what is not promised on a Galera cluster; returns whether it is one."""
-    if not session.is_on("wsrep_on"):
-        return False
-    state = session.status.get("wsrep_cluster_status", "")
-    size = session.status.get("wsrep_cluster_size", "?")
-    if session.status.get("wsrep_ready", "ON").upper() != "ON" or (state and state != "Primary"):
-        subject.error(
-            Kind.GALERA,
-            f"this node is not part of a working Galera cluster (wsrep_cluster_status {state or 'unknown'}): it refuses queries",
-            "look at the cluster: it has lost its quorum, or this node is still joining it",
-        )
-    subject.add(
-        Level.INFO if size == "1" else Level.WARNING,
-        Kind.GALERA,
-        f"Galera is on (wsrep_on), {size} node{'' if size == '1' else 's'}: named locks (GET_LOCK) and row locks hold on one node "
-        "only. If two "
-        "proxies write to different nodes, a pair of users may get two relations, a user two sessions, and messages of one "
-        "conversation the "
-        "same msg_id; conflicts appear as deadlocks at the commit. Reads of another node may be behind",
-        "let teamtalk_master of every proxy lead to the same node (a load balancer with one active backend), and set "
-        "wsrep_sync_wait=1 where "
-        "teamtalk_slave is another one",
-    )
-    return True

@@ -68,6 +68,8 @@ class MySQLServer:
     """Members of its group; None: the account may not ask. Empty without group replication."""
     clock: tuple[float, float]
     """Seconds by which its clock is ahead of this host's, and how uncertain that is."""
+    has_lock_rows: bool = False
+    """Whether the proxy takes locks that all members of its cluster know; see ``lock_rows.py``."""
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -167,6 +169,7 @@ def read_server(connection: DBConn) -> MySQLServer:
         replicas=_replicas(connection, version, settings, values),
         group=None if members is None else tuple(GroupMember(*map(_text, row)) for row in members),
         clock=(float(now[0][0] or 0) - (before + after) / 2, (after - before) / 2),
+        has_lock_rows=connection.needs_lock_rows,
     )
 
 

@@ -13,13 +13,11 @@ MOST_SKEW = 2.0
 """Seconds by which the clocks of a server and of this host may differ."""
 
 
-def describe(server: MySQLServer, address: str, pools: Sequence[str], *, replicated_locks: bool = False) -> ServerFacts:
-    """Return what is to be said about a server. ``address``: host:port; ``pools``: those that lead to it; ``replicated_locks``: whether
-    locks are taken that all members of a cluster know.
-    """
+def describe(server: MySQLServer, address: str, pools: Sequence[str]) -> ServerFacts:
+    """Return what is to be said about a server. ``address``: host:port; ``pools``: those that lead to it."""
     topology, description = _topology(server)
     writes = MASTER in pools
-    limitations = [*_working(server), *_of_source(server, replicated_locks)] if writes else [*_working(server), *_of_replica(server)]
+    limitations = [*_working(server), *_of_source(server)] if writes else [*_working(server), *_of_replica(server)]
     return ServerFacts("mysql", address, tuple(pools), server.engine, server.release, topology, description, tuple(limitations))
 
 
@@ -114,7 +112,7 @@ def _working(server: MySQLServer) -> Iterator[Limitation]:
     yield from clock(server)
 
 
-def _of_source(server: MySQLServer, replicated_locks: bool) -> Iterator[Limitation]:
+def _of_source(server: MySQLServer) -> Iterator[Limitation]:
     """What is not promised where the proxy writes."""
     if server.read_only:
         names = " and ".join(server.read_only)
@@ -125,20 +123,20 @@ def _of_source(server: MySQLServer, replicated_locks: bool) -> Iterator[Limitati
             breaks_promise=True,
         )
     yield from durability(server)
-    yield from _of_cluster(server, replicated_locks)
+    yield from _of_cluster(server)
     if server.replicas and not server.is_galera and not server.is_group_member:
         yield from _of_replication(server)
 
 
-def _of_cluster(server: MySQLServer, replicated_locks: bool) -> Iterator[Limitation]:
+def _of_cluster(server: MySQLServer) -> Iterator[Limitation]:
     size = server.status.get("wsrep_cluster_size", "") if server.is_galera else str(len(server.group or ()))
     if size == "1" or not (server.is_galera or server.is_multi_primary):
         return
-    if not replicated_locks:
+    if not server.has_lock_rows:
         yield Limitation(
             "locks_of_one_node",
-            "locks hold on this node only: if proxies write to different nodes, a pair of users may get two relations, a user two "
-            "sessions, and a msg_id may be given twice",
+            "locks hold on this node only, because the table IMProxyLock is missing: if proxies write to different nodes, a pair of "
+            "users may get two relations, a user two sessions, and a msg_id may be given twice",
             breaks_promise=True,
         )
     if size == "2":
