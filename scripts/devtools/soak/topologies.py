@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from dbproxy.testing.cluster import ClusterStack
 from dbproxy.testing.galera import GaleraStack
 from dbproxy.testing.galera_node import missing_for_galera
 from dbproxy.testing.replica_stack import ReplicaStack
@@ -15,6 +16,7 @@ from dbproxy.testing.stack import POOLS, Stack
 from devtools.soak.faults import Fault, Scene
 from devtools.soak.galera_faults import GaleraFaults
 from devtools.soak.proxy_faults import ProxyFaults
+from devtools.soak.redis_cluster_faults import RedisClusterFaults
 from devtools.soak.replica_faults import ReplicaFaults
 from devtools.soak.sentinel_faults import SentinelFaults
 from devtools.soak.server_faults import MySQLFaults, RedisData, RedisFaults
@@ -95,6 +97,12 @@ def _sentinel_faults(scene: Scene) -> Sequence[Fault]:
     return [*own, *MySQLFaults(scene).all(), *RedisData(scene).all(), *ProxyFaults(scene, moves).all()]
 
 
+def _cluster_faults(scene: Scene) -> Sequence[Fault]:
+    own = RedisClusterFaults(scene, _as(ClusterStack, scene.stack)).all()
+    moves = _pool_moves(scene, DATABASES)
+    return [*own, *MySQLFaults(scene).all(), *RedisData(scene).all(), *ProxyFaults(scene, moves).all()]
+
+
 def _replica_faults(scene: Scene) -> Sequence[Fault]:
     own = ReplicaFaults(scene, _as(ReplicaStack, scene.stack)).all()
     moves = _pool_moves(scene, tuple(POOLS))
@@ -109,6 +117,13 @@ TOPOLOGIES: Mapping[str, Topology] = {
         faults=_sentinel_faults,
         links=DATABASES,
         settle=lambda stack: _as(SentinelStack, stack).settle(),
+    ),
+    "cluster": Topology(
+        make_stack=ClusterStack,
+        faults=_cluster_faults,
+        links=DATABASES,
+        connections=2 * POOL_SIZE + 4 + 6 * len(POOLS) * POOL_SIZE,  # a pool may have so many to each node
+        settle=lambda stack: _as(ClusterStack, stack).wait_until_ok(),
     ),
     "replica": Topology(
         # without semi-synchronous commits the crash of a primary may lose what was acknowledged, and nobody promises otherwise
