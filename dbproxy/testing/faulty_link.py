@@ -56,6 +56,10 @@ class FaultyLink:
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="faulty-link", daemon=True)
 
+    def lead_to(self, target: tuple[str, int]) -> None:
+        """Connect to another server from now on, as a virtual address does that has moved. Open connections stay. Any thread."""
+        self._target = target
+
     def __enter__(self) -> Self:
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._wake_reader, selectors.EVENT_READ)

@@ -74,16 +74,16 @@ class ReplicaStack(Stack):
         self._changed = True
         self.replicas[index].delay(seconds)
 
-    def promote(self, index: int = 0) -> None:
+    def promote(self, index: int = 0, *, former_hangs: bool = False) -> None:
         """Make a replica the primary, and let the other servers follow it.
 
         If the former primary runs and answers, it is a planned switch: it takes no more writes, the replica catches up, and the former
         primary follows. If it is down (kill it before), the replica applies what it has received, and that is all there is; the former
-        primary is left alone, also when it is started again, until somebody calls ``follow``.
+        primary is left alone, also when it is started again, until somebody calls ``follow``. ``former_hangs``: as if it were down.
         """
         self._changed = True
         former, new = self.primary, self.replicas[index]
-        planned = former.running
+        planned = former.running and not former_hangs
         if planned:
             former.set_read_only(True)
             new.wait_for(former)

@@ -14,6 +14,7 @@ from dbproxy.config import parse_config
 from dbproxy.errors import BackendNotReadyError
 from dbproxy.stores.mysql import DBManager
 from dbproxy.testing import ProxyProcess, ReplicaStack, seed
+from dbproxy.testing.faulty_link import FaultyLink
 
 pytestmark = pytest.mark.watchdog(90)
 
@@ -117,3 +118,71 @@ def test_with_semi_sync_a_crash_loses_nothing_that_was_acknowledged(stack: Repli
     rows = stored(stack)
     assert_nothing_is_twice(load, rows)
     assert set(load.acknowledged) - set(rows) == set()
+
+
+def test_a_switch_behind_a_virtual_address_refuses_nothing(stack: ReplicaStack) -> None:
+    """One host in the configuration. The connections to the former primary stay open, as they do when an address moves."""
+    with FaultyLink(stack.servers[0].address) as link:
+        here = {**KEYS, "teamtalk_master_host": "127.0.0.1", "teamtalk_master_port": link.port}
+        with ProxyProcess(stack, here) as one, ProxyProcess(stack, here) as two:
+            with SteadyLoad([one, two]) as load:
+                load.more(50)
+                stack.promote()
+                link.lead_to(stack.servers[1].address)
+                load.more(100)
+            assert load.errors == []
+            assert load.refused == []
+    rows = stored(stack)
+    assert_nothing_is_twice(load, rows)
+    assert set(load.acknowledged) == set(rows)
+
+
+def test_a_primary_that_hangs_is_left_when_another_one_is_promoted(stack: ReplicaStack) -> None:
+    keys = {**KEYS, "DBTimeout": 2, "DBLockTimeout": 1, "DBConnectTimeout": 2}
+    with ProxyProcess(stack, keys) as proxy:
+        with SteadyLoad([proxy]) as load:
+            load.more(20)
+            stack.servers[0].freeze()
+            stack.promote(former_hangs=True)
+            load.more(50)
+        assert load.errors == []
+        rows = stored(stack)
+        stack.servers[0].kill()  # before it goes on with what it had not finished
+    assert_nothing_is_twice(load, rows)
+    assert set(load.acknowledged) - set(rows) == set()
+
+
+# the former primary
+
+
+def test_a_former_primary_that_comes_back_is_not_used_while_it_is_read_only(stack: ReplicaStack) -> None:
+    with ProxyProcess(stack, KEYS) as proxy, proxy.client() as client:
+        assert client.send_message(1, 2).msg_id == 1
+        stack.promote()
+        assert client.send_message(1, 2).msg_id == 2
+        stack.wait_for_replicas()
+        with pools(stack) as databases:
+            assert databases.master.report().server == address(stack, 1)
+        stack.servers[1].set_read_only(True)
+        stack.servers[0].lead()
+        stack.mariadb = stack.servers[0]
+        assert client.send_message(1, 2).msg_id == 3
+        with pools(stack) as databases:
+            assert databases.master.report().server == address(stack, 0)
+    assert [row.msg_id for row in sorted(stored(stack))] == [1, 2, 3]
+
+
+def test_a_former_primary_that_comes_back_writable_is_told_from_its_successor(
+    stack: ReplicaStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ProxyProcess(stack, KEYS) as proxy, proxy.client() as client:
+        assert client.send_message(1, 2).msg_id == 1
+        stack.servers[0].kill()
+        stack.promote()
+        assert client.send_message(1, 2).msg_id == 2
+        stack.servers[0].start()  # nobody has told it to be read-only
+        assert client.send_message(1, 2).msg_id == 3
+        with pools(stack) as databases:
+            assert databases.master.report().server == address(stack, 1)
+        assert f"not only {address(stack, 1)} takes writes, but also {address(stack, 0)}" in caplog.text
+    assert [row.msg_id for row in sorted(stored(stack))] == [1, 2, 3]

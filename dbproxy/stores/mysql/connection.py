@@ -15,13 +15,14 @@ from dbproxy.config import Config, DBInstance
 from dbproxy.stores.backend_calls import CONNECTING, BackendCalls
 from dbproxy.stores.kernel_socket import still_connected
 from dbproxy.stores.mysql.channel import Channel
-from dbproxy.stores.mysql.errors import CannotConnectError, NotExecutedError
+from dbproxy.stores.mysql.errors import CannotConnectError, NotExecutedError, ServerLeftError
 from dbproxy.stores.mysql.login import Login
 from dbproxy.stores.mysql.multi_writer import MultiWriterSession
 from dbproxy.stores.mysql.result import QueryResult, Row
-from dbproxy.stores.mysql.server_choice import NO_SEAT, Address, ServerChoice
+from dbproxy.stores.mysql.server_choice import NO_SEAT, ServerChoice
 from dbproxy.stores.mysql.server_connection_id import NO_SESSION, find_session
 from dbproxy.stores.mysql.server_role import ServerRole, ask_role
+from dbproxy.stores.mysql.server_search import Address
 from dbproxy.stores.resolver import Resolver
 
 
@@ -186,11 +187,11 @@ class DBConn(Channel):
 
         Returns for each statement the id of the first row that it has inserted, 0 for one that inserts nothing.
 
-        NotExecutedError: the pool has turned to another server since the connection was checked out.
+        ServerLeftError: the pool has turned to another server since the connection was checked out.
         """
         if self.seat.generation != self._choice.generation:
             self.discard()
-            raise NotExecutedError(CR.CR_SERVER_GONE_ERROR, "not committed: another server takes the writes now")
+            raise ServerLeftError(CR.CR_SERVER_GONE_ERROR, "not committed: the server takes no writes any more")
         all_at_once = (*statements, "commit")
         insert_ids: list[int] = []
         for part in (all_at_once,) if self._cluster is None else zip(all_at_once, strict=True):

@@ -30,6 +30,10 @@ class NotExecutedError(pymysql.err.OperationalError):
     """The server had ended the connection before it read the statement: nothing of it was executed."""
 
 
+class ServerLeftError(NotExecutedError):
+    """The pool has turned away from the server before a transaction was committed there: it has not happened."""
+
+
 def is_refusal(code: int) -> bool:
     """Whether an error with this code comes from the server; the driver's own have other numbers."""
     return ER.ERROR_FIRST <= code < CR.CR_ERROR_FIRST or code >= 3000

@@ -40,7 +40,7 @@ from dbproxy.errors import (
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.mysql.connection import DBConn
 from dbproxy.stores.mysql.driver import DriverPool
-from dbproxy.stores.mysql.errors import CannotConnectError, error_code, error_text
+from dbproxy.stores.mysql.errors import CannotConnectError, ServerLeftError, error_code, error_text
 from dbproxy.stores.mysql.failures import (
     died_at_once,
     has_timed_out,
@@ -52,7 +52,8 @@ from dbproxy.stores.mysql.failures import (
 )
 from dbproxy.stores.mysql.pending_kills import PendingKills
 from dbproxy.stores.mysql.result import Row
-from dbproxy.stores.mysql.server_choice import Address, ServerChoice
+from dbproxy.stores.mysql.server_choice import ServerChoice
+from dbproxy.stores.mysql.server_search import Address
 from dbproxy.stores.pool_counters import PoolCounters
 from dbproxy.stores.pools import LimitedPool, PoolState
 from dbproxy.stores.resolver import Resolver
@@ -303,6 +304,8 @@ class DBPool(LimitedPool[_State]):
             self.counters.failed("connect", text)
             return StoreUnavailableError(text)
         text = error_text(error, has_user_text=connection.has_user_text)
+        if isinstance(error, ServerLeftError):
+            return NotWritableError(f"{state.label}: {text}")
         if state.choice.for_writes and is_not_writable(error):
             generation = connection.seat.generation
             connection.close()

@@ -9,7 +9,7 @@ With a single address everything but the search is the same: a virtual address o
 
 Everything ends: who looks, looks no longer than ``patience`` seconds after the last server was lost, plus one round; who waits for that,
 waits for ``patience``; afterwards connecting fails at once, and one thread in ``_PAUSE`` seconds tries a round. A server that did not
-answer in time is left alone for ``_SILENCE`` seconds, so that a dead host does not cost every round its connect timeout.
+answer in time is left alone for ``SILENCE`` seconds, so that a dead host does not cost every round its connect timeout.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,36 +27,22 @@ from pymysql.constants import CR
 
 from dbproxy.config import DBInstance
 from dbproxy.stores.backend_calls import CONNECTING, BackendCalls
-from dbproxy.stores.mysql.errors import CannotConnectError, error_code, error_text
+from dbproxy.stores.mysql.errors import CannotConnectError
 from dbproxy.stores.mysql.failures import is_not_ready
 from dbproxy.stores.mysql.result import MAX_PACKET
 from dbproxy.stores.mysql.server_role import ServerRole
+from dbproxy.stores.mysql.server_search import Address, Attempt, Found, ServerSearch, named
 
 logger = logging.getLogger(__name__)
 
-Address = tuple[str, int]
-"""Host and port."""
-
-Attempt = Callable[[Address, float], ServerRole]
-"""Connects to an address within so many seconds, closing what was connected before, and returns what the server says. Raises
-CannotConnectError."""
-
 _PAUSE = 0.1
 """Seconds between two rounds, and between two questions whether a server takes writes again."""
-
-_SILENCE = 3.0
-"""Seconds for which a server that did not answer in time is not asked. Below the 5 s within which everything works again."""
 
 _RECHECK = 1.0
 """Seconds for which a connection to a server that takes no writes is used before it is made again: there may be another one."""
 
 _RACES = 3
 """How often connecting begins again because others have found another server meanwhile."""
-
-
-def named(address: Address) -> str:
-    """Return ``host:port``."""
-    return f"{address[0]}:{address[1]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +98,8 @@ class ServerChoice:
         self._searched_at = -math.inf
         self._failed_at = -math.inf
         self._failed_with = CannotConnectError(CR.CR_CONN_HOST_ERROR, "the search for a server that takes writes lasts")
-        self._silent: dict[Address, float] = {}
+        self._list = ServerSearch(instance.addresses, patience)
+        self._rivals: Sequence[Address] = ()
 
     @property
     def server(self) -> str:
@@ -148,19 +135,20 @@ class ServerChoice:
         """
         for _ in range(_RACES):
             generation, current = self.generation, self._current
-            if current is None or ((not self._takes_writes or self._is_silent(current)) and self._search_is_due()):
+            if current is None or ((not self._takes_writes or self._list.is_silent(current)) and self._search_is_due()):
                 return self._search(attempt)
             try:
                 role = attempt(current, self._patience)
             except CannotConnectError as error:
                 if not self._searches or not is_not_ready(error):
                     raise
-                self._note_silence(current, error)
+                self._list.note(current, error)
                 return self._search(attempt)
             if not role.takes_writes and self._search_is_due():
                 return self._search(attempt)
-            if generation == self.generation:  # otherwise others have found another one meanwhile
-                return self._accept(current, role)
+            seat = self._accept(current, role, generation)
+            if seat is not None:
+                return seat
         raise CannotConnectError(CR.CR_CONN_HOST_ERROR, f"instance {self._name} changes its server again and again")
 
     def refused(self, generation: int) -> None:
@@ -220,14 +208,16 @@ class ServerChoice:
                 self._lost_since = self._lost_since or began
                 ends = self._lost_since + self._patience if self._identity else began
         if found is not None:
-            return self._accept(found, attempt(found, self._patience))
+            return self._accept(found, attempt(found, self._patience)) or NO_SEAT
         try:
             while True:
-                seat = self._round(attempt)
-                if seat is not None:
-                    return seat
-                if time.monotonic() >= ends:
-                    raise self._failure()
+                try:
+                    return self._take(self._list.round(attempt, self._current, self._identity))
+                except CannotConnectError as error:
+                    with self._changed:
+                        self._failed_with, self._failed_at = error, time.monotonic()
+                    if time.monotonic() >= ends:
+                        raise
                 self._pause()
         finally:
             with self._changed:
@@ -241,43 +231,25 @@ class ServerChoice:
         error.__cause__ = self._failed_with.__cause__
         return error
 
-    def _round(self, attempt: Attempt) -> Seat | None:
-        """Ask the servers in their order until one takes writes."""
-        began = time.monotonic()
-        asked = [address for address in self._addresses if not self._is_silent(address)] or list(self._addresses)
-        asked.sort(key=lambda address: address in self._silent)  # those that were silent before are the last
-        said: dict[Address, str] = dict.fromkeys(self._addresses, "did not answer lately")
-        errors: list[CannotConnectError] = []
-        current_answers = False
-        for number, address in enumerate(asked):
-            left = began + self._patience - time.monotonic()
-            try:
-                role = attempt(address, max(left, self._patience / 10) / (len(asked) - number))
-            except CannotConnectError as error:
-                said[address] = error_text(error)
-                errors.append(error)
-                self._note_silence(address, error)
-                continue
-            self._silent.pop(address, None)
-            if role.takes_writes:
-                return self._accept(address, role, said)
-            said[address] = role.refusal
-            current_answers = current_answers or (address == self._current and role.identity == self._identity)
-        if current_answers and self._current is not None:
-            return self._accept(self._current, attempt(self._current, self._patience))
-        text = "none of its servers takes writes: " + "; ".join(f"{named(address)}: {why}" for address, why in said.items())
-        final = len(errors) == len(said) and not any(map(is_not_ready, errors))
-        failure = CannotConnectError(error_code(errors[0]) if final else CR.CR_CONN_HOST_ERROR, text)
-        failure.__cause__ = errors[-1] if errors else None
-        with self._changed:
-            self._failed_with, self._failed_at = failure, time.monotonic()
-        return None
+    def _take(self, found: Found) -> Seat:
+        """Use the server that a search has found."""
+        is_first, rivals = not self._identity, tuple(found.rivals)
+        seat = self._accept(found.address, found.role) or NO_SEAT
+        if is_first:
+            logger.info("MySQL instance %s: %s takes the writes%s", self._name, named(found.address), found.said)
+        if rivals and rivals != self._rivals:
+            others = ", ".join(map(named, rivals))
+            logger.warning("MySQL instance %s: not only %s takes writes, but also %s", self._name, named(found.address), others)
+        self._rivals = rivals
+        return seat
 
-    def _accept(self, address: Address, role: ServerRole, said: Mapping[Address, str] | None = None) -> Seat:
-        """Use this server from now on. ``said``: why not those before it."""
+    def _accept(self, address: Address, role: ServerRole, generation: int | None = None) -> Seat | None:
+        """Use this server from now on; None if others have found another one since ``generation``."""
         now = time.monotonic()
         with self._changed:
-            former, is_first = self._current, not self._identity
+            if generation is not None and generation != self.generation:
+                return None
+            former = self.server
             moved = bool(self._identity and role.identity and role.identity != self._identity)
             self.failovers += moved
             self.generation += moved and self.for_writes
@@ -287,29 +259,13 @@ class ServerChoice:
                 self._takes_writes = role.takes_writes
                 self._lost_since = None if role.takes_writes else self._lost_since or now
             seat = Seat(role, self.generation, math.inf if self._takes_writes else now + _RECHECK)
-            if self._current != former:
+            if self.server != former:
                 self._connections.show_server(self.server)
             self._changed.notify_all()
         if moved and self.for_writes:
             self._connections.close_idle()
-            logger.warning(
-                "MySQL instance %s: another server answers now, at %s (before: %s)", self._name, named(address), former and named(former)
-            )
-        elif is_first and self._searches:
-            others = "".join(f"; {named(other)}: {said[other]}" for other in self._before(address)) if said else ""
-            logger.info("MySQL instance %s: %s takes the writes%s", self._name, named(address), others)
+            logger.warning("MySQL instance %s: another server answers now, at %s (before: %s)", self._name, named(address), former)
         return seat
-
-    def _before(self, address: Address) -> Sequence[Address]:
-        return self._addresses[: self._addresses.index(address)]
-
-    def _is_silent(self, address: Address) -> bool:
-        return self._silent.get(address, 0.0) > time.monotonic()
-
-    def _note_silence(self, address: Address, error: CannotConnectError) -> None:
-        """Leave a server alone for a while that did not answer in time."""
-        if "timed out" in error_text(error) or "in time" in error_text(error):
-            self._silent[address] = time.monotonic() + _SILENCE
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:

@@ -6,7 +6,9 @@ The thread that has the connection.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pymysql
@@ -32,8 +34,45 @@ _ANY = "select @@max_allowed_packet,0,0,'',0,0"
 
 _GROUP = "select member_id=@@server_uuid,member_state from performance_schema.replication_group_members"
 
+_MARIADB_HISTORY = "select @@server_id,concat_ws(',',@@gtid_binlog_state,@@gtid_slave_pos),if(@@wsrep_on,@@wsrep_cluster_name,'')"
+_MYSQL_HISTORY = "select @@server_uuid,@@global.gtid_executed,''"
+
+_MYSQL_SET = re.compile(r"([0-9a-f]{8}-[0-9a-f-]{27})(:[^,]*)")
+
 _USABLE = (b"ONLINE", b"OFFLINE")
 """States of the member of a group that may take writes. OFFLINE: the plugin is there, but not in use; ``read_only`` says the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a server has executed, as far as there are GTIDs. It is asked only of a server in a list."""
+
+    origin: str = ""
+    """What the server itself is called in GTIDs."""
+    newest: Mapping[str, int] = field(default_factory=dict)
+    """Origin → number of the newest transaction from there."""
+    length: int = 0
+    """Grows with every transaction."""
+
+    @classmethod
+    def of_mariadb(cls, origin: str, gtids: str) -> History:
+        """Of ``domain-origin-number``; the numbers of a domain go on when another server takes over."""
+        newest: dict[str, int] = {}
+        domains: dict[str, int] = {}
+        for domain, server, number in re.findall(r"(\d+)-(\d+)-(\d+)", gtids):
+            newest[server] = max(newest.get(server, 0), int(number))
+            domains[domain] = max(domains.get(domain, 0), int(number))
+        return cls(origin, newest, sum(domains.values()))
+
+    @classmethod
+    def of_mysql(cls, origin: str, gtids: str) -> History:
+        """Of ``origin:1-5:7``, or with a tag ``origin:tag:1-5``."""
+        newest = {server: max(map(int, re.findall(r"[:-](\d+)", sets)), default=0) for server, sets in _MYSQL_SET.findall(gtids)}
+        return cls(origin, newest, sum(newest.values()))
+
+    def goes_on_after(self, other: History) -> bool:
+        """Whether the server has executed more than ``other``, and transactions of its own that the other does not have."""
+        return self.length > other.length and self.newest.get(self.origin, 0) > other.newest.get(self.origin, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +89,22 @@ class ServerRole:
 
     has_other_writers: bool = False
     """Whether it belongs to a cluster in which each server may take writes: Galera, a replication group with several primaries."""
+    history: History = field(default_factory=History)
+    cluster: str = ""
+    """The same for all nodes of a cluster in which each may take writes; empty: it is in none."""
 
     @property
     def takes_writes(self) -> bool:
         """Whether writes may be sent to it."""
         return not self.refusal
+
+    def has_succeeded(self, other: ServerRole) -> bool:
+        """Whether it is the primary and ``other`` a former one, or a replica, that takes writes by mistake."""
+        return not self.is_node_with(other) and self.history.goes_on_after(other.history)
+
+    def is_node_with(self, other: ServerRole) -> bool:
+        """Whether both are nodes of one cluster."""
+        return bool(self.cluster) and self.cluster == other.cluster
 
 
 def ask_role(connection: DBConn, *, of_several: bool) -> ServerRole:
@@ -71,6 +121,7 @@ def ask_role(connection: DBConn, *, of_several: bool) -> ServerRole:
             raise
         row = connection.select(_ANY)[0]
     packet, read_only, innodb_read_only, identity, is_wsrep, has_other_writers = row
+    history, cluster = _history(connection) if of_several else (History(), "")
     refusal = ""
     if read_only not in _OFF or innodb_read_only not in _OFF:
         refusal = "it is read-only"
@@ -78,7 +129,26 @@ def ask_role(connection: DBConn, *, of_several: bool) -> ServerRole:
         refusal = _refusal_of_node(connection)
     elif of_several and not connection.is_mariadb:
         refusal = _refusal_of_member(connection)
-    return ServerRole((identity or b"").decode(errors="replace"), int(packet or 0), refusal, has_other_writers not in _OFF)
+    return ServerRole(
+        (identity or b"").decode(errors="replace"),
+        int(packet or 0),
+        refusal,
+        has_other_writers=has_other_writers not in _OFF,
+        history=history,
+        cluster=cluster,
+    )
+
+
+def _history(connection: DBConn) -> tuple[History, str]:
+    """What the server has executed, and the name of its cluster."""
+    try:
+        row = connection.select(_MARIADB_HISTORY if connection.is_mariadb else _MYSQL_HISTORY)[0]
+    except pymysql.err.Error:
+        if not connection.open:
+            raise
+        return History(), ""
+    origin, gtids, cluster = ((value or b"").decode(errors="replace") for value in row)
+    return History.of_mariadb(origin, gtids) if connection.is_mariadb else History.of_mysql(origin, gtids), cluster
 
 
 def _refusal_of_node(connection: DBConn) -> str:
