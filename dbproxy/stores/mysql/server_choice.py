@@ -157,6 +157,8 @@ class ServerChoice:
             now = time.monotonic()
             news = generation == self.generation and (self._takes_writes or now - self._found_at > _RECHECK)
             if news:
+                if self._takes_writes and self._current is not None and now - self._found_at < _RECHECK:
+                    self._list.avoid(self._current)
                 self.generation += 1
                 self._takes_writes = False
                 self._lost_since = self._lost_since or now

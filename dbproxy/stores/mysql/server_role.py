@@ -153,6 +153,14 @@ def _history(connection: DBConn) -> tuple[History, str]:
 
 def _refusal_of_node(connection: DBConn) -> str:
     """Why a Galera node takes no writes; empty: it does, or is no part of a cluster."""
+    try:
+        ((rejects,),) = connection.select("select @@wsrep_reject_queries")
+    except pymysql.err.Error:
+        if not connection.open:
+            raise
+        rejects = None
+    if rejects not in (None, b"NONE"):
+        return "it refuses all queries (wsrep_reject_queries)"
     status: dict[bytes, bytes] = dict(connection.select("show global status where variable_name in ('wsrep_ready','wsrep_connected')"))
     if status.get(b"wsrep_connected") == b"OFF" and status.get(b"wsrep_ready") == b"ON":
         return ""  # without a provider

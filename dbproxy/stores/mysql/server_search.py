@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pymysql.constants import CR
 
@@ -61,6 +61,7 @@ class ServerSearch:
         self._addresses = addresses
         self._limit = limit
         self._silent: dict[Address, float] = {}
+        self._refusing: dict[Address, float] = {}
 
     def is_silent(self, address: Address) -> bool:
         """Whether this server did not answer in time lately."""
@@ -71,6 +72,10 @@ class ServerSearch:
         text = error_text(error)
         if "timed out" in text or "in time" in text:
             self._silent[address] = time.monotonic() + SILENCE
+
+    def avoid(self, address: Address) -> None:
+        """Do not believe this server for a while: it has said that it takes writes, and has refused one."""
+        self._refusing[address] = time.monotonic() + SILENCE
 
     def round(self, attempt: Attempt, current: Address | None, identity: str) -> Found:
         """Ask all servers but the silent ones. ``current`` and ``identity``: the server in use, if there is one; it is kept if it takes
@@ -110,6 +115,8 @@ class ServerSearch:
                 continue
             self._silent.pop(address, None)
             last = address
+            if role.takes_writes and self._refusing.get(address, 0.0) > time.monotonic():
+                role = replace(role, refusal="it has just refused a write")
             answers.roles[address] = role
             answers.said[address] = role.refusal or "it takes writes, too"
         return answers, last
