@@ -8,9 +8,14 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from control import ctl
+from examined import examined
 from steady_load import SteadyLoad, assert_nothing_is_twice, stored
 
 from dbproxy.config import parse_config
+from dbproxy.doctor.finding import Level
+from dbproxy.doctor.kinds import Kind
+from dbproxy.doctor.mysql.databases import check_databases
 from dbproxy.errors import BackendNotReadyError
 from dbproxy.stores.mysql import DBManager
 from dbproxy.testing import ProxyProcess, ReplicaStack, seed
@@ -88,6 +93,23 @@ def test_a_host_that_says_nothing_is_waited_for_once_and_no_longer_than_a_connec
             assert time.monotonic() - began < 1  # the server in use is asked, not the list
 
 
+def test_the_doctor_examines_each_host_and_names_the_one_that_is_used(stack: ReplicaStack) -> None:
+    found = examined(check_databases, stack, {"teamtalk_master_host": f"{address(stack, 1)},127.0.0.1:1,{address(stack, 0)}"})
+    said = {finding.subject.rpartition(" ")[2]: finding for finding in found.of(Kind.HOSTS)}
+    assert "it is read-only" in said[address(stack, 1)].what
+    assert "is the one that a proxy that is started now uses" in said[address(stack, 0)].what
+    assert found.of(Kind.UNREACHABLE, "MySQL teamtalk_master at 127.0.0.1:1")
+    assert found.only(Kind.READ_ONLY, "MySQL teamtalk_master").level is Level.OK
+
+
+def test_the_doctor_warns_of_an_account_that_read_only_does_not_stop_and_of_a_list_without_a_primary(stack: ReplicaStack) -> None:
+    keys = {"teamtalk_master_host": f"127.0.0.1:1,{address(stack, 1)}"}
+    keys |= {"teamtalk_master_username": stack.mariadb.user, "teamtalk_master_password": stack.mariadb.password}
+    hosts = examined(check_databases, stack, keys).of(Kind.HOSTS)
+    assert [finding.level for finding in hosts] == [Level.OK, Level.WARNING, Level.ERROR]
+    assert "the account may write although the server is read-only" in hosts[1].what
+
+
 # failovers
 
 
@@ -150,6 +172,21 @@ def test_a_primary_that_hangs_is_left_when_another_one_is_promoted(stack: Replic
         stack.servers[0].kill()  # before it goes on with what it had not finished
     assert_nothing_is_twice(load, rows)
     assert set(load.acknowledged) - set(rows) == set()
+
+
+def test_a_changed_list_is_applied_by_a_reload_and_shown_to_operators(stack: ReplicaStack) -> None:
+    with ProxyProcess(stack, {**KEYS, "teamtalk_master_host": address(stack, 0)}) as proxy, proxy.client() as client:
+        assert client.send_message(1, 2).msg_id == 1
+        stack.write_config(proxy.config_path, {**KEYS, "ListenPort": proxy.port})
+        assert ctl(proxy.directory, "reload").code == 0
+        stack.promote()
+        assert client.send_message(1, 2).msg_id == 2
+        done = ctl(proxy.directory, "pools")
+        assert done.code == 0
+        (row,) = [line.split() for line in done.out.splitlines() if line.startswith("teamtalk_master ")]
+        assert row[2] == address(stack, 1)
+        assert "teamtalk_master: turned to another server 1 times" in done.out
+    assert [row.msg_id for row in sorted(stored(stack))] == [1, 2]
 
 
 # the former primary
