@@ -102,6 +102,7 @@ def test_the_doctor_examines_each_host_and_names_the_one_that_is_used(stack: Rep
     assert found.only(Kind.READ_ONLY, "MySQL teamtalk_master").level is Level.OK
 
 
+@pytest.mark.long
 def test_the_doctor_warns_of_an_account_that_read_only_does_not_stop_and_of_a_list_without_a_primary(stack: ReplicaStack) -> None:
     keys = {"teamtalk_master_host": f"127.0.0.1:1,{address(stack, 1)}"}
     keys |= {"teamtalk_master_username": stack.mariadb.user, "teamtalk_master_password": stack.mariadb.password}
@@ -159,6 +160,7 @@ def test_a_switch_behind_a_virtual_address_refuses_nothing(stack: ReplicaStack) 
     assert set(load.acknowledged) == set(rows)
 
 
+@pytest.mark.long
 def test_a_primary_that_hangs_is_left_when_another_one_is_promoted(stack: ReplicaStack) -> None:
     keys = {**KEYS, "DBTimeout": 2, "DBLockTimeout": 1, "DBConnectTimeout": 2}
     with ProxyProcess(stack, keys) as proxy:
@@ -174,6 +176,7 @@ def test_a_primary_that_hangs_is_left_when_another_one_is_promoted(stack: Replic
     assert set(load.acknowledged) - set(rows) == set()
 
 
+@pytest.mark.long
 def test_a_changed_list_is_applied_by_a_reload_and_shown_to_operators(stack: ReplicaStack) -> None:
     with ProxyProcess(stack, {**KEYS, "teamtalk_master_host": address(stack, 0)}) as proxy, proxy.client() as client:
         assert client.send_message(1, 2).msg_id == 1
@@ -192,6 +195,7 @@ def test_a_changed_list_is_applied_by_a_reload_and_shown_to_operators(stack: Rep
 # the former primary
 
 
+@pytest.mark.long
 def test_a_former_primary_that_comes_back_is_not_used_while_it_is_read_only(stack: ReplicaStack) -> None:
     with ProxyProcess(stack, KEYS) as proxy, proxy.client() as client:
         assert client.send_message(1, 2).msg_id == 1

@@ -37,6 +37,7 @@ def lose_the_primary(stack: ReplicaStack) -> None:
     stack.promote()
 
 
+@pytest.mark.long
 def test_lost_messages_leave_a_gap_and_no_id_is_given_twice(stack: ReplicaStack) -> None:
     with ProxyProcess(stack, KEYS) as one, ProxyProcess(stack, KEYS) as two:
         with SteadyLoad([one, two]) as load:

@@ -27,8 +27,9 @@ class Login:
             f", wait_timeout={wait_timeout} /*M!100300 , optimizer_switch='subquery_cache=off' */"
         )
         self._make = partial(DriverConnection, instance, session, tls=tls)
+        self._leads_to = (instance.addresses[0], config.db_connect_timeout)
         self.driver = self._make(config.db_connect_timeout)
-        """Of the last connection; another one for each, because it keeps address and time limit."""
+        """Of the last connection; it keeps address and time limit."""
         self.max_idle = wait_timeout - _IDLE_MARGIN
         """Seconds after which an idle connection is not used any more."""
         self._resolver = resolver
@@ -43,7 +44,9 @@ class Login:
 
         """
         connected = connect_socket(self._resolver, host, port, timeout)
-        self.driver = self._make(timeout, address=(host, port))
+        if self._leads_to != ((host, port), timeout):
+            self._leads_to = ((host, port), timeout)
+            self.driver = self._make(timeout, address=(host, port))
         sock = self.driver.login(connected)
         sock.settimeout(timeout)  # a server that accepts and then sends nothing must not take longer
         detect_dead_peer(sock, self._statement_timeout)
