@@ -24,6 +24,8 @@ from dbproxy.testing.faulty_link import FaultyLink
 pytestmark = pytest.mark.watchdog(90)
 
 KEYS: dict[str, object] = {"StopGrace": 1, "DBConnectTimeout": 3}
+PATIENT: dict[str, object] = {**KEYS, "DBConnectTimeout": 15, "RequestTimeout": 30}
+"""A switch may take long on a busy machine; it is waited for up to DBConnectTimeout."""
 NAMES = ("alice", "bob", "carol", "dave")
 
 
@@ -115,7 +117,7 @@ def test_the_doctor_warns_of_an_account_that_read_only_does_not_stop_and_of_a_li
 
 
 def test_a_planned_switch_under_load_refuses_nothing(stack: ReplicaStack) -> None:
-    with ProxyProcess(stack, KEYS) as one, ProxyProcess(stack, KEYS) as two:
+    with ProxyProcess(stack, PATIENT) as one, ProxyProcess(stack, PATIENT) as two:
         with SteadyLoad([one, two]) as load:
             load.more(50)
             stack.promote()
@@ -146,7 +148,7 @@ def test_with_semi_sync_a_crash_loses_nothing_that_was_acknowledged(stack: Repli
 def test_a_switch_behind_a_virtual_address_refuses_nothing(stack: ReplicaStack) -> None:
     """One host in the configuration. The connections to the former primary stay open, as they do when an address moves."""
     with FaultyLink(stack.servers[0].address) as link:
-        here = {**KEYS, "teamtalk_master_host": "127.0.0.1", "teamtalk_master_port": link.port}
+        here = {**PATIENT, "teamtalk_master_host": "127.0.0.1", "teamtalk_master_port": link.port}
         with ProxyProcess(stack, here) as one, ProxyProcess(stack, here) as two:
             with SteadyLoad([one, two]) as load:
                 load.more(50)

@@ -18,8 +18,8 @@ def run_as_root(stack: GaleraStack, node: int, statement: str) -> None:
 
 
 def keys(stack: GaleraStack) -> dict[str, object]:
-    hosts = {f"{name}_host": stack.hosts() for name in ("teamtalk_master", "teamtalk_slave")}
-    return {**hosts, "teamtalk_slave_host": "{}:{}".format(*stack.nodes[1].address), "StopGrace": 1}
+    hosts = {"teamtalk_master_host": stack.hosts(), "teamtalk_slave_host": stack.hosts(1)}
+    return {**hosts, "StopGrace": 1, "DBConnectTimeout": 15, "RequestTimeout": 30}
 
 
 def test_a_node_that_refuses_everything_is_left_for_the_next_one(dbproxy_galera: GaleraStack) -> None:

@@ -15,7 +15,7 @@ from dbproxy.config import Config, DBInstance
 from dbproxy.stores.backend_calls import CONNECTING, BackendCalls
 from dbproxy.stores.kernel_socket import still_connected
 from dbproxy.stores.mysql.channel import Channel
-from dbproxy.stores.mysql.errors import CannotConnectError, NotExecutedError, ServerLeftError
+from dbproxy.stores.mysql.errors import CannotConnectError, ServerLeftError
 from dbproxy.stores.mysql.login import Login
 from dbproxy.stores.mysql.multi_writer import MultiWriterSession
 from dbproxy.stores.mysql.result import QueryResult, Row

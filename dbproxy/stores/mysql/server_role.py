@@ -135,7 +135,7 @@ def ask_role(connection: DBConn, *, of_several: bool) -> ServerRole:
         refusal,
         has_other_writers=has_other_writers not in _OFF,
         history=history,
-        cluster=cluster,
+        cluster=cluster or ("group" if has_other_writers not in _OFF else ""),
     )
 
 
