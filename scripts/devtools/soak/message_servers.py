@@ -288,9 +288,8 @@ class MessageServer:
                 return  # it may have been stopped just now
         self.counts["own messages"] += 1
         if latest < stored[-1].msg_id:
-            self.problems.append(
-                f"msg_id {stored[-1].msg_id} was acknowledged by {self._proxy}, and {proxy} then said that {latest} is the latest"
-            )
+            asked = f"{time.strftime('%H:%M:%S')} {proxy} said {latest} is the latest msg_id of {sender} and {receiver}"
+            self.problems.append(f"{asked}, {self._proxy} had acknowledged {stored[-1].msg_id}")
 
     def _acknowledge(self, client: Client) -> None:
         user_id, peer_id = self._rng.sample(USERS, 2)

@@ -249,7 +249,7 @@ class Soak:
         problems += shortened(list(self._unexplained(faults.windows, writers)))
         problems += verify_messages(self._stack, [writer.history for writer in writers])
         problems += checks.check_counters(self._stack, self._proxies())
-        problems += checks.check_consistency(self._steady, notes)
+        problems += checks.check_consistency(self._steady, notes, self._topology.left_to_proxies)
         problems += self._check_leaks(before)
         problems += checks.check_logs(self._proxies(), notes)
         refused = sum(writer.history.refused for writer in writers)
