@@ -13,7 +13,9 @@ from dbproxy.config import load_config
 from dbproxy.doctor.finding import Level
 from dbproxy.doctor.kinds import Kind
 from dbproxy.doctor.mysql import check_databases
+from dbproxy.stores.mysql import DBPool
 from dbproxy.stores.mysql.schema import create_statement
+from dbproxy.stores.resolver import Resolver
 from dbproxy.testing import GaleraStack, ProxyProcess, seed
 from dbproxy.testing.servers import SCHEMA
 
@@ -85,3 +87,20 @@ def test_the_audit_finds_and_repairs_on_a_cluster(dbproxy_galera: GaleraStack) -
         found = audit(backends, repair=True).counts
         assert {"member-missing", "duplicate-relation"} <= set(found)
         assert set(audit(backends, repair=False).counts) == {"members-lost"}  # a proxy restores them
+
+
+def test_a_connection_that_was_made_before_its_node_was_ready_reads_what_others_commit(dbproxy_galera: GaleraStack) -> None:
+    dbproxy_galera.reset()
+    config = load_config(dbproxy_galera.write_config(overrides=dbproxy_galera.on(1)))
+    pool = DBPool(config.db_instances["teamtalk_slave"], config, Resolver())
+    try:
+        dbproxy_galera.isolate(1)
+        pool.open()
+        dbproxy_galera.repair()
+        connects = pool.report().connects
+        with pool.connection() as connection:
+            assert connection.select("select @@session.wsrep_sync_wait") == [(b"1",)]
+        assert pool.report().connects == connects
+    finally:
+        pool.close()
+        dbproxy_galera.repair()

@@ -17,7 +17,7 @@ from dbproxy.stores.kernel_socket import still_connected
 from dbproxy.stores.mysql.channel import Channel
 from dbproxy.stores.mysql.errors import CannotConnectError, ServerLeftError
 from dbproxy.stores.mysql.login import Login
-from dbproxy.stores.mysql.multi_writer import MultiWriterSession
+from dbproxy.stores.mysql.multi_writer import MultiWriterSession, read_what_others_commit
 from dbproxy.stores.mysql.result import QueryResult, Row
 from dbproxy.stores.mysql.server_choice import NO_SEAT, ServerChoice
 from dbproxy.stores.mysql.server_connection_id import NO_SESSION, find_session
@@ -152,6 +152,8 @@ class DBConn(Channel):
         try:
             role = ask_role(self, of_several=self._choice.of_several)
             self._max_statement = role.max_allowed_packet
+            if role.has_other_writers:
+                read_what_others_commit(self)
             self._cluster = MultiWriterSession(self) if role.has_other_writers and not role.refusal else None
             self.server_connection_id = find_session(self, role.identity)
         except pymysql.err.Error as error:

@@ -31,21 +31,31 @@ _READ_COMMITTED_BY_OTHERS = "set wsrep_sync_wait=1"
 _ENDS = (b"commit", b"rollback")
 
 
+def read_what_others_commit(connection: DBConn) -> None:
+    """Have the session of a new connection read what other nodes have committed before. A node that is not ready takes this, too, and may
+    be ready when the connection is used.
+
+    Raises:
+        pymysql.err.Error: the server does not answer.
+
+    """
+    try:
+        connection.execute(_READ_COMMITTED_BY_OTHERS)
+    except pymysql.err.Error as error:
+        if error.args[0] != ER.UNKNOWN_SYSTEM_VARIABLE:
+            raise
+
+
 class MultiWriterSession:
     """Of one connection, from login to close."""
 
     def __init__(self, connection: DBConn) -> None:
-        """Ask whether the lock table is there, and have the session read what other nodes have committed before.
+        """Ask whether the lock table is there.
 
         Raises:
             pymysql.err.Error: the server does not answer.
 
         """
-        try:
-            connection.execute(_READ_COMMITTED_BY_OTHERS)
-        except pymysql.err.Error as error:
-            if error.args[0] != ER.UNKNOWN_SYSTEM_VARIABLE:
-                raise
         self.has_lock_table: bool = connection.select(_LOCK_TABLE)[0][0] != b"0"
         """Whether the server has the table of ``lock_rows.py``."""
         self._inside = False
