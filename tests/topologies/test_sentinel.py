@@ -10,7 +10,7 @@ import pytest
 from reloading import ReloadingProxy
 
 from dbproxy.config import load_config
-from dbproxy.errors import StartupError
+from dbproxy.errors import StartupError, StoreUnavailableError
 from dbproxy.stores.redis import CacheManager
 from dbproxy.stores.redis.commands import not_executed
 from dbproxy.testing import Client, InProcessProxy, ProxyProcess, SentinelStack, seed
@@ -174,6 +174,43 @@ def test_a_former_master_is_not_started_on_although_a_sentinel_names_it(stack: S
     finally:
         starting.join(40)
         proxy.stop()
+
+
+@pytest.mark.long
+def test_a_former_master_that_is_back_as_a_master_is_not_returned_to(stack: SentinelStack) -> None:
+    """A Sentinel that missed the failover names it, and it says itself that it is a master; the others are silent."""
+    outdated, *others = stack.sentinels
+    outdated.kill()
+    former = stack.master()
+    new = stack.kill_master()
+    caches = CacheManager(load_config(stack.write_config(overrides={"CachePoolTimeout": 1})))
+    try:
+        caches.open()
+        for sentinel in others:
+            sentinel.freeze()
+        outdated.start()
+        former.start()
+        with new.connect() as redis:
+            redis.client_kill_filter(_type="normal")
+        with pytest.raises(StoreUnavailableError, match="does not know of the last failover"):
+            caches.unread.execute([("SET", "key", 1)])
+        with former.connect(POOLS["unread"]) as redis:
+            assert redis.info("replication")["role"] == "master"
+            assert redis.get("key") is None
+        for sentinel in others:
+            sentinel.thaw()
+        assert poll(lambda: _written(caches), bool, 20)
+        with new.connect(POOLS["unread"]) as redis:
+            assert redis.get("key") == "2"
+    finally:
+        caches.close()
+
+
+def _written(caches: CacheManager) -> bool:
+    try:
+        return bool(caches.unread.execute([("SET", "key", 2)]))
+    except StoreUnavailableError:
+        return False
 
 
 def test_without_any_sentinel_a_proxy_goes_on_and_with_one_of_them_it_starts(stack: SentinelStack) -> None:
