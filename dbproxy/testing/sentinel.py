@@ -144,7 +144,10 @@ class SentinelStack(Stack):
         """
         former = self.master()
         with next(sentinel for sentinel in self.sentinels if sentinel.running).connect() as client:
-            poll(lambda: _accepted(client), bool, SETTLE_TIMEOUT)
+            for _ in range(5):  # a failover is given up when the replica cannot be told, because its connection is being made
+                poll(lambda: _accepted(client), bool, SETTLE_TIMEOUT)
+                if poll(self.master, lambda server: server is not former, SETTLE_TIMEOUT / 5) is not former:
+                    break
         return self._await_successor(former, settle=settle)
 
     def kill_master(self, *, settle: bool = False) -> PrivateRedis:

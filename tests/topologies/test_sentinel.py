@@ -182,14 +182,15 @@ def test_a_former_master_that_is_back_as_a_master_is_not_returned_to(stack: Sent
     outdated, *others = stack.sentinels
     outdated.kill()
     former = stack.master()
-    new = stack.kill_master()
+    new = stack.fail_over()
     caches = CacheManager(load_config(stack.write_config(overrides={"CachePoolTimeout": 1})))
     try:
         caches.open()
         for sentinel in others:
             sentinel.freeze()
         outdated.start()
-        former.start()
+        with former.connect() as redis:
+            redis.execute_command("REPLICAOF", "NO", "ONE")
         with new.connect() as redis:
             redis.client_kill_filter(_type="normal")
         with pytest.raises(StoreUnavailableError, match="does not know of the last failover"):

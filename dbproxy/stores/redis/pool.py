@@ -318,9 +318,9 @@ class CachePool(LimitedPool[CacheState]):
                 state.leave(run_id)
             if is_other and not state.retired:
                 self.restarts += 1
-                self._failovers += moves
-        if moves:
-            state.show_server(connection)
+                self._failovers += moves and state.server != f"{connection.host}:{connection.port}"
+            if moves:
+                state.show_server(connection)
         if is_other:
             if moves:
                 state.close_outdated()

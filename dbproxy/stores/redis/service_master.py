@@ -31,6 +31,11 @@ WAITING_FOR_MASTER = Wait("wait for a master")
 PAUSE = 0.05
 """Seconds between two attempts to find a master."""
 
+SUSPECT_TIMEOUT = 0.5
+"""Seconds that a server which a Sentinel calls down may take to accept a connection, and to answer. It may work all the same: Sentinels on
+busy machines, or cut off from it, are wrong.
+"""
+
 LONGEST_FAILOVER = 3.0
 """Seconds for which nothing is sent to a master that is being replaced."""
 
@@ -123,8 +128,7 @@ class ServiceMaster(Address):
             if named.epoch < known:
                 outdated.append(named)
             elif named.address not in tried:
-                if not named.is_down:  # another Sentinel may be able to reach it
-                    tried.add(named.address)
+                tried.add(named.address)
                 identity = self._try(connection, named, limit, errors)
                 if identity is not None:
                     return identity.run_id
@@ -137,14 +141,12 @@ class ServiceMaster(Address):
 
     def _try(self, connection: DriverConnection, named: Named, limit: float, errors: list[Exception]) -> Identity | None:
         """Connect to a server that a Sentinel names; None, with the reason in ``errors``, if it cannot be used as a master."""
-        where = f"{named.host}:{named.port}, which the Sentinel {named.sentinel} names,"
-        if named.is_down:
-            errors.append(NoMasterError(f"{where} is down"))
-            return None
+        where = f"{named.host}:{named.port}, which the Sentinel {named.sentinel} names{' and calls down' if named.is_down else ''},"
         connection.disconnect()
         connection.host, connection.port = named.address
         # A server that hangs accepts connections: it must not take the time in which another one may have become the master.
-        connection.socket_connect_timeout = max(0.01, limit - time.monotonic())
+        longest = SUSPECT_TIMEOUT if named.is_down else self._config.cache_connect_timeout
+        connection.socket_connect_timeout = max(0.01, min(longest, limit - time.monotonic()))
         connection.set_reply_timeout(min(connection.socket_connect_timeout, self._config.cache_timeout))
         try:
             connection.ensure_connected()
