@@ -214,6 +214,22 @@ def _written(caches: CacheManager) -> bool:
         return False
 
 
+def test_a_master_that_works_is_used_although_a_sentinel_calls_it_down(stack: SentinelStack) -> None:
+    """The only Sentinel that is left is refused its PING, as if it was cut off from the master; it cannot begin a failover alone."""
+    alone, *others = stack.sentinels
+    for sentinel in others:
+        sentinel.kill()
+    caches = CacheManager(load_config(stack.write_config()))
+    with stack.master().connect() as redis:
+        redis.execute_command("ACL", "SETUSER", "default", "-ping")
+        try:
+            assert poll(lambda: str(alone.state().get("flags")), lambda flags: "s_down" in flags, 20)
+            assert caches.unread.execute([("INCRBY", "counter", 5)]) == [5]
+        finally:
+            redis.execute_command("ACL", "SETUSER", "default", "+ping")
+            caches.close()
+
+
 def test_without_any_sentinel_a_proxy_goes_on_and_with_one_of_them_it_starts(stack: SentinelStack) -> None:
     with ProxyProcess(stack, KEYS) as proxy, proxy.client() as client:
         assert client.send_message(1, 2).msg_id == 1
