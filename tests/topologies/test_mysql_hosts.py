@@ -24,8 +24,8 @@ from dbproxy.testing.faulty_link import FaultyLink
 pytestmark = pytest.mark.watchdog(90)
 
 KEYS: dict[str, object] = {"StopGrace": 1, "DBConnectTimeout": 3}
-PATIENT: dict[str, object] = {**KEYS, "DBConnectTimeout": 15, "RequestTimeout": 30}
-"""A switch may take long on a busy machine; it is waited for up to DBConnectTimeout."""
+PATIENT: dict[str, object] = {**KEYS, "DBConnectTimeout": 15, "RequestTimeout": 40, "DBLockTimeout": 20, "DBTimeout": 25}
+"""A switch may take long on a busy machine: it is waited for up to DBConnectTimeout, and for commits that it holds up DBLockTimeout."""
 NAMES = ("alice", "bob", "carol", "dave")
 
 

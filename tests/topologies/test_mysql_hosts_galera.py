@@ -19,7 +19,7 @@ def run_as_root(stack: GaleraStack, node: int, statement: str) -> None:
 
 def keys(stack: GaleraStack) -> dict[str, object]:
     hosts = {"teamtalk_master_host": stack.hosts(), "teamtalk_slave_host": stack.hosts(1)}
-    return {**hosts, "StopGrace": 1, "DBConnectTimeout": 15, "RequestTimeout": 30}
+    return {**hosts, "StopGrace": 1, "DBConnectTimeout": 15, "RequestTimeout": 40, "DBLockTimeout": 20, "DBTimeout": 25}
 
 
 def test_a_node_that_refuses_everything_is_left_for_the_next_one(dbproxy_galera: GaleraStack) -> None:

@@ -41,7 +41,7 @@ _PAUSE = 0.1
 _RECHECK = 1.0
 """Seconds for which a connection to a server that takes no writes is used before it is made again: there may be another one."""
 
-_RACES = 3
+_RACES = 10
 """How often connecting begins again because others have found another server meanwhile."""
 
 
