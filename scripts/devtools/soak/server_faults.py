@@ -13,11 +13,12 @@ from devtools.soak.faults import Fault, Scene
 
 def sessions(stack: Stack) -> list[int]:
     """Return the numbers of the connections that proxies have to the MySQL server that takes the writes."""
-    account = stack.config()["teamtalk_master_username"]
-    rows = stack.rows(
-        "select id from information_schema.processlist where user=%s and id<>connection_id() and db=%s", (account, stack.mariadb.database)
-    )
-    return sorted(int(str(row["id"])) for row in rows)
+    account, database = stack.config()["teamtalk_master_username"], stack.mariadb.database
+    with contextlib.closing(stack.mysql()) as connection, connection.cursor() as cursor:
+        cursor.execute("show processlist")  # MySQL's information_schema.processlist fails at an emoji in a statement
+        rows = cursor.fetchall()
+    others = [row for row in rows if row["Info"] != "show processlist" and (row["User"], row["db"]) == (account, database)]
+    return sorted(int(row["Id"]) for row in others)
 
 
 class MySQLFaults:
