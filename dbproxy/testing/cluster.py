@@ -110,10 +110,13 @@ class ClusterStack(Stack):
         raise LookupError(f"no node serves slot {slot}")
 
     def replica_of(self, master: ClusterNode) -> ClusterNode:
-        """Return a replica of this master that runs."""
+        """Return a replica of this master that runs; LookupError when it has none."""
         entries = self._entries()
         master_id = next(entry.node_id for entry in entries if entry.port == master.port)
-        return next(self._at(entry.port) for entry in entries if entry.master_id == master_id and self._at(entry.port).running)
+        for entry in entries:
+            if entry.master_id == master_id and self._at(entry.port).running:
+                return self._at(entry.port)
+        raise LookupError(f"no replica of {master.port} runs")
 
     def _entries(self) -> list[NodeEntry]:
         return self._any().entries()
@@ -156,8 +159,8 @@ class ClusterStack(Stack):
                 return False
             for node in running:
                 alive = [entry for entry in node.entries() if entry.port in ports and entry.is_linked and not entry.failed]
-                seen = {entry.port for entry in alive if entry.master_id != "-"}
-                if not node.cluster_is_ok() or len(alive) < len(running) or seen != replicas:
+                shown = {int(replica[1]) for _, _, _, *others in node.ask("CLUSTER", "SLOTS") for replica in others}
+                if not node.cluster_is_ok() or len(alive) < len(running) or shown != replicas:
                     return False
             return True
 
@@ -220,6 +223,25 @@ class ClusterStack(Stack):
     def _repair(self) -> None:
         super()._repair()
         self.wait_until_ok()
+        self._give_replicas()
+        self.wait_until_ok()
+
+    def _give_replicas(self) -> None:
+        """Give every master that has none a replica: a node without slots, or one of several that another has. A master that lost its
+        slots to several others comes back as a replica of any of them.
+        """
+        entries = self._entries()
+        masters = [entry.node_id for entry in entries if entry.slots]
+        replicas: dict[str, list[NodeEntry]] = {node_id: [] for node_id in masters}
+        spare = [entry for entry in entries if entry.is_master and not entry.slots]
+        for entry in entries:
+            if entry.master_id in replicas:
+                replicas[entry.master_id].append(entry)
+        spare += [entry for node_id in masters for entry in replicas[node_id][self._replica_count :]]
+        for node_id in masters:
+            if len(replicas[node_id]) < self._replica_count and spare:
+                node = self._at(spare.pop().port)
+                _await(lambda node=node, node_id=node_id: node.ask("CLUSTER", "REPLICATE", node_id) is not None, "it replicates")  # type: ignore[misc]
 
     def _flush_caches(self) -> None:
         for node in self.masters():

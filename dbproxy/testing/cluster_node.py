@@ -43,8 +43,8 @@ class ClusterNode(PrivateRedis):
         options: Sequence[str] = (),
     ) -> None:
         cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(int(node_timeout * 1000)), "--cluster-port", str(free_port())]
-        # a master would wait 5 s for other replicas that want a copy, too
-        cluster += ["--cluster-config-file", "nodes.conf", "--repl-diskless-sync-delay", "0"]
+        # a master would wait 5 s for other replicas that want a copy, too; and a replica is shown when it has got something, such as a ping
+        cluster += ["--cluster-config-file", "nodes.conf", "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"]
         cluster += ["--masterauth", password] if password else []
         super().__init__(directory, keep=keep, persistent=persistent, password=password, options=(*cluster, *options))
 

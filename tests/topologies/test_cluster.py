@@ -6,16 +6,26 @@ Traffic sends one message after the other on several connections and remembers w
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+from examined import examined
 from redis.crc import key_slot
 from reloading import ReloadingProxy
 
-from dbproxy.testing import Client, ClusterStack, ProxyProcess, seed
+from dbproxy.audit.auditor import audit, open_stores
+from dbproxy.config import load_config
+from dbproxy.doctor.finding import Level
+from dbproxy.doctor.kinds import Kind
+from dbproxy.doctor.redis import check_caches
+from dbproxy.doctor.redis.access import USAGE
+from dbproxy.errors import StartupError
+from dbproxy.testing import Client, ClusterStack, PrivateRedis, ProxyProcess, seed
 from dbproxy.testing.cluster_node import ClusterNode
 from dbproxy.testing.requests import GROUP
+from dbproxy.testing.stack import POOLS
 from dbproxy.testing.waiting import eventually
 from devtools.traffic import Traffic
 
@@ -165,3 +175,123 @@ def test_the_proxy_needs_the_first_node_only_to_start(stack: ClusterStack) -> No
         assert proxy.reload({"unread_maxconncnt": 8}).startswith("configuration reloaded")
         assert client.send_message(1, 2).msg_id == 4
         assert "ERROR" not in proxy.log()
+
+
+def test_a_reload_leads_to_a_cluster_and_back(stack: ClusterStack) -> None:
+    with PrivateRedis() as single:
+        fixed: dict[str, object] = {}
+        for name, number in POOLS.items():
+            fixed |= {f"{name}_cluster": None, f"{name}_port": single.port, f"{name}_db": number}
+        cluster = {key: stack.config().get(key) for key in fixed}
+        with ReloadingProxy(stack, {**KEYS, **fixed}) as proxy, proxy.client() as client:
+            assert client.send_message(1, 2).msg_id == 1
+            assert client.send_group_message(1, 9).msg_id == 1
+            assert proxy.reload(cluster).startswith("configuration reloaded")
+            assert client.send_message(1, 2).msg_id == 2
+            assert client.send_group_message(1, 9).msg_id == 2
+            assert unread_of(client, 2)[1] == 1  # the other one is in the other Redis
+            assert client.remove_members(1, 9, [3]).result_code == 0
+            assert proxy.reload(fixed).startswith("configuration reloaded")
+            assert client.send_message(1, 2).msg_id == 3
+            assert [list(info.group_member_list) for info in client.group_info({9: 0}).group_info_list] == [[1, 2]]
+
+
+def test_a_server_that_is_no_node_of_a_cluster_is_refused_with_the_key_to_look_at(stack: ClusterStack) -> None:
+    with PrivateRedis() as single, pytest.raises(StartupError, match=r"cluster support disabled.*token_cluster"):
+        ProxyProcess(stack, {**KEYS, "token_port": single.port}).start()
+    with pytest.raises(StartupError, match="token_db=4: expected 0"):
+        ProxyProcess(stack, {**KEYS, "token_db": 4}).start()
+
+
+def test_the_doctor_examines_the_cluster_and_every_master(stack: ClusterStack) -> None:
+    before = stack.snapshot()
+    found = examined(check_caches, stack)
+    assert {kind for _, _, kind in found.problems} <= {"persistence"}
+    masters = stack.masters()
+    for name in USAGE:
+        assert "3 masters and 3 replicas" in found.only(Kind.CLUSTER, f"Redis {name}").what
+        for node in masters:
+            subject = f"Redis {name} node 127.0.0.1:{node.port}"
+            assert [found.only(kind, subject).level for kind in (Kind.COMMANDS, Kind.WRITABLE)] == [Level.OK, Level.OK]
+    assert stack.snapshot() == before
+    keys = {"token_cluster": "off", "token_db": 0}
+    assert "token_cluster=on" in examined(check_caches, stack, keys).only(Kind.ROLE, "Redis token").remedy
+
+
+def test_the_audit_finds_what_is_on_any_node(stack: ClusterStack) -> None:
+    copies = [f"{user_id}_9_im_user_group" for user_id in range(100, 120)]
+    assert len({stack.owner(key).port for key in copies}) == 3
+    with stack.redis() as client, open_stores(load_config(stack.write_config()), recheck_delay=0) as stores:
+        for key in copies:
+            client.hset(key, "count", "7")
+        assert audit(stores, repair=True).found == 1
+        assert {client.hget(key, "count") for key in copies} == {"0"}
+        assert audit(stores).found == 0
+
+
+def test_the_start_says_what_the_nodes_are(stack: ClusterStack) -> None:
+    with ProxyProcess(stack, KEYS) as proxy:
+        for node in stack.masters():
+            assert (
+                f"at 127.0.0.1:{node.port} (unread, group_set, sync, token, group_member): cluster node, master with 1 replica"
+                in proxy.log()
+            )
+
+
+@pytest.mark.long
+def test_a_frozen_master_is_replaced(stack: ClusterStack, proxies: list[ProxyProcess]) -> None:
+    with traffic_on(proxies) as traffic:
+        traffic.wait_for(40)
+        master = stack.owner("9_im_group_msg")
+        replica = stack.replica_of(master)
+        master.freeze()
+        stack.wait_for_master(replica)
+        traffic.wait_for(100)
+        master.thaw()
+        traffic.wait_for(100)
+    assert traffic.verify(stack) == []
+    assert traffic.unanswered == 0
+
+
+@pytest.mark.long
+def test_a_cluster_that_loses_a_slot_refuses_what_needs_it_and_works_when_it_is_back(stack: ClusterStack) -> None:
+    """Full coverage is off: the others go on."""
+    for node in stack.nodes:
+        node.ask("CONFIG", "SET", "cluster-require-full-coverage", "no")
+    with ProxyProcess(stack, {**KEYS, "CacheTimeout": 1}) as proxy, proxy.client(timeout=20) as client:
+        owners = []
+        for relation in range(1, 6):
+            assert client.send_message(relation, 100 + relation).msg_id == 1
+            owners.append(stack.owner(f"msg_id_{relation}"))
+        lost = owners[0]
+        other = next(number for number, owner in enumerate(owners, start=1) if owner is not lost)
+        stack.kill(stack.replica_of(lost))
+        stack.kill(lost)
+        assert client.send_message(1, 101).msg_id == 0
+        assert client.send_message(other, 100 + other).msg_id == 2
+        lost.start()
+        assert eventually(lambda: client.send_message(1, 101).msg_id > 1, True, 30)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", range(10))
+def test_masters_killed_again_and_again_while_slots_move(stack: ClusterStack, proxies: list[ProxyProcess], number: int) -> None:
+    with traffic_on(proxies) as traffic:
+        traffic.wait_for(20)
+        master = stack.masters()[number % 3]
+        replica = stack.replica_of(master)
+        stack.kill(master)
+        stack.wait_for_master(replica)
+        traffic.wait_for(40)
+        with stack.redis() as client:
+            keys = sorted(client.scan_iter())[:10]
+        stack.reshard([key_slot(key.encode()) for key in keys], stack.masters()[0])
+        traffic.wait_for(40)
+        master.start()
+        stack.wait_until_ok()
+        for node in stack.masters():
+            with contextlib.suppress(LookupError):  # the one that came back replicates any of those that have its slots
+                stack.fail_over(node)
+        traffic.wait_for(40)
+    assert traffic.verify(stack) == []
+    assert traffic.unanswered == 0

@@ -6,9 +6,9 @@ READONLY or LOADING, and those for a node that could not be connected to. Of MUL
 a transaction with such a reply was not executed. What was sent over a connection that broke, or to a node that did not answer in time, may
 have been executed and is never sent again.
 
-For a new master, or until a slot can be used, a thread waits until ``CacheTimeout`` has passed since the beginning; no attempt begins
-later. With one more ``CacheTimeout`` for replies and ``CacheConnectTimeout`` for connects that is the longest time in all, as for a
-single server.
+For a new master, or until a slot can be used, a thread waits until ``CacheTimeout`` has passed since the beginning, or since the node
+could not be used any more, so that a long outage delays nobody; no attempt begins later. With one more ``CacheTimeout`` for replies and
+``CacheConnectTimeout`` for connects that is the longest time in all, as for a single server.
 
 A thread has at most one connection to each node, and the pool's limit is for threads, not connections: who is in here never waits for a
 connection, so that holding several cannot deadlock, and each node has at most ``maxconncnt`` connections of the pool.
@@ -58,6 +58,8 @@ class _Round:
         """Those of them that need ASKING in front."""
         self.later: list[int] = []
         """What was not executed and can be sent when the topology is known, or the node is ready."""
+        self.down: set[Address | None] = set()
+        """Nodes that cannot be used; None: there is no node for a slot."""
         self.unusable: NodeFailedError | None = None
         """Why something of ``later`` could not be sent."""
         self.lost: NodeFailedError | None = None
@@ -144,7 +146,9 @@ class Cluster:
             if not found.later and redirections <= MAX_REDIRECTIONS:
                 pending, asking = found.elsewhere, found.asking
                 continue
-            if time.monotonic() - began >= self._timeout:
+            waiting_since = min(began, self.map.down_since(found.down)) if found.down else began
+            if time.monotonic() - waiting_since >= self._timeout:
+                self.map.look_soon()
                 if found.unusable is not None:
                     raise found.unusable
                 break
@@ -183,6 +187,7 @@ class Cluster:
             for address, places in pending.items():
                 if address is None:
                     found.later += places
+                    found.down.add(None)
                     text = f"no node serves slot {plan.slots[places[0]]}"
                     found.unusable = NodeFailedError(None, redis.ConnectionError(text), connected=False)
                     continue
@@ -211,6 +216,7 @@ class Cluster:
             failure = NodeFailedError(call.node.address, error, connected=False)
             if may_get_ready(error):
                 found.later += call.places
+                found.down.add(call.node.address)
                 found.unusable = failure
             else:
                 found.lost = failure
@@ -242,6 +248,8 @@ class Cluster:
         if refused is not None:
             found.refused = True
             self._sort_out(call, plan, replies, found, notices)
+        if call.node.address not in found.down:
+            self.map.answered(call.node.address)
 
     def _sort_out(self, call: _Call, plan: Plan, replies: list[Any], found: _Round, notices: Notices) -> None:
         """Find what was not executed among the replies of one node."""
@@ -263,6 +271,8 @@ class Cluster:
                 found.elsewhere.setdefault(address, []).extend(places)
             else:
                 found.later += places
+                if not isinstance(reason, redis.exceptions.TryAgainError):
+                    found.down.add(call.node.address)
                 if isinstance(reason, redis.BusyLoadingError):
                     found.unusable = NodeFailedError(call.node.address, reason, connected=True)
 

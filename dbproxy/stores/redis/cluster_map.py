@@ -53,6 +53,8 @@ class ClusterMap:
         """When somebody asked last."""
         self.due = 0.0
         """``time.monotonic()`` at which somebody has to ask again."""
+        self._down: dict[Address | None, float] = {}
+        """Since when nodes could not be used; None: that some slots have no node."""
         self.topology = Topology.unknown()
         self._former_calls, self._former_seconds = 0, 0.0
 
@@ -76,6 +78,16 @@ class ClusterMap:
             else:
                 self._look_within(RESHARD_INTERVAL)
             self.topology.owners[slot] = address
+
+    def down_since(self, addresses: Iterable[Address | None]) -> float:
+        """Note that nodes cannot be used now (None: that a slot has no node); returns since when the first of them could not."""
+        now = time.monotonic()
+        return min(self._down.setdefault(address, now) for address in addresses)
+
+    def answered(self, address: Address) -> None:
+        """Note that a node can be used."""
+        if self._down:
+            self._down.pop(address, None)
 
     def look_soon(self) -> None:
         """Something failed: let the next thread look at the topology."""
@@ -156,13 +168,19 @@ class ClusterMap:
             self._served = set(new.masters)
             self._epoch_is_news = True
             self.topology = new
+            self._down = {address: since for address, since in self._down.items() if address in self._served or address is None}
+            if not new.unserved:
+                self._down.pop(None, None)
             needed = new.nodes.union(self._seeds)
             gone = [self._nodes.pop(address) for address in list(self._nodes) if address not in needed]
             for node in gone:
                 _, _, calls, seconds = node.connections_and_calls()
                 self._former_calls, self._former_seconds = self._former_calls + calls, self._former_seconds + seconds
+            others = [node for address, node in self._nodes.items() if address not in self._served]
         for node in gone:
             node.retire()
+        for node in others:  # a former master
+            node.close_idle()
 
     def has_data_of(self, other: ClusterMap) -> bool:
         """Whether both are the same cluster, and no master was started again or replaced in between, as far as is known."""

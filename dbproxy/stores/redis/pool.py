@@ -24,6 +24,7 @@ from dbproxy.errors import BackendNotReadyError, StartupError, StoreUnavailableE
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.pools import LimitedPool
 from dbproxy.stores.redis.address import may_get_ready
+from dbproxy.stores.redis.cluster import Cluster
 from dbproxy.stores.redis.cluster_node import NodeFailedError, Notices
 from dbproxy.stores.redis.cluster_slots import Address
 from dbproxy.stores.redis.commands import BrokenKey, CacheCommand, not_executed
@@ -165,9 +166,8 @@ class CachePool(LimitedPool[CacheState]):
         """The replies, those to refused commands as ResponseErrors, and the last of these."""
         if not commands:
             return [], None
-        cluster = self._state.cluster
-        if cluster is not None:
-            return self._with_cluster(lambda: cluster.exchange(commands, self._notices))
+        if self._state.cluster is not None:
+            return self._with_cluster(lambda cluster: cluster.exchange(commands, self._notices))
         with self._connection() as (state, connection, began):
             replies, refused = connection.exchange(commands)
             if refused is not None and state.address.moves:
@@ -192,11 +192,10 @@ class CachePool(LimitedPool[CacheState]):
 
     def check(self) -> None:
         """Send PING, to each master of a cluster; see LimitedPool."""
-        cluster = self._state.cluster
-        if cluster is None:
+        if self._state.cluster is None:
             self.execute([("PING",)])
         else:
-            self._with_cluster(lambda: cluster.check(self._notices))
+            self._with_cluster(lambda cluster: cluster.check(self._notices))
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -206,8 +205,7 @@ class CachePool(LimitedPool[CacheState]):
     @property
     def known_nodes(self) -> frozenset[Address]:
         """All nodes of the cluster, replicas included; empty if it is none."""
-        cluster = self._state.cluster
-        return frozenset() if cluster is None else frozenset(cluster.map.topology.nodes)
+        return self._state.known_nodes
 
     @property
     def is_cluster(self) -> bool:
@@ -222,23 +220,24 @@ class CachePool(LimitedPool[CacheState]):
             StoreUnavailableError: see ``execute``.
 
         """
-        cluster = self._state.cluster
-        if cluster is None:
+        if self._state.cluster is None:
             return self._exchange(commands)[0]
-        return self._with_cluster(lambda: cluster.exchange_with(address, commands, self._notices))
+        return self._with_cluster(lambda cluster: cluster.exchange_with(address, commands, self._notices))
 
     def close(self) -> None:
         """Close the idle connections; see LimitedPool."""
         self._state.close_idle()
 
-    def _with_cluster(self, use: Callable[[], _T]) -> _T:
+    def _with_cluster(self, use: Callable[[Cluster], _T]) -> _T:
         """Call what uses the cluster, as one of ``maxconncnt`` threads; it takes its connections itself."""
         self._calls.before_call()
         state = self._state
+        if state.cluster is None:
+            raise StoreUnavailableError(f"{self}: it was a Redis Cluster before the configuration was changed")
         if not state.free.acquire(blocking=False):
             self._wait_for_free(state)
         try:
-            result = use()
+            result = use(state.cluster)
         except NodeFailedError as error:
             raise self._failed(state, error.error, error.connected, str(error)) from error.error
         else:

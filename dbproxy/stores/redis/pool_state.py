@@ -60,6 +60,11 @@ class CacheState(PoolState):
         host, _, port = self.server.rpartition(":")
         return ((host, int(port)),) if port.isdecimal() else ()
 
+    @property
+    def known_nodes(self) -> frozenset[NodeAddress]:
+        """All nodes of the cluster, replicas included; empty if it is none."""
+        return frozenset() if self.cluster is None else frozenset(self.cluster.map.topology.nodes)
+
     def connections_and_calls(self) -> tuple[int, int, int, float]:
         """Connections in use, open ones that are idle, pipelines sent, and the seconds for which servers were waited for."""
         if self.cluster is not None:
