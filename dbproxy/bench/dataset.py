@@ -243,9 +243,9 @@ def remove(backends: Backends) -> int:
         _remove_groups(backends, connection, groups)
         _remove_conversations(backends, connection, users)
         for part in chunks(users):
-            backends.caches.unread.execute([("DEL", *map(names.unread_key, part))])
+            backends.caches.unread.execute([("DEL", names.unread_key(user_id)) for user_id in part])
             keys = [key for user_id in part for key in (b"%d" % user_id, token_of(user_id).encode())]
-            backends.caches.token.execute([("DEL", *map(names.device_key, keys))])
+            backends.caches.token.execute([("DEL", names.device_key(key)) for key in keys])
             connection.execute(f"delete from IMRecentSession where userId in ({joined(part)})")
             connection.execute(f"delete from IMUser where id in ({joined(part)})")
     return len(users) + len(groups)
@@ -258,9 +258,9 @@ def _remove_groups(backends: Backends, connection: DBConn, groups: Sequence[int]
         rows = connection.select(f"select distinct userId from IMGroupMember where groupId={group_id}")
         backends.caches.group_member.execute([("DEL", names.group_member_key(group_id))])
         backends.caches.group_set.execute([("DEL", names.group_set_key(group_id))])
-        backends.caches.unread.execute([("DEL", names.group_msg_id_key(group_id), names.group_count_key(group_id))])
+        backends.caches.unread.execute([("DEL", names.group_msg_id_key(group_id)), ("DEL", names.group_count_key(group_id))])
         for part in chunks([int(row[0]) for row in rows]):
-            backends.caches.unread.execute([("DEL", *(names.user_group_count_key(user_id, group_id) for user_id in part))])
+            backends.caches.unread.execute([("DEL", names.user_group_count_key(user_id, group_id)) for user_id in part])
         for table in (names.group_message_table(group_id), "IMGroupMember"):
             connection.execute(f"delete from {table} where groupId={group_id}")
         connection.execute(f"delete from IMGroup where id={group_id}")
@@ -278,4 +278,4 @@ def _remove_conversations(backends: Backends, connection: DBConn, users: Sequenc
             if among:
                 connection.execute(f"delete from {names.message_table(shard)} where relateId in ({joined(among)})")
         connection.execute(f"delete from IMRelationShip where id in ({joined(ids)})")
-        backends.caches.unread.execute([("DEL", *map(names.msg_id_key, ids))])
+        backends.caches.unread.execute([("DEL", names.msg_id_key(relate_id)) for relate_id in ids])

@@ -15,18 +15,7 @@ from dbproxy.testing.waiting import eventually
 
 RECORDINGS = Path(__file__).parents[1] / "conformance" / "recordings"
 RECORDED_SITE = "127.0.0.1:18700"
-SHORT = {
-    *(
-        "single_unread_and_read",
-        "single_second_relation",
-        "recent_sessions",
-        "remove_session_and_write_again",
-        "group_create",
-        "group_info",
-    ),
-    *("group_add_member", "group_remove_then_rejoin", "group_message", "group_read_ack", "group_shield", "device_tokens"),
-    *("device_token_moves", "device_token_push_count", "ids_go_on_after_redis_lost_the_counter", "group_lives_after_redis_lost_it"),
-}
+SHORT = {"single_unread_and_read", "group_remove_then_rejoin", "group_read_ack", "group_shield", "device_token_push_count"}
 """What uses Redis most; CI has no time for the others."""
 
 
