@@ -72,7 +72,14 @@ def assert_nothing_was_refused(traffic: Traffic, proxies: list[ProxyProcess]) ->
     assert (traffic.refused, traffic.unanswered) == (0, 0), logs
 
 
+def assert_the_start_says_what_the_nodes_are(stack: ClusterStack, proxy: ProxyProcess) -> None:
+    pools = "(unread, group_set, sync, token, group_member)"
+    for node in stack.masters():
+        assert f"at 127.0.0.1:{node.port} {pools}: cluster node, master with 1 replica" in proxy.log()
+
+
 def test_planned_failovers_of_all_masters_under_load_refuse_nothing(stack: ClusterStack, proxies: list[ProxyProcess]) -> None:
+    assert_the_start_says_what_the_nodes_are(stack, proxies[0])
     with traffic_on(proxies) as traffic:
         for master in stack.masters():
             traffic.wait_for(40)
@@ -177,6 +184,7 @@ def test_the_proxy_needs_the_first_node_only_to_start(stack: ClusterStack) -> No
         assert "ERROR" not in proxy.log()
 
 
+@pytest.mark.long
 def test_a_reload_leads_to_a_cluster_and_back(stack: ClusterStack) -> None:
     with PrivateRedis() as single:
         fixed: dict[str, object] = {}
@@ -196,6 +204,7 @@ def test_a_reload_leads_to_a_cluster_and_back(stack: ClusterStack) -> None:
             assert [list(info.group_member_list) for info in client.group_info({9: 0}).group_info_list] == [[1, 2]]
 
 
+@pytest.mark.long
 def test_a_server_that_is_no_node_of_a_cluster_is_refused_with_the_key_to_look_at(stack: ClusterStack) -> None:
     with PrivateRedis() as single, pytest.raises(StartupError, match=r"cluster support disabled.*token_cluster"):
         ProxyProcess(stack, {**KEYS, "token_port": single.port}).start()
@@ -227,15 +236,6 @@ def test_the_audit_finds_what_is_on_any_node(stack: ClusterStack) -> None:
         assert audit(stores, repair=True).found == 1
         assert {client.hget(key, "count") for key in copies} == {"0"}
         assert audit(stores).found == 0
-
-
-def test_the_start_says_what_the_nodes_are(stack: ClusterStack) -> None:
-    with ProxyProcess(stack, KEYS) as proxy:
-        for node in stack.masters():
-            assert (
-                f"at 127.0.0.1:{node.port} (unread, group_set, sync, token, group_member): cluster node, master with 1 replica"
-                in proxy.log()
-            )
 
 
 @pytest.mark.long

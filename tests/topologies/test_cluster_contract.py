@@ -50,6 +50,7 @@ def test_recording(case: dict[str, Any], replay: Replay, site: FileServer) -> No
     assert not complaints, "\n".join(complaints)
 
 
+@pytest.mark.long
 def test_every_key_is_where_its_slot_is(dbproxy_cluster: ClusterStack) -> None:
     stack = dbproxy_cluster
     stack.reset()
