@@ -214,11 +214,7 @@ class CachePool(LimitedPool[CacheState]):
 
     def ask_at(self, address: Address, commands: Sequence[CacheCommand]) -> list[Any]:
         """Send commands to one of ``addresses``, wherever their keys are, and return the replies: a command that is refused has a
-        redis.ResponseError as its reply.
-
-        Raises:
-            StoreUnavailableError: see ``execute``.
-
+        redis.ResponseError as its reply. Raises as ``execute``.
         """
         if self._state.cluster is None:
             return self._exchange(commands)[0]
