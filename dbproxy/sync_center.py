@@ -2,6 +2,10 @@
 
 A group message does not touch the recent sessions of the members who only read. Every few seconds the sync does it for all members of
 the groups in which somebody wrote since the last time, so that it costs one pass per group and not one row per member and message.
+
+Of several proxies one does it, the one that has begun last: the others see in Redis that it is being done, and leave it alone. When that
+time grows old (the proxy has ended, or it cannot finish a run) one of them goes on. Two that do it at the same moment do no harm: both
+write the same.
 """
 
 from __future__ import annotations
@@ -30,9 +34,14 @@ FIRST_INTERVAL = 24 * 60 * 60
 """Seconds before the first run that it covers when Redis does not know when the last one was."""
 
 
+MISSED_INTERVALS = 2
+"""So many intervals after a run of another process it is taken for gone."""
+
+
 class SyncCenter:
-    """Runs once at the start and then every ``interval`` seconds. The time of the last run is kept in Redis, so that what was written
-    while no proxy ran still reaches the recent lists. Any thread may call ``configure``, ``pause`` and ``resume``.
+    """Runs once at the start and then every ``interval`` seconds, unless another process does it. The time of the last run is kept in
+    Redis, so that what was written while no proxy ran still reaches the recent lists. Any thread may call ``configure``, ``pause`` and
+    ``resume``.
     """
 
     def __init__(self, master: DBPool, unread: CachePool, members: GroupMembers, interval: float) -> None:
@@ -89,15 +98,18 @@ class SyncCenter:
             self._changed.notify_all()
 
     def sync(self) -> None:
-        """One run.
+        """One run, unless another process has done one lately.
 
         Raises:
             StoreError: a backend failed; the next run does what this one has not.
 
         """
         now = int(time.time())
-        since = number(self._unread.read([("GET", names.LAST_UPDATE_GROUP_KEY)])[0]) or self._last_run or now - FIRST_INTERVAL
-        since = max(1, min(since, now) - OVERLAP)
+        last_run = number(self._unread.read([("GET", names.LAST_UPDATE_GROUP_KEY)])[0])
+        if self._last_run and last_run != self._last_run and 0 <= now - last_run < MISSED_INTERVALS * self._interval:
+            self._completed = time.monotonic() - (now - last_run)
+            return
+        since = max(1, min(last_run or self._last_run or now - FIRST_INTERVAL, now) - OVERLAP)
         rows = self._master.select(f"select id,lastChated from IMGroup where status=0 and lastChated>={since}")
         chated = {int(group_id): int(last_chated) for group_id, last_chated in rows}
         self._done = {group_id: done for group_id, done in self._done.items() if chated.get(group_id) == done < now - 1}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -98,3 +98,48 @@ def test_the_sync_touches_all_sessions_of_a_transaction_or_none(stack: Stack) ->
         assert stack.rows(sessions, (seed.T0,)) == [{"userId": 1, "touched": 0}]
         sync_center.sync()
         assert stack.rows(sessions, (seed.T0,)) == [{"userId": 1, "touched": 1}, {"userId": 2, "touched": 1}]
+
+
+@pytest.fixture
+def syncs(stack: Stack) -> Iterator[Callable[[float], SyncCenter]]:
+    """Makes the background sync of a further proxy, which runs when the test says so."""
+    with Backends(load_config(stack.write_config())) as backends:
+        yield lambda interval: SyncCenter(
+            backends.master,
+            backends.caches.unread,
+            GroupMembers(backends.master, backends.slave, backends.caches.group_member),
+            interval,
+        )
+
+
+def test_of_several_syncs_one_works_and_another_goes_on_when_it_is_gone(stack: Stack, syncs: Callable[[float], SyncCenter]) -> None:
+    seed.group(stack, 9, [1, 2])
+    first, second = syncs(100), syncs(100)
+
+    def write_and_sync(sync: SyncCenter, last_run: int | None = None) -> bool:
+        """Somebody writes to the group; returns whether this sync has noticed."""
+        stack.rows("update IMGroup set lastChated=greatest(lastChated+1,%s) where id=9", (int(time.time()),))
+        if last_run is not None:
+            seed.redis_key(stack, "last_update_group", last_run)
+        sync.sync()
+        (row,) = stack.rows("select count(*) as n from IMRecentSession s join IMGroup g on g.id=s.peerId where s.updated=g.lastChated")
+        return row["n"] == 2
+
+    assert write_and_sync(first)
+    assert write_and_sync(second)  # each runs once at its start, and the last one that did goes on
+    lately = int(time.time()) - 50
+    assert not write_and_sync(first, lately)
+    assert first.lag >= 50  # what others have done counts, from the moment at which they did it
+    for long_ago in (int(time.time()) - 201, 0):
+        assert write_and_sync(first, long_ago)
+    assert write_and_sync(first, int(time.time()) + 3600), "a clock that is wrong keeps nobody from it"
+
+
+def test_a_sync_whose_work_nobody_else_does_goes_on(stack: Stack, syncs: Callable[[float], SyncCenter]) -> None:
+    seed.group(stack, 9, [1, 2])
+    sync = syncs(100)
+    for number in range(3):
+        stack.rows("update IMGroup set lastChated=%s where id=9", (int(time.time()) + number,))
+        sync.sync()
+        (row,) = stack.rows("select min(updated)=(select lastChated from IMGroup where id=9) as done from IMRecentSession where type=2")
+        assert row == {"done": 1}
