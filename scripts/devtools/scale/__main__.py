@@ -12,10 +12,24 @@ from dbproxy.bench.command_line import names_of, print_parts, run_command
 from dbproxy.bench.progress import Progress
 from dbproxy.bench.workloads import WORKLOADS
 from devtools.bench.cost import QUIET
-from devtools.scale import extremes, installations, proxies, workload_growth
+from devtools.scale import arithmetic, extremes, installations, proxies, simulation, workload_growth
 from devtools.scale.population import POPULATIONS
 
 PROGRAM = "scripts/scale"
+
+ASSUMPTIONS = {
+    "messages": "messages of a registered user in a day",
+    "group_share": "of these to groups",
+    "group_size": "members of a group",
+    "logins": "logins of a registered user in a day",
+    "peak": "the busiest second against the average",
+    "online": "share of users who read a group message while it is new",
+    "conversations": "conversations of a user with others",
+    "memberships": "groups that a user is in",
+    "days_kept": "days for which messages are kept",
+    "utilisation": "how much of its cores a server uses in the busiest second",
+}
+"""Field of ``arithmetic.Assumptions`` → what it means."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,6 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     large.add_argument("--population", choices=list(POPULATIONS), default="large", help="of which it is part (default: %(default)s)")
     large.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON")
     large.set_defaults(measure=_extremes, chart=None)
+    paper = commands.add_parser("arithmetic", help="what installations of up to 100 million users need, from measured costs")
+    for name, what in ASSUMPTIONS.items():
+        default = getattr(arithmetic.Assumptions(), name)
+        paper.add_argument(f"--{name.replace('_', '-')}", type=float, default=default, metavar="N", help=f"{what} (default: {default:g})")
+    paper.set_defaults(measure=_arithmetic, chart=None)
+    commands.add_parser("simulation", help="the same load through more and more proxies").set_defaults(measure=_simulation, chart=None)
     options = parser.parse_args(argv)
     return run_command(f"{PROGRAM} {options.command}", options, lambda progress: int(options.measure(options, progress)))
 
@@ -87,6 +107,20 @@ def _extremes(options: argparse.Namespace, progress: Progress) -> int:
     print_parts(extremes.table(lines), *texts)
     if options.json is not None:
         report.write_json(options.json, "extremes", {"lines": lines, "memory": memory, "audit_seconds": seconds})
+    return 0
+
+
+def _arithmetic(options: argparse.Namespace, progress: Progress) -> int:
+    progress.end()
+    people = arithmetic.Assumptions(**{name: getattr(options, name) for name in ASSUMPTIONS})
+    print_parts(arithmetic.table(people, (1e4, 1e6, 1e7, 1e8)), arithmetic.limits_table(people))
+    return 0
+
+
+def _simulation(options: argparse.Namespace, progress: Progress) -> int:
+    del options
+    progress.end()
+    print_parts(simulation.table())
     return 0
 
 
