@@ -5,6 +5,7 @@ The data is added to a population, with ids of its own above all others, and kep
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ FIRST_ID = 100_000_000
 REQUESTS_OF_EACH, SLOW_REQUESTS, ENOUGH_SECONDS = 100, 15, 2.0
 """So many of each, or of those that take long, fewer, after so many seconds."""
 GROUP_HISTORY = 200
+SMALL_GROUPS = 500
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Line:
     p99_ms: float
     rows: float
     per_second: float = 0.0
+    megabytes: float = 0.0
+    """Of the reply, where that matters."""
 
 
 def add_data(installation: Installation) -> None:
@@ -135,6 +139,12 @@ def run(installation: Installation, show: Callable[[str], None]) -> list[Line]:
     add_data(installation)
     lines: list[Line] = []
     with Client(installation.site.host, installation.site.port, timeout=120) as client:
+        show("all users")
+        lines += _of_all_users(installation, client)
+        show(f"sync of {SMALL_GROUPS} groups")
+        count = min(SMALL_GROUPS, installation.population.groups)
+        total = _timed(installation.site, "group sync, per small group", count, lambda: _sync_small(installation.site, count), 3)
+        lines.append(Line(total.what, count, round(total.p50_ms / count, 3), round(total.p99_ms / count, 3), round(total.rows / count, 1)))
         for number, size in enumerate(GROUP_SIZES):
             if size <= installation.population.users:
                 show(f"group of {size}")
@@ -151,6 +161,25 @@ def run(installation: Installation, show: Callable[[str], None]) -> list[Line]:
             subject = _subject(users - 20, users - 30 - number, FIRST_ID + 100_000 + number, middle=max(1, size // 2))
             for name in ("list, newest", "list, middle", "list, oldest", "by id", "latest id"):
                 lines.append(_line(installation.site, client, f"{name}, by messages of the conversation", size, REQUESTS[name](subject)))
+    return lines
+
+
+def _of_all_users(installation: Installation, client: Client) -> list[Line]:
+    """The list of all users (0x0208), of those who have changed lately (nobody) and of everybody; ``per_second`` is its MB."""
+    site, users = installation.site, installation.population.users
+    asked = (("changed users, by users", int(time.time()), REQUESTS_OF_EACH), ("all users, by users", 0, 1))
+    lines = []
+    for what, since, count in asked:
+        request = REQUESTS["changed users"](Subject(1, "", 2, 1, 1, 1, since=since))
+        received = 0
+
+        def ask(request: Message = request) -> None:
+            nonlocal received
+            client.send(request)
+            received = client.receive().length
+
+        line = _timed(site, what, users, ask, count, minimum=min(count, SLOW_REQUESTS), first=count > 1)
+        lines.append(dataclasses.replace(line, megabytes=received / 1e6))
     return lines
 
 
@@ -192,6 +221,15 @@ def _sync(site: Site, group_id: int, *, again: bool = False) -> None:
     SyncCenter(site.master, site.caches.unread, members, 3600).sync()
 
 
+def _sync_small(site: Site, count: int) -> None:
+    """Let the background sync do the first groups of the population, as after a message in each."""
+    now = int(time.time())
+    site.caches.unread.execute([("SET", names.LAST_UPDATE_GROUP_KEY, now)])
+    with site.master.connection() as connection:
+        connection.execute(f"update IMGroup set lastChated=greatest(lastChated+1,{now}) where id<={count}")
+    SyncCenter(site.master, site.caches.unread, GroupMembers(site.master, site.databases.slave, site.caches.group_member), 3600).sync()
+
+
 def _line(site: Site, client: Client, what: str, size: int, request: Message) -> Line:
     def ask() -> None:
         client.send(request)
@@ -200,11 +238,15 @@ def _line(site: Site, client: Client, what: str, size: int, request: Message) ->
     return _timed(site, what, size, ask, REQUESTS_OF_EACH)
 
 
-def _timed(site: Site, what: str, size: int, action: Callable[[], None], count: int) -> Line:
-    action()
+def _timed(
+    site: Site, what: str, size: int, action: Callable[[], None], count: int, *, minimum: int = SLOW_REQUESTS, first: bool = True
+) -> Line:
+    """Time ``count`` actions, or fewer if they take long, but ``minimum``; with ``first`` after one that does not count."""
+    if first:
+        action()
     before = _rows_read(site)
     times: list[float] = []
-    while len(times) < count and (len(times) < SLOW_REQUESTS or sum(times) < ENOUGH_SECONDS):
+    while len(times) < count and (len(times) < minimum or sum(times) < ENOUGH_SECONDS):
         begin = time.perf_counter()
         action()
         times.append(time.perf_counter() - begin)
@@ -249,6 +291,6 @@ def table(lines: list[Line]) -> str:
     for what, group in by_name.items():
         for line in group:
             ratio = line.p50_ms / group[0].p50_ms if group[0].p50_ms else 0.0
-            rate = f"{line.per_second:,.0f}" if line.per_second else ""
+            rate = f"{line.per_second:,.0f} a second" if line.per_second else f"{line.megabytes:.1f} MB" if line.megabytes else ""
             rows.append([what, f"{line.size:,}", f"{line.p50_ms:.2f}", f"{line.p99_ms:.2f}", f"{ratio:.1f}", f"{line.rows:,.0f}", rate])
-    return grid(["what", "size", "p50 ms", "p99 ms", "to the smallest", "rows", "per s"], rows)
+    return grid(["what", "size", "p50 ms", "p99 ms", "to the smallest", "rows", ""], rows)
