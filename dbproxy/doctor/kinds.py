@@ -28,6 +28,7 @@ class Kind(Enum):
     OFFLINE_FILES = "offline-files"
     INDEXES = "indexes"
     OPTIONAL_INDEXES = "optional-indexes"
+    ROW_IDS = "row-ids"
     ENGINE = "engine"
     CHARACTER_SET = "character-set"
     COLLATION = "collation"

@@ -358,3 +358,19 @@ def test_replication_that_works_and_that_has_stopped(other: PrivateMariaDB) -> N
             assert "zqx" not in finding.what
         finally:
             run(other, "stop replica", "reset replica all")
+
+
+def test_row_ids_that_run_out_are_told_early(stack: Stack) -> None:
+    assert look(stack).only(Kind.ROW_IDS, MASTER).level is Level.OK
+    limit = 2**31 - 1
+    with altered(stack, f"alter table IMMessage_3 auto_increment={limit // 2 + 10}", "IMMessage_3"):
+        (warning,) = look(stack).of(Kind.ROW_IDS, MASTER)
+        assert warning.level is WARNING
+        assert "IMMessage_3 50% used" in warning.what
+        assert "ALTER TABLE IMMessage_3 MODIFY id bigint unsigned" in warning.remedy
+        stack.rows(f"alter table IMMessage_3 auto_increment={limit}")
+        assert look(stack).only(Kind.ROW_IDS, MASTER).level is ERROR
+        stack.rows(warning.remedy.partition(" (")[0])
+        assert look(stack).only(Kind.ROW_IDS, MASTER).level is Level.OK
+    with altered(stack, "alter table IMGroup auto_increment=2000000000", "IMGroup"):
+        assert "ALTER TABLE IMGroup MODIFY id int unsigned" in look(stack).only(Kind.ROW_IDS, MASTER).remedy

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dbproxy.doctor.finding import Subject, listed
 from dbproxy.doctor.kinds import Kind
 from dbproxy.doctor.mysql.grants import OFFLINE_FILES, may_create_offline_files
+from dbproxy.doctor.mysql.row_ids import check_row_ids
 from dbproxy.doctor.mysql.session import Session, text
 from dbproxy.stores.mysql import schema
 
@@ -64,6 +65,7 @@ def check(session: Session, subject: Subject, unreadable: Collection[str]) -> sc
     engines = {text(table): text(engine) for table, engine, _ in described}
     _check_engines(subject, engines)
     _check_optional_indexes(subject, {text(table).lower(): int(rows or 0) for table, _, rows in described}, indexes)
+    check_row_ids(session, subject)
     _check_texts(subject, [_Text(*map(text, row)) for row in session.select(f"{_TEXTS}{_HERE} and character_set_name is not null")])
     try:
         return schema.content_limits(columns)
