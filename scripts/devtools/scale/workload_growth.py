@@ -20,6 +20,7 @@ from dbproxy.bench.site import DATABASE, PROXY
 from dbproxy.bench.usage import memory_bytes
 from dbproxy.bench.workloads import WORKLOADS, wrong_replies
 from devtools.scale.installations import MEGABYTE, Installation, Size, running, shuffled, size_of
+from devtools.scale.population import POPULATIONS
 
 FRAMES = 20_000
 """Different requests of a workload, so that the proxy and MariaDB do not find all of it in their caches."""
@@ -114,10 +115,10 @@ def _measure(plan: Plan, number: int, workload: str, level: int, installation: I
 
 
 def table(cells: Sequence[Cell]) -> str:
-    """Return medians over the rounds; ``to first`` is p50 relative to the first population in the same round."""
-    populations = list(dict.fromkeys(cell.population for cell in cells if cell.round == 0))
-    order = {name: number for number, name in enumerate(populations)}
-    first = {(cell.round, cell.workload, cell.in_flight): cell for cell in cells if cell.population == smallest(populations)}
+    """Return medians over the rounds; ``p50 to small`` is relative to the smallest population in the same round."""
+    order = {name: number for number, name in enumerate(POPULATIONS)}
+    smallest = min({cell.population for cell in cells}, key=lambda name: order[name])
+    first = {(cell.round, cell.workload, cell.in_flight): cell for cell in cells if cell.population == smallest}
     lines: dict[tuple[str, int, str], list[Cell]] = {}
     for cell in sorted(cells, key=lambda cell: order[cell.population]):
         lines.setdefault((cell.workload, cell.in_flight, cell.population), []).append(cell)
@@ -148,11 +149,6 @@ def table(cells: Sequence[Cell]) -> str:
         texts += [f"{others[2]:.1f}", f"{others[3]:.2f}", f"{others[4]:.1f}", "wrong replies!" if any(cell.wrong for cell in group) else ""]
         rows.append([workload, str(level), name, *texts])
     return grid(head, rows)
-
-
-def smallest(populations: Sequence[str]) -> str:
-    """Return the name of the smallest one."""
-    return next((name for name in ("small", "middle", "large") if name in populations), "")
 
 
 def sizes_table(sizes: Sequence[Size]) -> str:
