@@ -76,7 +76,7 @@ def _proxies(options: argparse.Namespace, progress: Progress) -> int:
     plan = proxies.Plan(trees, options.workloads, options.counts, options.in_flight, options.rounds, 0.5, options.seconds)
     cells = proxies.run(plan, progress.show)
     progress.end()
-    print_parts(proxies.table(cells))
+    print_parts(*filter(None, (proxies.table(cells), proxies.batch_costs(cells))))
     if options.json is not None:
         report.write_json(options.json, "proxies", {"cells": cells})
     return 0

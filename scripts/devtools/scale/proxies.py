@@ -172,6 +172,29 @@ def table(cells: Sequence[Cell]) -> str:
     return grid(head, rows)
 
 
+def batch_costs(cells: Sequence[Cell]) -> str:
+    """Return what a batch and each message in it cost, fitted to the medians of one proxy of the last checkout at several levels."""
+    tree = cells[-1].tree
+    lines = []
+    for workload in dict.fromkeys(cell.workload for cell in cells):
+        found = [cell for cell in cells if cell.workload == workload and cell.proxies == 1 and cell.tree == tree and cell.batch]
+        levels = sorted({cell.in_flight for cell in found})
+        if len(levels) < 3:
+            continue
+        lengths = [_median([cell.batch for cell in found if cell.in_flight == level]) for level in levels]
+        parts = []
+        for name in PROCESSES:
+            costs = [_median([_batch_us(cell, name) for cell in found if cell.in_flight == level]) for level in levels]
+            line = statistics.linear_regression(lengths, costs)
+            parts.append(f"{name} {line.intercept:.0f} us for a batch and {line.slope:.1f} for each message")
+        lines.append(f"{workload}: {', '.join(parts)}")
+    return "\n".join(lines)
+
+
+def _batch_us(cell: Cell, process: str) -> float:
+    return 1e6 * cell.cores.get(process, 0.0) / cell.per_second * cell.batch
+
+
 def _ratio(value: float, base: float | None) -> float:
     return value / base if base else 0.0
 
