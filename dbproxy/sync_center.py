@@ -1,7 +1,8 @@
 """SyncCenter: the background group session sync, in a thread of its own.
 
 A group message does not touch the recent sessions of the members who only read. Every few seconds the sync does it for all members of
-the groups in which somebody wrote since the last time, so that it costs one pass per group and not one row per member and message.
+the groups in which somebody wrote since the last time, so that it costs one pass per group and not one row per member and message. Small
+groups share a transaction: most of what one costs is waiting for the server.
 
 Of several proxies one does it, the one that has begun last: the others see in Redis that it is being done, and leave it alone. When that
 time grows old (the proxy has ended, or it cannot finish a run) one of them goes on. Two that do it at the same moment do no harm: both
@@ -13,12 +14,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from dbproxy.errors import StatementError, StoreError
 from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
-from dbproxy.models.session import SessionModel
+from dbproxy.models.session import SessionKey, SessionModel
 from dbproxy.stores.mysql import DBConn, DBPool, named_locks
 from dbproxy.stores.redis import CachePool, number
 
@@ -115,33 +116,50 @@ class SyncCenter:
         self._done = {group_id: done for group_id, done in self._done.items() if chated.get(group_id) == done < now - 1}
         members = self._members.get_many(group_id for group_id in chated if group_id not in self._done)
         failures: list[StatementError] = []
-        for group_id, users in members.items():
+        for groups in _together(members):
             try:
-                if not self._sync_group(group_id, users, chated[group_id], now):
+                if not self._sync_groups(groups, chated, now):
                     return
-            except StatementError as error:  # a group of which something is wrong must not keep the others waiting
-                failures.append(error)
-            else:
-                self._done[group_id] = chated[group_id]
+            except StatementError as error:
+                if len(groups) == 1:
+                    failures.append(error)
+                    continue
+                if not self._sync_one_by_one(groups, chated, now, failures):
+                    return
         if failures:
             raise failures[0]
         self._last_run = now
         self._unread.execute([("SET", names.LAST_UPDATE_GROUP_KEY, now)])
         self._completed = time.monotonic()
 
-    def _sync_group(self, group_id: int, users: Sequence[int], last_chated: int, now: int) -> bool:
-        """Bring the sessions of one group up to date; False when it has to end before that."""
-        for start in range(0, len(users), MEMBERS_PER_TRANSACTION):
-            if self._stopping or self._paused:
-                return False
-            part = users[start : start + MEMBERS_PER_TRANSACTION]
-            self._master.write(lambda connection, part=part: self._touch(connection, group_id, part, last_chated, now))  # type: ignore[misc]
+    def _sync_one_by_one(
+        self, groups: Mapping[int, Sequence[int]], chated: Mapping[int, int], now: int, failures: list[StatementError]
+    ) -> bool:
+        """Bring groups up to date that failed together: one of which something is wrong must not keep the others waiting."""
+        for group_id, users in groups.items():
+            try:
+                if not self._sync_groups({group_id: users}, chated, now):
+                    return False
+            except StatementError as error:
+                failures.append(error)
         return True
 
-    def _touch(self, connection: DBConn, group_id: int, users: Sequence[int], last_chated: int, now: int) -> None:
-        lock_name = GroupMembers.lock_name(group_id)
-        with named_locks(connection, (lock_name,)):
-            SessionModel.touch_group_sessions(connection, group_id, users, last_chated, now, lock_name)
+    def _sync_groups(self, groups: Mapping[int, Sequence[int]], chated: Mapping[int, int], now: int) -> bool:
+        """Bring the sessions of these groups up to date, of several in one transaction; False when it has to end before that."""
+        sessions = [(user_id, group_id) for group_id, users in groups.items() for user_id in users]
+        times = {group_id: chated[group_id] for group_id in groups}
+        for start in range(0, len(sessions), MEMBERS_PER_TRANSACTION):
+            if self._stopping or self._paused:
+                return False
+            part = sessions[start : start + MEMBERS_PER_TRANSACTION]
+            self._master.write(lambda connection, part=part: self._touch(connection, part, times, now))  # type: ignore[misc]
+        self._done |= times
+        return True
+
+    def _touch(self, connection: DBConn, sessions: Sequence[SessionKey], times: Mapping[int, int], now: int) -> None:
+        lock_names = tuple(map(GroupMembers.lock_name, times))
+        with named_locks(connection, lock_names):
+            SessionModel.touch_group_sessions(connection, sessions, times, now, lock_names)
 
     def _run(self) -> None:
         while self._begin_run():
@@ -173,3 +191,17 @@ class SyncCenter:
                 if left <= 0:
                     return
                 self._changed.wait(left)
+
+
+def _together(members: Mapping[int, Sequence[int]]) -> Iterator[dict[int, Sequence[int]]]:
+    """Divide groups into those that share a transaction; a group with more members than one takes is alone."""
+    groups: dict[int, Sequence[int]] = {}
+    count = 0
+    for group_id, users in members.items():
+        if groups and count + len(users) > MEMBERS_PER_TRANSACTION:
+            yield groups
+            groups, count = {}, 0
+        groups[group_id] = users
+        count += len(users)
+    if groups:
+        yield groups

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -158,24 +158,28 @@ class SessionModel:
         return f"insert into IMRecentSession (userId,peerId,type,status,created,updated) values {rows}"
 
     @staticmethod
-    def touch_group_sessions(connection: DBConn, group_id: int, user_ids: Sequence[int], updated: int, now: int, lock_name: str) -> None:
-        """Set ``updated`` of the group session of each user, whatever its status, and add those that are missing as of now.
+    def touch_group_sessions(
+        connection: DBConn, keys: Sequence[SessionKey], updated: Mapping[int, int], now: int, lock_names: Collection[str]
+    ) -> None:
+        """Set ``updated`` of group sessions, (user id, group id), to the time of their group (group id → unix seconds), whatever their
+        status, and add those that are missing as of now.
 
         One transaction.
 
-        The caller holds the group's named lock, ``lock_name``.
+        The caller holds the named locks of these groups, ``lock_names``.
         """
-        keys = [(user_id, group_id) for user_id in user_ids]
         find = SessionModel.find_query(keys, GROUP)
         connection.execute("begin")
         sessions = SessionModel.rows_of(keys, connection.select(find))
-        if sessions.missing and (rows := lock_rows(connection, (lock_name,))):  # not always: the messages of a busy group need the row too
+        if sessions.missing and (rows := lock_rows(connection, lock_names)):  # not always: the messages of a busy group need the row too
             connection.execute("rollback")
             sessions = SessionModel.rows_of(keys, connection.script(("begin", *rows, find))[-1])
         statements = []
         if sessions.ids:
             ids = ",".join(map(str, sorted(sessions.ids.values())))
-            statements.append(f"update IMRecentSession force index (primary) set updated={updated} where id in ({ids})")
+            times = " ".join(f"when {group_id} then {time}" for group_id, time in sorted(updated.items()))
+            # one statement, so that rows are locked in the order of their ids, as by everybody else
+            statements.append(f"update IMRecentSession force index (primary) set updated=case peerId {times} end where id in ({ids})")
         if sessions.missing:
             statements.append(SessionModel.add_statement(sessions.missing, GROUP, now))
         connection.commit_script(statements)

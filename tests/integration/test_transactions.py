@@ -143,3 +143,43 @@ def test_a_sync_whose_work_nobody_else_does_goes_on(stack: Stack, syncs: Callabl
         sync.sync()
         (row,) = stack.rows("select min(updated)=(select lastChated from IMGroup where id=9) as done from IMRecentSession where type=2")
         assert row == {"done": 1}
+
+
+def test_groups_that_share_a_transaction_of_the_sync_each_get_their_own_time(stack: Stack, syncs: Callable[[float], SyncCenter]) -> None:
+    """Small groups, one that fills a transaction alone, and people who are in several and have no session yet."""
+    now = int(time.time())
+    sizes = {9: [1, 2], 10: [2, 3], 11: list(range(1, 1203)), 12: [1], 13: [], 14: [3, 4]}
+    for group_id, members in sizes.items():
+        seed.group(stack, group_id, members, lastChated=now - group_id)
+    seed.session(stack, 1, 9, session_type=GROUP, updated=seed.T0)
+    seed.session(stack, 2, 10, session_type=GROUP, updated=seed.T0)
+    seed.session(stack, 1, 2, updated=seed.T0)
+    sync = syncs(100)
+    sync.sync()
+    rows = stack.rows("select userId,peerId,count(*) as n,max(updated) as at from IMRecentSession where type=2 group by userId,peerId")
+    assert {(row["userId"], row["peerId"]) for row in rows} == {(user, group_id) for group_id, users in sizes.items() for user in users}
+    assert {row["n"] for row in rows} == {1}
+    times = {(row["userId"], row["peerId"]): int(str(row["at"])) for row in rows}
+    assert times[1, 9] == now - 9
+    assert times[2, 10] == now - 10
+    assert all(at >= now for key, at in times.items() if key not in ((1, 9), (2, 10)))  # new ones
+    assert stack.rows("select updated from IMRecentSession where type=1") == [{"updated": seed.T0}]
+    stack.rows("update IMGroup set lastChated=lastChated+100")
+    sync.sync()
+    rows = stack.rows("select distinct peerId,updated from IMRecentSession where type=2 order by peerId")
+    assert [tuple(row.values()) for row in rows] == [(group_id, now - group_id + 100) for group_id in sizes if sizes[group_id]]
+
+
+def test_a_group_of_which_something_is_wrong_keeps_none_of_its_neighbours_from_the_sync(
+    stack: Stack, syncs: Callable[[float], SyncCenter]
+) -> None:
+    for group_id in range(1, 8):
+        seed.group(stack, group_id, [1, 2], lastChated=int(time.time()))
+    sync = syncs(100)
+    with refused(stack, "IMRecentSession", "new.peerId=4"), pytest.raises(StatementError):
+        sync.sync()
+    count = "select count(distinct peerId) as n from IMRecentSession where type=2"
+    assert stack.rows(count) == [{"n": 6}]
+    sync.sync()
+    assert stack.rows(count) == [{"n": 7}]
+    assert stack.rows("select count(*) as n from IMRecentSession") == [{"n": 14}]

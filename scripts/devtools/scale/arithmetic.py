@@ -63,8 +63,8 @@ MEASURED: Mapping[str, Cost] = {
     "groupinfo": Cost(29, 7, 3, 1_500),
     "ack": Cost(20, 0, 4, 300),
 }
-"""Two shared cores, MariaDB 10.11 with 1 GiB of memory for 3 GiB of data, Redis 7.0, Python 3.11, November 2026. ``ack`` is not measured, but
-taken from its parts: it has no reply and one or two commands of Redis. Bytes on the network are estimated from the lengths of PDUs,
+"""Two shared cores, MariaDB 10.11 with 1 GiB of memory for 3 GiB of data, Redis 7.0, Python 3.11, November 2026. ``ack`` is not measured,
+but taken from its parts: it has no reply and one or two commands of Redis. Bytes on the network are estimated from the lengths of PDUs,
 statements and rows.
 """
 
