@@ -31,6 +31,7 @@ EQUAL_PAGES = (
     "HOWTO-SENTINEL",
     "HOWTO-GALERA",
     "TOPOLOGIES",
+    "SCALE",
     "HOWTO-REDIS-CLUSTER",
 )
 """Pages in docs/ whose two languages have the same parts."""
