@@ -11,7 +11,8 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from dbproxy.errors import StoreError
 from dbproxy.stores.mysql import DBManager, DBPool
@@ -40,6 +41,8 @@ SETTLE = 30.0
 """Seconds after a failover until the servers are asked once more: replicas follow a new master only after a while."""
 
 _Fingerprint = tuple[tuple[str, str, int], ...]
+_Pool = TypeVar("_Pool")
+_Answer = TypeVar("_Answer")
 
 
 class BackendFacts:
@@ -49,6 +52,8 @@ class BackendFacts:
         self._databases = databases
         self._caches = caches
         self._asked: _Fingerprint = ()
+        self._silent = 0
+        """Pools whose servers did not answer when they were asked last."""
         self._retry_at = 0.0
         self._settled_at = float("inf")
         self._told: dict[tuple[str, str, tuple[str, ...]], ServerFacts] = {}
@@ -89,24 +94,34 @@ class BackendFacts:
         return tuple(databases + [(pool.name, pool.report().server, pool.restarts) for pool in self._caches.pools.values()])
 
     def _ask(self, fingerprint: _Fingerprint) -> None:
-        """Thread: ask all servers, one after the other."""
+        """Thread: ask all servers, one after the other; one that does not answer hides no other."""
         found: list[ServerFacts] = []
-        complete = True
+        self._silent = 0
         for ask in (self._mysql, self._redis):
             try:
                 found += self._told_once(ask())
-            except StoreError as error:
-                complete = False
-                logger.debug("what the servers are could not be asked: %s", error)
             except Exception:
                 logger.exception("what the servers are could not be found out")
         self.known = tuple(found)
         moment = time.monotonic()
         self._settled_at = moment + SETTLE if self._asked and fingerprint != self._asked else float("inf")
-        if complete:
-            self._asked = fingerprint
-        else:
+        if self._silent:
             self._retry_at = moment + RETRY
+        else:
+            self._asked = fingerprint
+
+    def _answers(self, pools: Iterable[_Pool], ask: Callable[[_Pool], _Answer]) -> Iterator[tuple[_Pool, _Answer]]:
+        """Yield the pools whose servers answer, with the answers."""
+        for pool in pools:
+            if self._stopping:
+                return
+            try:
+                answer = ask(pool)
+            except StoreError as error:
+                self._silent += 1
+                logger.debug("what a server is could not be asked: %s", error)
+            else:
+                yield pool, answer
 
     def _told_once(self, servers: Iterable[ServerFacts]) -> Iterator[ServerFacts]:
         """Log what is new of these servers, and yield them."""
@@ -120,10 +135,8 @@ class BackendFacts:
     def _mysql(self) -> Iterator[ServerFacts]:
         """Yield the MySQL servers. Pools that lead to one server are told together."""
         servers: dict[tuple[str, ...], tuple[MySQLServer, str, list[str]]] = {}
-        for pool in self._databases.pools.values():
-            if not self._stopping:
-                server = _ask_mysql(pool)
-                servers.setdefault(server.identity, (server, pool.report().server, []))[2].append(pool.name)
+        for pool, server in self._answers(self._databases.pools.values(), _ask_mysql):
+            servers.setdefault(server.identity, (server, pool.report().server, []))[2].append(pool.name)
         for server, address, names in servers.values():
             following = [other for other, _, _ in servers.values() if other.follows(server)]
             # MySQL tells only privileged accounts who replicates from it
@@ -133,8 +146,8 @@ class BackendFacts:
     def _redis(self) -> Iterator[ServerFacts]:
         """Yield the Redis servers, likewise; a pool that Sentinels lead there is told apart from one with a fixed address."""
         servers: dict[tuple[str, bool, bool], tuple[RedisServer, str, list[str]]] = {}
-        for pool in self._caches.pools.values():
-            for server, address in () if self._stopping else _ask_redis(pool):
+        for pool, answers in self._answers(self._caches.pools.values(), _ask_redis):
+            for server, address in answers:
                 key = server.identity or address, bool(pool.service), pool.is_cluster
                 servers.setdefault(key, (server, address, []))[2].append(pool.name)
         for (_, sentinels, cluster), (server, address, names) in servers.items():
