@@ -295,3 +295,14 @@ def test_masters_killed_again_and_again_while_slots_move(stack: ClusterStack, pr
         traffic.wait_for(40)
     assert traffic.verify(stack) == []
     assert traffic.unanswered == 0
+
+
+@pytest.mark.long
+def test_an_upgrade_on_a_cluster_with_a_password() -> None:
+    with ClusterStack(redis_password="a word") as stack, ProxyProcess(stack, KEYS) as proxy, proxy.client() as client:
+        assert client.send_message(1, 2).msg_id == 1
+        proxy.upgrade()
+        assert client.send_message(1, 2).msg_id == 2
+        stack.fail_over(stack.owner("msg_id_1"))
+        assert client.send_message(1, 2).msg_id == 3
+        assert "a word" not in proxy.log()
