@@ -80,7 +80,7 @@ class GroupMembers:
                 holding = True
                 yield
         finally:
-            if holding and not connection.open:
+            if holding and not connection.open and not connection.needs_lock_rows:
                 self._delete_after_lost_lock(group_id)
 
     def _delete_after_lost_lock(self, group_id: int) -> None:

@@ -10,6 +10,7 @@ from pymysql.constants import ER
 
 from dbproxy.errors import LockWaitError
 from dbproxy.stores.mysql.connection import DBConn
+from dbproxy.stores.mysql.errors import error_code
 
 
 @contextmanager
@@ -35,8 +36,18 @@ def named_locks(connection: DBConn, names: Sequence[str]) -> Iterator[None]:
             raise LockWaitError(ER.LOCK_WAIT_TIMEOUT, f"the locks {', '.join(names)} were not free within {timeout:g} s")
         yield
     finally:
+        if connection.open:
+            _release(connection, quoted)
+
+
+def _release(connection: DBConn, quoted: Sequence[str]) -> None:
+    statement = "do " + ",".join(f"release_lock({name})" for name in quoted)
+    try:
         try:
-            if connection.open:
-                connection.execute("do " + ",".join(f"release_lock({name})" for name in quoted))
-        except pymysql.err.Error:
-            connection.discard()  # the server releases what a closed connection held
+            connection.execute(statement)
+        except pymysql.err.OperationalError as error:
+            if error_code(error) != ER.LOCK_DEADLOCK:
+                raise
+            connection.execute(statement)  # the error was about the transaction, which another node has ended
+    except pymysql.err.Error:
+        connection.discard()  # the server releases what a closed connection held

@@ -26,8 +26,7 @@ _MARIADB = (
 _MYSQL = (
     "select @@max_allowed_packet,@@global.read_only,@@innodb_read_only,@@server_uuid,@@version_comment like '%WSREP%' "
     "or @@version_comment like '%XtraDB Cluster%',@@version_comment like '%WSREP%' or @@version_comment like '%XtraDB Cluster%' or "
-    "exists(select 1 from performance_schema.global_variables where variable_name='group_replication_single_primary_mode' "
-    "and variable_value='OFF')"
+    "exists(select 1 from performance_schema.replication_group_members where member_id=@@server_uuid)"
 )
 _ANY = "select @@max_allowed_packet,0,0,'',0,0"
 """For what speaks MySQL's protocol without these variables."""
@@ -120,8 +119,9 @@ def ask_role(connection: DBConn, *, of_several: bool) -> ServerRole:
         if not connection.open or error.args[0] == ER.UNKNOWN_COM_ERROR:
             raise
         row = connection.select(_ANY)[0]
-    packet, read_only, innodb_read_only, identity, is_wsrep, has_other_writers = row
+    packet, read_only, innodb_read_only, identity, is_wsrep, is_member = row
     history, cluster = _history(connection) if of_several else (History(), "")
+    has_other_writers = is_member not in _OFF and _others_may_write(connection)
     refusal = ""
     if read_only not in _OFF or innodb_read_only not in _OFF:
         refusal = "it is read-only"
@@ -133,10 +133,22 @@ def ask_role(connection: DBConn, *, of_several: bool) -> ServerRole:
         (identity or b"").decode(errors="replace"),
         int(packet or 0),
         refusal,
-        has_other_writers=has_other_writers not in _OFF,
+        has_other_writers=has_other_writers,
         history=history,
-        cluster=cluster or ("group" if has_other_writers not in _OFF else ""),
+        cluster=cluster or ("group" if has_other_writers else ""),
     )
+
+
+def _others_may_write(connection: DBConn) -> bool:
+    """Whether a member of a cluster is not the only one that takes writes."""
+    if connection.is_mariadb:
+        return True
+    try:
+        return connection.select("select @@group_replication_single_primary_mode")[0][0] in _OFF
+    except pymysql.err.Error as error:
+        if error.args[0] != ER.UNKNOWN_SYSTEM_VARIABLE:
+            raise
+        return True  # of Galera
 
 
 def _history(connection: DBConn) -> tuple[History, str]:
