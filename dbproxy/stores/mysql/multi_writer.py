@@ -56,8 +56,14 @@ class MultiWriterSession:
             pymysql.err.Error: the server does not answer.
 
         """
-        self.has_lock_table: bool = connection.select(_LOCK_TABLE)[0][0] != b"0"
-        """Whether the server has the table of ``lock_rows.py``."""
+        self.has_lock_table = True
+        """Whether the server has the table of ``lock_rows.py``. Of a node that is not ready it is supposed, because a node may be ready
+        when the connection is used."""
+        try:
+            self.has_lock_table = connection.select(_LOCK_TABLE)[0][0] != b"0"
+        except pymysql.err.Error as error:
+            if error.args[0] != ER.UNKNOWN_COM_ERROR:
+                raise
         self._inside = False
 
     def sent(self, statement: bytes) -> None:
