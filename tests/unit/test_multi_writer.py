@@ -69,11 +69,7 @@ def test_a_session_reads_what_other_nodes_have_committed_where_there_is_a_settin
 
 
 def test_a_node_that_is_not_ready_is_supposed_to_have_the_lock_table() -> None:
-    class NotReady:
-        def select(self, _: str) -> list[tuple[bytes]]:
-            raise pymysql.err.OperationalError(ER.UNKNOWN_COM_ERROR, "WSREP has not yet prepared node for application use")
-
-    assert MultiWriterSession(cast("DBConn", NotReady())).has_lock_table
+    assert MultiWriterSession(connection(has_lock_table=False), is_ready=False).has_lock_table
     assert not MultiWriterSession(connection(has_lock_table=False)).has_lock_table
 
 

@@ -154,7 +154,7 @@ class DBConn(Channel):
             self._max_statement = role.max_allowed_packet
             if role.has_other_writers:
                 read_what_others_commit(self)
-            self._cluster = MultiWriterSession(self) if role.has_other_writers else None
+            self._cluster = MultiWriterSession(self, is_ready=not role.refusal) if role.has_other_writers else None
             self.server_connection_id = find_session(self, role.identity)
         except pymysql.err.Error as error:
             self.discard()

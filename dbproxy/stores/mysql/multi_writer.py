@@ -49,21 +49,16 @@ def read_what_others_commit(connection: DBConn) -> None:
 class MultiWriterSession:
     """Of one connection, from login to close."""
 
-    def __init__(self, connection: DBConn) -> None:
-        """Ask whether the lock table is there.
+    def __init__(self, connection: DBConn, *, is_ready: bool = True) -> None:
+        """Ask whether the lock table is there. Of a node that is not ready, and would not answer, it is supposed: it may be ready when the
+        connection is used.
 
         Raises:
             pymysql.err.Error: the server does not answer.
 
         """
-        self.has_lock_table = True
-        """Whether the server has the table of ``lock_rows.py``. Of a node that is not ready it is supposed, because a node may be ready
-        when the connection is used."""
-        try:
-            self.has_lock_table = connection.select(_LOCK_TABLE)[0][0] != b"0"
-        except pymysql.err.Error as error:
-            if error.args[0] != ER.UNKNOWN_COM_ERROR:
-                raise
+        self.has_lock_table: bool = not is_ready or connection.select(_LOCK_TABLE)[0][0] != b"0"
+        """Whether the server has the table of ``lock_rows.py``."""
         self._inside = False
 
     def sent(self, statement: bytes) -> None:
