@@ -26,8 +26,8 @@ _PROVIDERS = ("/usr/lib/galera/libgalera_smm.so", "/usr/lib64/galera/libgalera_s
 _SST, _SST_COMMON = "wsrep_sst_rsync", "wsrep_sst_common"
 _SST_METHOD = "private"
 
-_TIMEOUTS = "evs.keepalive_period=PT0.5S;evs.inactive_check_period=PT0.5S;evs.suspect_timeout=PT2S;evs.inactive_timeout=PT4S"
-"""How long a node may be silent before the others go on without it: 2 s instead of 5 s, so that tests need not wait so long."""
+_TIMEOUTS = "evs.keepalive_period=PT0.5S;evs.inactive_check_period=PT0.5S;evs.suspect_timeout=PT3S;evs.inactive_timeout=PT6S"
+"""How long a node may be silent before the others go on without it: 3 s instead of 5 s, so that tests need not wait so long."""
 
 
 def missing_for_galera() -> str:

@@ -8,12 +8,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from functools import partial
 
 import pytest
 
 from dbproxy.testing import Client, GaleraStack, ProxyProcess, seed
 from dbproxy.testing.galera_node import missing_for_galera
 from dbproxy.testing.requests import message
+from dbproxy.testing.waiting import poll
 from dbproxy.wire.pb import base_define_pb2 as base
 from dbproxy.wire.pb import message_pb2
 
@@ -75,6 +77,11 @@ class Load:
             raise self.failures[0]
 
 
+def send_one(proxy: ProxyProcess) -> int:
+    with proxy.client(timeout=30) as client:
+        return client.send_message(5, 6).msg_id
+
+
 def stored(stack: GaleraStack, node: int) -> dict[str, list[tuple[str, int, int]]]:
     """Text → (table, conversation, msg_id) of each row that has it."""
     stack.wait_until_equal()
@@ -108,12 +115,13 @@ def test_what_is_acknowledged_while_a_node_is_lost_is_stored_once(fault: Callabl
         time.sleep(8)
         load.stop()
         stack.repair()
-        rows = stored(stack, 0)
+        rows, *others = [stored(stack, node) for node in range(3)]
         logs = "\n".join(proxy.log(last=15) for proxy in proxies)
-    assert stored(stack, 1) == stored(stack, 2) == rows
+        for proxy in proxies:
+            assert poll(partial(send_one, proxy), bool, 10), logs
+    assert others == [rows, rows]
     missing = {text for text, msg_id in load.acknowledged.items() if msg_id and [row[2] for row in rows.get(text, [])] != [msg_id]}
     assert not missing, f"{len(missing)} of {len(load.acknowledged)}\n{logs}"
     ids = Counter(row for places in rows.values() for row in places)
     assert [row for row, count in ids.items() if count > 1] == []
     assert [text for text, places in rows.items() if len(places) > 1] == []
-    assert list(load.acknowledged.values())[-1], logs
