@@ -127,6 +127,7 @@ def assemble(
         slow_requests=slow_requests,
         requests=stats,
         recoveries=recoveries,
+        reads=databases.slave,
     )
 
 

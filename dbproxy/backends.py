@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from dbproxy.config import Config
-from dbproxy.stores.mysql import DBManager, DBPool
+from dbproxy.stores.mysql import DBManager, DBPool, ReadPool
 from dbproxy.stores.redis import CacheManager
 
 if TYPE_CHECKING:
@@ -54,6 +54,6 @@ class Backends:
         return self.databases.master
 
     @property
-    def slave(self) -> DBPool:
-        """The database for long reads; it may be behind the master."""
+    def slave(self) -> ReadPool:
+        """The databases for long reads."""
         return self.databases.slave

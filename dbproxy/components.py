@@ -16,6 +16,7 @@ from dbproxy.models.recoveries import Recoveries
 from dbproxy.net.conn_state import ConnLimits, ServerLimits
 from dbproxy.net.proxy_server import ProxyServer
 from dbproxy.stores.file_server import FileServer
+from dbproxy.stores.mysql import ReadPool
 from dbproxy.stores.mysql.schema import ContentLimits
 from dbproxy.sync_center import SyncCenter
 from dbproxy.work.batch_executor import BatchExecutor
@@ -68,6 +69,7 @@ class Components:
     slow_requests: SlowRequests
     requests: RequestStats
     recoveries: Recoveries
+    reads: ReadPool
 
     def configure(self, config: Config, content: ContentLimits) -> None:
         """Apply ``config``; ``content``: what the columns of the master take. It neither waits nor fails. Reactor thread."""
@@ -81,3 +83,4 @@ class Components:
         self.group_messages.configure(content.group_message, config.request_timeout)
         self.sync_center.configure(config.sync_interval)
         self.slow_requests.configure(config.slow_request)
+        self.reads.configure(config.max_replica_lag)

@@ -164,6 +164,8 @@ class Config:
     db_lock_timeout: float
     """Whole seconds: innodb_lock_wait_timeout of our sessions."""
     db_pool_timeout: float
+    max_replica_lag: float
+    """How far a replica may be behind the master."""
     cache_connect_timeout: float
     cache_timeout: float
     cache_pool_timeout: float

@@ -277,6 +277,7 @@ OPTIONAL_KEYS: tuple[Key, ...] = (
     # MySQL counts innodb_lock_wait_timeout in whole seconds, from 1.
     Key("DBLockTimeout", "db_lock_timeout", Rule("whole seconds from 1 to 3600", _parse_whole_seconds), "5"),
     Key("DBPoolTimeout", "db_pool_timeout", TIMEOUT, "5"),
+    Key("MaxReplicaLag", "max_replica_lag", TIMEOUT, "5"),
     Key("CacheConnectTimeout", "cache_connect_timeout", TIMEOUT, "3"),
     Key("CacheTimeout", "cache_timeout", TIMEOUT, "5"),
     Key("CachePoolTimeout", "cache_pool_timeout", TIMEOUT, "5"),

@@ -58,7 +58,7 @@ def build_models(
 ) -> Models:
     """Return the models that handlers and others share."""
     master, slave, unread = databases.master, databases.slave, caches.unread
-    members = GroupMembers(master, slave, caches.group_member, recoveries)
+    members = GroupMembers(master, caches.group_member, recoveries)
     sessions = SessionModel(master, slave)
     relations = RelationModel()
     timeout = config.request_timeout

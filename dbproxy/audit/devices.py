@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dbproxy.audit.finding import Finding, Severity
 from dbproxy.audit.walk import PIPELINE, AuditBackends, batches, scan, sql_list
 from dbproxy.models import names
-from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.mysql import ReadablePool
 
 PREFIX = names.device_key(b"")
 SHOWN = 8
@@ -39,7 +39,7 @@ class Devices:
         for batch in batches(suspects, PIPELINE):
             yield from self._check(batch, self._backends.master).values()
 
-    def _check(self, keys: Sequence[bytes], database: DBPool) -> dict[bytes, Finding]:
+    def _check(self, keys: Sequence[bytes], database: ReadablePool) -> dict[bytes, Finding]:
         values = self._token.execute([("MGET", *keys)])[0]
         users: dict[bytes, bytes] = {}
         tokens: dict[bytes, bytes] = {}
@@ -56,7 +56,7 @@ class Devices:
         )
         return self._about_users(users, known) | self._about_tokens(tokens, known)
 
-    def _known(self, ids: set[bytes], database: DBPool) -> set[bytes]:
+    def _known(self, ids: set[bytes], database: ReadablePool) -> set[bytes]:
         if not ids:
             return set()
         return {user_id for (user_id,) in database.select(f"select id from IMUser where id in ({sql_list(map(int, ids))})")}

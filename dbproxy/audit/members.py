@@ -10,7 +10,7 @@ from dbproxy.audit.finding import Finding, Severity, listed
 from dbproxy.audit.walk import PIPELINE, AuditBackends, batches, scan, slices, split_by_type, sql_list
 from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
-from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.mysql import DBConn, ReadablePool
 from dbproxy.stores.redis import pairs
 
 GROUPS_AT_ONCE = 50
@@ -93,7 +93,7 @@ class Membership:
                 replies = self._cache.execute([("EXISTS", names.group_member_key(group_id)) for group_id in batch])
                 yield from (group_id for group_id, exists in zip(batch, replies, strict=True) if not exists)
 
-    def _read(self, database: DBPool | DBConn, group_ids: Sequence[int]) -> dict[int, tuple[Rows, Hash]]:
+    def _read(self, database: ReadablePool | DBConn, group_ids: Sequence[int]) -> dict[int, tuple[Rows, Hash]]:
         """Read rows and hashes. Rows first: a member who joins in between is in the hash, and not missing."""
         groups: dict[int, tuple[Rows, Hash]] = {group_id: ({}, {}) for group_id in group_ids}
         found = database.select(f"select groupId,userId,updated from IMGroupMember where groupId in ({sql_list(group_ids)}) and status=0")
@@ -214,7 +214,7 @@ class UserCount:
                 )
 
     @staticmethod
-    def _wrong(database: DBPool | DBConn, condition: str) -> Iterable[tuple[int, int, int]]:
+    def _wrong(database: ReadablePool | DBConn, condition: str) -> Iterable[tuple[int, int, int]]:
         rows = database.select(
             "select g.id,g.userCnt,count(distinct m.userId) n from IMGroup g left join IMGroupMember m on m.groupId=g.id and m.status=0 "
             f"where g.id {condition} group by g.id,g.userCnt having g.userCnt<>n"

@@ -15,7 +15,7 @@ from dbproxy.audit.walk import PIPELINE, AuditBackends, batches, slices
 from dbproxy.models import names
 from dbproxy.models.conversation_kind import GROUP_CHAT, SINGLE_CHAT, ConversationKind
 from dbproxy.models.relation import RelationModel, pair_of
-from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.mysql import DBConn, ReadablePool
 from dbproxy.stores.mysql.schema import SHARDS
 
 MOST_SHOWN = 100
@@ -79,7 +79,7 @@ class MessageCheck(ABC):
                 lambda conversation_id=conversation_id: self._set_counter(conversation_id),  # type: ignore[misc]
             )
 
-    def _conversations(self, database: DBPool, shard: int, condition: str) -> list[Conversation]:
+    def _conversations(self, database: ReadablePool, shard: int, condition: str) -> list[Conversation]:
         column, table = self.kind.id_column, self.kind.table(shard)
         rows = database.select(
             f"select m.c,m.l,m.n,m.d,p.id is not null from (select {column} c,max(msgId) l,count(*) n,count(distinct msgId) d "
@@ -124,7 +124,7 @@ class MessageCheck(ABC):
         counter: bytes | None = self._unread.execute([("MGET", self.kind.counter_key(conversation_id))])[0][0]
         return counter
 
-    def _last_id(self, database: DBPool | DBConn, conversation_id: int) -> int:
+    def _last_id(self, database: ReadablePool | DBConn, conversation_id: int) -> int:
         rows = database.select(f"select max(msgId) from {self.kind.table(conversation_id)} where {self.kind.id_column}={conversation_id}")
         return int(rows[0][0] or 0)
 
@@ -173,7 +173,7 @@ class Messages(MessageCheck):
             lambda: self._create_relation(relate_id),
         )
 
-    def _only_pair(self, database: DBPool | DBConn, relate_id: int) -> tuple[int, int] | None:
+    def _only_pair(self, database: ReadablePool | DBConn, relate_id: int) -> tuple[int, int] | None:
         """Return the pair of users whose relation this must have been; None when it is not certain."""
         table = names.message_table(relate_id)
         rows = database.select(f"select distinct fromId,toId from {table} where relateId={relate_id} limit {MOST_SHOWN}")

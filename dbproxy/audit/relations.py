@@ -11,7 +11,7 @@ from dbproxy.models import names
 from dbproxy.models.conversation_kind import GROUP_CHAT, SINGLE_CHAT
 from dbproxy.models.relation import Pair, RelationModel
 from dbproxy.models.session import SINGLE, SessionModel
-from dbproxy.stores.mysql import DBConn, DBPool, Row
+from dbproxy.stores.mysql import DBConn, ReadablePool, Row
 
 SessionId = tuple[int, int, int]
 """(user id, peer id, session type)."""
@@ -123,12 +123,12 @@ class DuplicateSessions:
         return f"deleted the rows {listed(others)}"
 
 
-def _visible(database: DBPool | DBConn, pair: Pair, lock: str = "") -> list[int]:
+def _visible(database: ReadablePool | DBConn, pair: Pair, lock: str = "") -> list[int]:
     rows = database.select(f"select id from IMRelationShip where smallId={pair[0]} and bigId={pair[1]} and status=0 order by id{lock}")
     return [int(relate_id) for (relate_id,) in rows]
 
 
-def _used_and_empty(database: DBPool | DBConn, ids: Sequence[int]) -> tuple[list[int], list[int]]:
+def _used_and_empty(database: ReadablePool | DBConn, ids: Sequence[int]) -> tuple[list[int], list[int]]:
     """Return the relations that have messages, and those that can be hidden: all others, except the oldest when none has messages."""
     if not ids:
         return [], []
@@ -140,7 +140,7 @@ def _used_and_empty(database: DBPool | DBConn, ids: Sequence[int]) -> tuple[list
     return used, empty if used else empty[1:]
 
 
-def _session_rows(database: DBPool | DBConn, session: SessionId, lock: str = "") -> Sequence[Row]:
+def _session_rows(database: ReadablePool | DBConn, session: SessionId, lock: str = "") -> Sequence[Row]:
     user_id, peer_id, kind = session
     return database.select(
         "select id,userId,peerId,status,updated from IMRecentSession "

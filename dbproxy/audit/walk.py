@@ -13,7 +13,7 @@ import redis
 from dbproxy.backends import Backends
 from dbproxy.config import Config
 from dbproxy.errors import StoreUnavailableError
-from dbproxy.stores.mysql import DBConn, DBPool, lock_rows, named_locks
+from dbproxy.stores.mysql import DBConn, ReadablePool, lock_rows, named_locks
 from dbproxy.stores.redis import CachePool
 
 T = TypeVar("T")
@@ -81,7 +81,7 @@ class AuditBackends(Backends):
             time.sleep(self._recheck_delay)
 
 
-def slices(pool: DBPool, table: str, column: str, rows: int = SLICE_ROWS) -> Iterator[tuple[int, int]]:
+def slices(pool: ReadablePool, table: str, column: str, rows: int = SLICE_ROWS) -> Iterator[tuple[int, int]]:
     """Divide a table into ranges (first, last) of an indexed column with about ``rows`` rows each; no value is in two ranges."""
     found = pool.select(f"select min({column}) from {table}")
     while found and found[0][0] is not None:

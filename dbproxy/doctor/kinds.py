@@ -45,6 +45,7 @@ class Kind(Enum):
     TOPOLOGY = "topology"
     REPLICATION = "replication"
     REPLICATION_LAG = "replication-lag"
+    GTIDS = "gtids"
 
     WRITABLE = "writable"
     COMMANDS = "commands"

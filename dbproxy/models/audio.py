@@ -11,7 +11,7 @@ from dbproxy.errors import FileServerError
 from dbproxy.models.new_message import StoredSound
 from dbproxy.stores.backend_calls import LARGE_RESULT, UNTRACKED, BackendCalls
 from dbproxy.stores.file_server import FileServer
-from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.mysql import ReadPool
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class AudioModel:
     The row in IMAudio is written with the message, in one transaction (MessageStore).
     """
 
-    def __init__(self, slave: DBPool, file_server: FileServer, timeout: float, calls: BackendCalls = UNTRACKED) -> None:
+    def __init__(self, slave: ReadPool, file_server: FileServer, timeout: float, calls: BackendCalls = UNTRACKED) -> None:
         """``timeout``: seconds after which no further sound of one list is fetched."""
         self._calls = calls
         self._slave = slave

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.mysql import ReadPool
 
 _LISTED = (b"0", b"1")
 """IMDepart.status of the departments that are listed, as the database sends it: existing or removed."""
@@ -24,7 +24,7 @@ class Depart:
 class DepartModel:
     """IMDepart."""
 
-    def __init__(self, slave: DBPool) -> None:
+    def __init__(self, slave: ReadPool) -> None:
         self._slave = slave
 
     def changed_since(self, since: int) -> tuple[list[Depart], int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.mysql import DBPool, ReadPool
 
 MAX_FILES = 10_000
 """Files in one list, at most; later ones are listed when the oldest have been deleted."""
@@ -24,7 +24,7 @@ class OfflineFile:
 class FileModel:
     """IMTransmitFile."""
 
-    def __init__(self, master: DBPool, slave: DBPool) -> None:
+    def __init__(self, master: DBPool, slave: ReadPool) -> None:
         self._master = master
         self._slave = slave
 

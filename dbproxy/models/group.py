@@ -8,7 +8,7 @@ from itertools import chain, islice
 
 from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
-from dbproxy.stores.mysql import DBPool, Row
+from dbproxy.stores.mysql import ReadPool, Row
 from dbproxy.stores.redis import CacheCommand, CachePool, number
 
 NORMAL, TEMPORARY = 1, 2
@@ -42,7 +42,7 @@ class GroupInfo:
 class GroupModel:
     """IMGroup and ``group_set_{group}``. Groups are created and changed by GroupWriter."""
 
-    def __init__(self, slave: DBPool, group_set: CachePool, members: GroupMembers) -> None:
+    def __init__(self, slave: ReadPool, group_set: CachePool, members: GroupMembers) -> None:
         self._slave = slave
         self._group_set = group_set
         self._members = members

@@ -46,10 +46,9 @@ class GroupMembers:
     In a cluster with several writers the named lock orders the proxies of one node only; what else it takes is in ``staged_members.py``.
     """
 
-    def __init__(self, master: DBPool, slave: DBPool, cache: CachePool, recoveries: Recoveries | None = None) -> None:
+    def __init__(self, master: DBPool, cache: CachePool, recoveries: Recoveries | None = None) -> None:
         self._recoveries = recoveries or Recoveries()
         self._master = master
-        self._slave = slave
         self._cache = cache
         self._staged = StagedMembers(cache)
         self._verified: BoundedCache[int, int] = BoundedCache(CACHED_GROUPS)  # group id → losses when its hash was rebuilt
@@ -92,11 +91,11 @@ class GroupMembers:
             logger.warning("group %d: the lock was lost; its members will be written to Redis when they are needed", group_id)
 
     def groups_for_users(self, user_ids: Iterable[int]) -> dict[int, list[int]]:
-        """The groups that each user is in, according to MySQL, last changed membership first."""
+        """The groups that each user is in, according to the master, last changed membership first."""
         groups: dict[int, dict[int, None]] = {user_id: {} for user_id in user_ids}  # sets that keep their order
         if groups:
             among = ",".join(map(str, groups))
-            rows = self._slave.select(
+            rows = self._master.select(
                 f"select userId,groupId from IMGroupMember where userId in ({among}) and status=0 order by updated desc,id desc"
             )
             for user_id, group_id in rows:

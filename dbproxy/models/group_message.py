@@ -17,7 +17,7 @@ from dbproxy.models.message_store import MessageStore
 from dbproxy.models.new_message import NewMessage
 from dbproxy.models.recoveries import Recoveries
 from dbproxy.models.session import SessionModel
-from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.mysql import DBConn, DBPool, ReadPool
 from dbproxy.stores.redis import LARGEST, BrokenKey, CacheCommand, CachePool, number
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class GroupMessageModel:
     def __init__(
         self,
         master: DBPool,
-        slave: DBPool,
+        slave: ReadPool,
         unread: CachePool,
         members: GroupMembers,
         sessions: SessionModel,

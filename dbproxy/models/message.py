@@ -13,7 +13,7 @@ from dbproxy.models.new_message import NewMessage
 from dbproxy.models.recoveries import Recoveries
 from dbproxy.models.relation import READ_ATTEMPTS, RelationModel, RelationsChangedError, pair_of
 from dbproxy.models.session import SessionKey, SessionModel
-from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.mysql import DBConn, DBPool, ReadPool
 from dbproxy.stores.redis import CacheCommand, CachePool
 
 
@@ -23,7 +23,7 @@ class MessageModel:
     def __init__(
         self,
         master: DBPool,
-        slave: DBPool,
+        slave: ReadPool,
         unread: CachePool,
         relations: RelationModel,
         sessions: SessionModel,

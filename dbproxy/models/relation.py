@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from dbproxy.errors import StoreUnavailableError
 from dbproxy.models.bounded_cache import BoundedCache
-from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.mysql import DBConn, ReadablePool, ReadPool
 
 Pair = tuple[int, int]
 """(smaller user id, bigger user id)."""
@@ -41,7 +41,7 @@ class RelationModel:
         """The relate_id of a pair if it is cached; it may be out of date. Never blocks."""
         return self._ids.get(pair)
 
-    def find(self, database: DBPool | DBConn, pairs: Iterable[Pair]) -> dict[Pair, int]:
+    def find(self, database: ReadablePool | ReadPool | DBConn, pairs: Iterable[Pair]) -> dict[Pair, int]:
         """Return the relate_ids of those pairs that have a visible relation; only those that are not cached are looked up."""
         found: dict[Pair, int] = {}
         unknown: list[Pair] = []

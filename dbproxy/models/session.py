@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dbproxy.models.bounded_cache import BoundedCache
 from dbproxy.models.packing import SEPARATOR, packed
-from dbproxy.stores.mysql import DBConn, DBPool, Row, lock_rows
+from dbproxy.stores.mysql import DBConn, DBPool, ReadPool, Row, lock_rows
 
 SINGLE, GROUP = 1, 2
 """SessionType of the protocol: the peer is a person or a group."""
@@ -46,7 +46,7 @@ NO_SESSION_ROWS = SessionRows({}, ())
 class SessionModel:
     """IMRecentSession."""
 
-    def __init__(self, master: DBPool, slave: DBPool) -> None:
+    def __init__(self, master: DBPool, slave: ReadPool) -> None:
         self._master = master
         self._slave = slave
         self._ids: BoundedCache[tuple[SessionKey, int], int] = BoundedCache(CACHED_SESSIONS)

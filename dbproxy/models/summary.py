@@ -14,7 +14,7 @@ from dbproxy.models.history import MSG_TYPES, SOUNDS
 from dbproxy.models.packing import SEPARATOR, packed
 from dbproxy.models.relation import READ_ATTEMPTS, Pair, RelationModel, RelationsChangedError, pair_of
 from dbproxy.models.session import SINGLE
-from dbproxy.stores.mysql import DBConn, DBPool, Row
+from dbproxy.stores.mysql import DBConn, ReadPool, Row
 
 Conversation = TypeVar("Conversation", Pair, int)
 """What a conversation is known by here: a pair of users, or the id of a group."""
@@ -56,7 +56,7 @@ class FoundSummaries:
 class Summaries:
     """Looks up the last messages of many conversations of both kinds with one round trip."""
 
-    def __init__(self, slave: DBPool, relations: RelationModel, sound_label: bytes) -> None:
+    def __init__(self, slave: ReadPool, relations: RelationModel, sound_label: bytes) -> None:
         """``sound_label`` stands in for the content of a sound."""
         self._slave = slave
         self._relations = relations

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from dbproxy.errors import StoreError
 from dbproxy.models import names
 from dbproxy.models.packing import TEXT_SEPARATOR, packed_texts
-from dbproxy.stores.mysql import DBPool, Row
+from dbproxy.stores.mysql import DBPool, ReadPool, Row
 from dbproxy.stores.redis import CachePool
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ _TRUE = ord("1")
 class UserModel:
     """IMUser and ``total_user_update``."""
 
-    def __init__(self, master: DBPool, slave: DBPool, unread: CachePool) -> None:
+    def __init__(self, master: DBPool, slave: ReadPool, unread: CachePool) -> None:
         self._master = master
         self._slave = slave
         self._unread = unread
@@ -96,6 +96,8 @@ class UserModel:
     def authenticate(self, credentials: Sequence[tuple[str | bytes, str | bytes]]) -> list[Login]:
         """For each (name, md5 of the password in hex): the user whom the name finds, and whether the password is right.
 
+        The master is asked, so that nobody gets in with a password that has been changed.
+
         Only users with status 0 are found. A name in another spelling finds the user whose name is equal to it in the collation of the
         column (trailing blanks, letter case); all such names together take a second query.
         """
@@ -103,7 +105,7 @@ class UserModel:
         found: list[tuple[User, Row]] = []
         if wanted:  # no user has a name that is not UTF-8, and the database would refuse to compare it
             among = ",".join(["%s"] * len(wanted))
-            found = self._select(f"name in ({among}) and status=0 order by id", wanted, _SECRETS)
+            found = self._select(f"name in ({among}) and status=0 order by id", wanted, _SECRETS, self._master)
         by_name = {user.name: (user, secrets) for user, secrets in found}
         others = [name for name in wanted if name.encode() not in by_name]
         if found and others:
@@ -118,7 +120,7 @@ class UserModel:
         """Spelling → the user among those found whose name it equals in the collation; of several the one with the largest id."""
         matches = ",".join(["name=%s"] * len(spellings))
         among = ",".join(str(user.user_id) for user, _ in found)
-        rows = self._slave.select(f"select id,concat({matches}) from IMUser where id in ({among}) order by id", spellings)
+        rows = self._master.select(f"select id,concat({matches}) from IMUser where id in ({among}) order by id", spellings)
         by_id = {user.user_id: (user, secrets) for user, secrets in found}
         return {
             spelling.encode(): by_id[int(user_id)]
@@ -127,13 +129,14 @@ class UserModel:
             if flag == _TRUE
         }
 
-    def _select(self, which: str, arguments: Sequence[str] = (), more: str = "") -> list[tuple[User, Row]]:
-        """Select users, and with each the additional columns ``more``."""
+    def _select(self, which: str, arguments: Sequence[str] = (), more: str = "", database: DBPool | None = None) -> list[tuple[User, Row]]:
+        """Select users, and with each the additional columns ``more``; from ``database``, without it where reads go."""
+        pool = database or self._slave
         found: list[tuple[User, Row]] = []
-        for text, *others in self._slave.select(f"select {packed_texts(*_COLUMNS)}{more} from IMUser where {which}", arguments):
+        for text, *others in pool.select(f"select {packed_texts(*_COLUMNS)}{more} from IMUser where {which}", arguments):
             fields = text.split(TEXT_SEPARATOR)
             if len(fields) != len(User._fields):  # a text contains the separator
-                rows = self._slave.select(f"select {','.join(_COLUMNS)}{more} from IMUser where {which}", arguments)
+                rows = pool.select(f"select {','.join(_COLUMNS)}{more} from IMUser where {which}", arguments)
                 return [(_user(row[: len(User._fields)]), row[len(User._fields) :]) for row in rows]
             found.append((_user(fields), tuple(others)))
         return found
@@ -162,11 +165,11 @@ class UserModel:
             return connection.execute(f"update IMUser set push_shield_status={status},updated={int(time.time())} where id={user_id}") > 0
 
     def push_shields(self, user_ids: Iterable[int]) -> dict[int, int]:
-        """The push shield of those of the users that exist."""
+        """The push shield of those of the users that exist, from the master: pushes depend on it."""
         among = ",".join(map(str, set(user_ids)))
         if not among:
             return {}
-        rows = self._slave.select(f"select id,push_shield_status from IMUser where id in ({among})")
+        rows = self._master.select(f"select id,push_shield_status from IMUser where id in ({among})")
         return {int(user_id): int(status) for user_id, status in rows}
 
 

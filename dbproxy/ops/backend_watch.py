@@ -1,4 +1,4 @@
-"""BackendWatch: asks the servers of pools that nobody uses whether they still answer, and a replica how far it is behind.
+"""BackendWatch: asks the servers of pools that nobody uses whether they still answer. Replicas have a watch of their own.
 
 Without requests nobody would notice that a server is gone, or that it is back: ``/readyz`` would say what the last request has seen,
 and while it says no, there may be none. It has a thread of its own, which may wait for a backend as long as the time limits allow.
@@ -9,10 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 
-from dbproxy.errors import StatementError, StoreError
+from dbproxy.errors import StoreError
 from dbproxy.ops.snapshot import ObservedProxy
-from dbproxy.stores.mysql import replication_lag
-from dbproxy.stores.pools import AnyPool
+from dbproxy.stores.pools import BackendPool
 
 logger = logging.getLogger(__name__)
 
@@ -21,17 +20,14 @@ INTERVAL = 2.0
 
 
 class BackendWatch:
-    """One round every ``interval`` seconds. ``start`` and ``stop`` belong to one thread; ``lag`` may be read by any."""
+    """One round every ``interval`` seconds. ``start`` and ``stop`` belong to one thread."""
 
     def __init__(self, proxy: ObservedProxy, interval: float = INTERVAL) -> None:
         self._proxy = proxy
         self._interval = interval
         self._calls: dict[str, int] = {}
-        self._may_not_ask = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="backend-watch", daemon=True)
-        self.lag: float | None = None
-        """Seconds that ``teamtalk_slave`` is behind, if it is another server than ``teamtalk_master`` and says so."""
 
     def start(self) -> None:
         """Start the thread."""
@@ -48,10 +44,8 @@ class BackendWatch:
         for pool in self._proxy.observed.pools:
             if not self._stop.is_set():
                 self._check(pool)
-        if not self._stop.is_set():
-            self._ask_for_lag()
 
-    def _check(self, pool: AnyPool) -> None:
+    def _check(self, pool: BackendPool) -> None:
         before = pool.report()
         if before.works and before.calls != self._calls.get(pool.name):
             self._calls[pool.name] = before.calls
@@ -65,22 +59,6 @@ class BackendWatch:
             if not before.works:
                 logger.info("answers again: %s", pool)
         self._calls[pool.name] = pool.report().calls
-
-    def _ask_for_lag(self) -> None:
-        seen = self._proxy.observed
-        if seen.slave.report().server == seen.master.report().server:
-            self.lag = None
-            return
-        try:
-            self.lag = replication_lag(seen.slave)
-            self._may_not_ask = False
-        except StatementError as error:
-            self.lag = None
-            if not self._may_not_ask:
-                self._may_not_ask = True
-                logger.info("%s does not say how far it is behind; see dbproxy-doctor: %s", seen.slave, error)
-        except StoreError:
-            self.lag = None  # the check of the pool tells it
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval):

@@ -58,8 +58,7 @@ class Status(View):
             ("recoveries", ", ".join(f"{name} {count}" for name, count in item["recoveries"].items())),
             ("group sync", f"last complete run {seconds(item['group_sync']['lag'])} ago, {item['group_sync']['failures']} failures"),
         ]
-        if item["replication"]["lag"] is not None:
-            rows.append(("replica", f"{seconds(item['replication']['lag'])} behind"))
+        rows += [("" if index else "replicas", _replica(replica)) for index, replica in enumerate(item["replication"]["replicas"])]
         rows.append(("log", f"{item['log']['dropped']} lines dropped"))
         rows += [("" if index else "warnings", _warning(warning)) for index, warning in enumerate(item["log"]["warnings"][-LAST_WARNINGS:])]
         return pairs(rows)
@@ -68,6 +67,12 @@ class Status(View):
 def _waiting(queues: Mapping[str, Any]) -> str:
     waiting = f"{queues['waiting']} of {queues['limit']} requests wait ({size(queues['waiting_bytes'])})"
     return f"{waiting}, the oldest for {seconds(queues['oldest'])}" if queues["waiting"] else waiting
+
+
+def _replica(replica: Mapping[str, Any]) -> str:
+    lag = "lag unknown" if replica["lag"] is None else f"{seconds(replica['lag'])} behind"
+    reason = f": {replica['reason']}" if replica["reason"] else ""
+    return f"{replica['server']} {replica['state'].replace('_', ' ')}, {lag}, {replica['reads']} reads{reason}"
 
 
 def _pools_in_short(item: Item) -> str:
@@ -119,7 +124,28 @@ class Pools(View):
         failures = [f"{pool['name']}: {_failures(pool)}" for pool in item["pools"] if pool["last_failure"]]
         moved = [pool for pool in item["pools"] if pool.get("failovers")]
         failures += [f"{pool['name']}: turned to another server {pool['failovers']} times" for pool in moved]
-        return "\n".join([table(headings, rows, left=4), *failures])
+        return "\n".join([table(headings, rows, left=4), *failures, *_replicas(item["replication"])])
+
+
+def _replicas(replication: Mapping[str, Any]) -> list[str]:
+    """The replicas of teamtalk_slave, and how often the master was read from instead; nothing where they are one server."""
+    if not replication["replicas"]:
+        return []
+    headings = ("replica", "state", "fresh by", "lag", "at work", "reads", "why")
+    rows = [
+        (
+            replica["server"],
+            replica["state"].replace("_", " "),
+            replica["fresh_by"],
+            "-" if replica["lag"] is None else seconds(replica["lag"]),
+            replica["in_use"],
+            replica["reads"],
+            replica["reason"] or "-",
+        )
+        for replica in replication["replicas"]
+    ]
+    instead = ", ".join(f"{why.replace('_', ' ')} {count}" for why, count in replication["master_reads"].items())
+    return ["", table(headings, rows, left=3), f"reads that the master took: {instead}"]
 
 
 def _failures(pool: Mapping[str, Any]) -> str:

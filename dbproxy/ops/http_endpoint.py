@@ -31,7 +31,7 @@ class HttpEndpoint:
                 f"AdminListen needs the package {error.name}, which is not installed: pip install 'dbproxy[ops]' (or AdminListen=off)"
             ) from None
         self._watch = BackendWatch(proxy)
-        self.snapshots = Snapshots(proxy, lambda: self._watch.lag)
+        self.snapshots = Snapshots(proxy)
         self._server = HttpServer(address, HttpPages(self.snapshots).respond, inherited)
         self._server.listen()
 

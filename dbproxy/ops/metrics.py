@@ -111,9 +111,7 @@ class _SnapshotCollector(Collector):
         for what, count in status["recoveries"].items():
             recoveries.add_metric([what], count)
         yield recoveries
-        lag = status["replication"]["lag"]
-        if lag is not None:
-            yield GaugeMetricFamily("dbproxy_replication_lag_seconds", "Seconds that teamtalk_slave is behind.", value=lag)
+        yield from _replication(status["replication"])
 
 
 def _at(status: Json, path: tuple[str, ...]) -> Any:  # noqa: ANN401
@@ -180,6 +178,25 @@ def _backends(backends: Sequence[Json]) -> Metric:
         for pool in backend["pools"]:
             info.add_metric([pool, *(backend[label] for label in labels[1:])], 1)
     return info
+
+
+def _replication(replication: Json) -> Iterator[Metric]:
+    """Nothing where all reads go to the server of the master."""
+    replicas = replication["replicas"]
+    if not replicas:
+        return
+    lag = GaugeMetricFamily("dbproxy_replication_lag_seconds", "Seconds that a server of teamtalk_slave is behind.", labels=["server"])
+    used = GaugeMetricFamily("dbproxy_replica_used", "1 if a server of teamtalk_slave gets reads.", labels=["server"])
+    reads = CounterMetricFamily("dbproxy_replica_reads", "Reads that a server of teamtalk_slave has answered.", labels=["server"])
+    for replica in replicas:
+        if replica["lag"] is not None:
+            lag.add_metric([replica["server"]], replica["lag"])
+        used.add_metric([replica["server"]], float(replica["state"] == "used"))
+        reads.add_metric([replica["server"]], replica["reads"])
+    instead = CounterMetricFamily("dbproxy_replica_master_reads", "Reads that the master took instead of a replica.", labels=["why"])
+    for why, count in replication["master_reads"].items():
+        instead.add_metric([why], count)
+    yield from (lag, used, reads, instead)
 
 
 def _pools(pools: Sequence[Json]) -> Iterator[Metric]:

@@ -56,7 +56,7 @@ class Operations:
             Status(self._state),
             Top(self._state),
             Connections(self._state),
-            Part("pools", self._state),
+            Part("pools", self._state, "replication"),
             Part("slow", self._state),
             Drain(proxy.request_stop, lambda: proxy.open_connections),
             LogLevel(self.log_level),

@@ -22,8 +22,8 @@ from dbproxy.net.proxy_server import ProxyServer
 from dbproxy.net.reactor import Reactor
 from dbproxy.stores.backend_facts import BackendFacts
 from dbproxy.stores.file_server import FileServer
-from dbproxy.stores.mysql import DBPool
-from dbproxy.stores.pools import AnyPool
+from dbproxy.stores.mysql import DBPool, ReadPool
+from dbproxy.stores.pools import BackendPool
 from dbproxy.stores.server_facts import ServerFacts
 from dbproxy.sync_center import SyncCenter
 from dbproxy.work.request_stats import BATCH_BOUNDS, OUTCOMES, SECONDS_BOUNDS, CommandStats, Histogram, RequestStats
@@ -52,9 +52,9 @@ class Observed:
     slow: SlowRequests
     responses: ResponseDeque
     master: DBPool
-    slave: DBPool
+    slave: ReadPool
     backends: BackendFacts
-    pools: Sequence[AnyPool]
+    pools: Sequence[BackendPool]
     file_server: FileServer
     recoveries: Recoveries
     sync_center: SyncCenter
@@ -80,11 +80,10 @@ class ReactorStuckError(Exception):
 
 
 class Snapshots:
-    """Takes snapshots of one proxy. ``replication_lag`` says how many seconds the slave is behind, None: it is not known or none."""
+    """Takes snapshots of one proxy."""
 
-    def __init__(self, proxy: ObservedProxy, replication_lag: Callable[[], float | None] = lambda: None) -> None:
+    def __init__(self, proxy: ObservedProxy) -> None:
         self._proxy = proxy
-        self._replication_lag = replication_lag
         self._started = time.time()
         self._started_monotonic = time.monotonic()
 
@@ -155,7 +154,7 @@ class Snapshots:
             "file_server": {"calls": file_server.calls, "seconds": file_server.seconds, "failures": file_server.failures},
             "recoveries": dict(seen.recoveries.counts()),
             "group_sync": {"lag": seen.sync_center.lag, "failures": seen.sync_center.failures},
-            "replication": {"lag": self._replication_lag()},
+            "replication": _replication(seen.slave),
             "log": {"dropped": log.dropped_lines(), "warnings": [dataclasses.asdict(warning) for warning in log.recent_warnings()]},
             "slow": [dataclasses.asdict(slow) for slow in seen.slow.last()],
         }
@@ -192,6 +191,16 @@ def _address(host: str, port: int) -> str:
 def _backend(facts: ServerFacts) -> Json:
     limitations = [{"name": one.name, "text": one.text, "breaks_promise": one.breaks_promise} for one in facts.limitations]
     return dataclasses.asdict(facts) | {"pools": list(facts.pools), "limitations": limitations}
+
+
+def _replication(slave: ReadPool) -> Json:
+    replicas = slave.replicas()
+    lags = [replica.lag for replica in replicas if replica.lag is not None]
+    return {
+        "lag": max(lags, default=None),
+        "replicas": [dataclasses.asdict(replica) for replica in replicas],
+        "master_reads": slave.master_reads(),
+    }
 
 
 def _histogram(histogram: Histogram) -> Json:

@@ -6,6 +6,7 @@ know nothing of layers above, so the scheduler is handed in. Any thread.
 
 from __future__ import annotations
 
+import time
 from typing import Final, Protocol
 
 
@@ -48,6 +49,11 @@ class BackendCalls(Protocol):
 
         """
 
+    def read_since(self) -> float:
+        """Monotonic time: what the thread looks up has to show everything that was committed before. That is the time at which the last of
+        its requests arrived, if it only reads for them, or else now.
+        """
+
 
 LARGE_RESULT = 1 << 20
 """Bytes of one result from which on it counts as large."""
@@ -67,6 +73,23 @@ class Untracked:
         """Do nothing."""
 
     def large_result(self) -> None:
+        """Do nothing."""
+
+    def read_since(self) -> float:
+        """Return the time."""
+        return time.monotonic()
+
+
+class Unpaused:
+    """BackendCalls for a call that others may be waiting for: the thread is not paused before it."""
+
+    def __init__(self, calls: BackendCalls) -> None:
+        self.begin = calls.begin
+        self.end = calls.end
+        self.large_result = calls.large_result
+        self.read_since = calls.read_since
+
+    def before_call(self) -> None:
         """Do nothing."""
 
 

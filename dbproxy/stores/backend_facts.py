@@ -90,7 +90,7 @@ class BackendFacts:
 
     def _fingerprint(self) -> _Fingerprint:
         """What changes when a pool gets another server."""
-        databases = [(pool.name, pool.report().server, pool.failovers) for pool in self._databases.pools.values()]
+        databases = [(pool.name, pool.report().server, pool.failovers) for pool in self._databases.servers()]
         return tuple(databases + [(pool.name, pool.report().server, pool.restarts) for pool in self._caches.pools.values()])
 
     def _ask(self, fingerprint: _Fingerprint) -> None:
@@ -135,7 +135,7 @@ class BackendFacts:
     def _mysql(self) -> Iterator[ServerFacts]:
         """Yield the MySQL servers. Pools that lead to one server are told together."""
         servers: dict[tuple[str, ...], tuple[MySQLServer, str, list[str]]] = {}
-        for pool, server in self._answers(self._databases.pools.values(), _ask_mysql):
+        for pool, server in self._answers(self._databases.servers(), _ask_mysql):
             servers.setdefault(server.identity, (server, pool.report().server, []))[2].append(pool.name)
         for server, address, names in servers.values():
             following = [other for other, _, _ in servers.values() if other.follows(server)]

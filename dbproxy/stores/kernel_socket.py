@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
+import ssl
 import struct
 
 
@@ -13,11 +14,22 @@ def set_kernel_timeouts(sock: socket.socket, seconds: float) -> None:
     Python's own time limits cost a ``poll`` before each system call, and with it one more release of the interpreter lock,
     for which the thread has to wait again. Not for TLS: Python repeats a receive that would block.
     """
-    whole = int(seconds)
-    limit = struct.pack("@ll", whole, int((seconds - whole) * 1_000_000))
     sock.settimeout(None)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(seconds))
+
+
+def limit_receive(sock: socket.socket, seconds: float) -> None:
+    """Give a socket with ``set_kernel_timeouts``, or one with TLS, another limit for what is received from now on."""
+    if isinstance(sock, ssl.SSLSocket):
+        sock.settimeout(seconds)
+    else:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
+
+
+def _timeval(seconds: float) -> bytes:
+    whole = int(seconds)
+    return struct.pack("@ll", whole, int((seconds - whole) * 1_000_000))
 
 
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}

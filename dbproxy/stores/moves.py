@@ -8,16 +8,22 @@ its server can be reached just now. One thread, which may wait for servers; ``sw
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from dbproxy.config import Config
 from dbproxy.errors import StartupError
-from dbproxy.stores.mysql import DBManager
+from dbproxy.stores.mysql import DBManager, ReadablePool, ReadPool
 from dbproxy.stores.mysql.schema import ContentLimits
 from dbproxy.stores.mysql.schema_check import check_tables
-from dbproxy.stores.pools import LimitedPool, Pool, PoolManager
+from dbproxy.stores.pools import BackendPool, Pool, PoolManager
 from dbproxy.stores.redis import CacheManager
 from dbproxy.stores.tls import certificate_digests
+
+
+def _check(pool: ReadablePool) -> ContentLimits:
+    """Check a database as the start does; but who names replicas in a new configuration means servers that are there."""
+    if isinstance(pool, ReadPool):
+        pool.check_reachable()
+    return check_tables(pool)
 
 
 class PoolMoves:
@@ -29,7 +35,7 @@ class PoolMoves:
         self._databases = databases
         self._caches = caches
         self._moves: list[Callable[[], None]] = []
-        self._candidates: list[LimitedPool[Any]] = []
+        self._candidates: list[BackendPool] = []
         self.certificates: tuple[str, ...] = ()
         """Names of the keys whose files have other contents than when they were read."""
         self.content_limits: ContentLimits | None = None
@@ -47,7 +53,7 @@ class PoolMoves:
         for name in self._changed(self._caches, running, wanted):
             self._connect(self._caches, name, wanted, lambda _: None, problems)
         for name in self._changed(self._databases, running, wanted):
-            self._connect(self._databases, name, wanted, check_tables, problems)
+            self._connect(self._databases, name, wanted, _check, problems)
         return problems
 
     def switch(self) -> None:

@@ -7,8 +7,9 @@ What happens with each statement is counted where it costs least: by the connect
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
 FailureKind = Literal["connect", "timeout", "lost", "refused", "no_connection"]
 """connect: no connection, or no login; timeout: no answer in time; lost: the connection broke; refused: the server said no to a statement
@@ -50,6 +51,20 @@ class PoolReport:
     works: bool
     """Whether what was last tried succeeded, apart from refusals."""
     last_failure: str | None
+
+
+def merged(reports: Sequence[PoolReport], *, works: bool) -> PoolReport:
+    """Return the state of several pools of one instance, at least one, as that of one pool."""
+    summed = ("in_use", "idle", "limit", "waiting", "waits", "wait_seconds", "connects", "failovers", "calls", "seconds")
+    sums: dict[str, Any] = {name: sum(getattr(report, name) for report in reports) for name in summed}
+    return replace(
+        reports[0],
+        server=",".join(report.server for report in reports),
+        failures={kind: sum(report.failures[kind] for report in reports) for kind in FAILURE_KINDS},
+        works=works,
+        last_failure=next((report.last_failure for report in reports if report.last_failure), None),
+        **sums,
+    )
 
 
 class PoolCounters:

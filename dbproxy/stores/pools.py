@@ -6,7 +6,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
 
 from dbproxy.config import Config, TlsSettings
 from dbproxy.errors import StoreUnavailableError
@@ -44,47 +44,22 @@ class PoolState:
 State = TypeVar("State", bound=PoolState)
 
 
-class LimitedPool(ABC, Generic[State]):
-    """Lets a number of threads have a connection at a time; another one waits for a limited time. Any thread.
-
-    A subclass reads ``_state`` once for each connection, takes its ``free`` without waiting if it can, calls ``_wait_for_free`` if not,
-    and releases it afterwards.
-    """
+class BackendPool(ABC):
+    """The connections of one instance of the configuration. It keeps its identity when a reload gives it other servers. Any thread."""
 
     kind: ClassVar[Literal["mysql", "redis"]]
-
-    def __init__(self, name: str, calls: BackendCalls, state: State) -> None:
-        self.name = name
-        self.counters = state.counters
-        self._calls = calls
-        self._state = state
-        self._former_calls = 0
-        self._former_seconds = 0.0
-
-    def __str__(self) -> str:
-        return self._state.label
+    name: str
 
     @property
+    @abstractmethod
     def certificates(self) -> Mapping[str, bytes]:
         """Digests of the files that its TLS context was made of; see ``certificate_digests``."""
-        return self._state.certificates
 
-    @property
-    def failovers(self) -> int:
-        """How often the pool has turned to another server by itself."""
-        return 0
-
+    @abstractmethod
     def adopt(self, other: Self) -> None:
         """Take server, connections and limits of ``other`` from now on, without any I/O; ``other`` gets the former ones and has to be
         closed.
         """
-        former, new = self._state, other._state
-        _, _, calls, seconds = self._connections_and_calls()
-        self._former_calls, self._former_seconds = calls, seconds
-        self.counters.replaced(new.counters)
-        new.counters = self.counters
-        former.retired = True
-        self._state, other._state = new, former
 
     @abstractmethod
     def open(self) -> None:
@@ -104,13 +79,56 @@ class LimitedPool(ABC, Generic[State]):
         """
 
     @abstractmethod
+    def report(self) -> PoolReport:
+        """The state of the pool; it asks no server."""
+
+
+class LimitedPool(BackendPool, Generic[State]):
+    """Lets a number of threads have a connection at a time; another one waits for a limited time. Any thread.
+
+    A subclass reads ``_state`` once for each connection, takes its ``free`` without waiting if it can, calls ``_wait_for_free`` if not,
+    and releases it afterwards.
+    """
+
+    def __init__(self, name: str, calls: BackendCalls, state: State) -> None:
+        self.name = name
+        self.counters = state.counters
+        self._calls = calls
+        self._state = state
+        self._former_calls = 0
+        self._former_seconds = 0.0
+
+    def __str__(self) -> str:
+        return self._state.label
+
+    @property
+    def certificates(self) -> Mapping[str, bytes]:
+        """See BackendPool."""
+        return self._state.certificates
+
+    @property
+    def failovers(self) -> int:
+        """How often the pool has turned to another server by itself."""
+        return 0
+
+    def adopt(self, other: Self) -> None:
+        """See BackendPool."""
+        former, new = self._state, other._state
+        _, _, calls, seconds = self._connections_and_calls()
+        self._former_calls, self._former_seconds = calls, seconds
+        self.counters.replaced(new.counters)
+        new.counters = self.counters
+        former.retired = True
+        self._state, other._state = new, former
+
+    @abstractmethod
     def _connections_and_calls(self) -> tuple[int, int, int, float]:
         """Connections in use, open ones that are idle, calls, and the seconds for which threads waited for the server. The last two are
         for all servers that the pool has had.
         """
 
     def report(self) -> PoolReport:
-        """The state of the pool; it asks no server."""
+        """See BackendPool."""
         counters = self.counters
         in_use, idle, calls, seconds = self._connections_and_calls()
         return PoolReport(
@@ -156,9 +174,7 @@ class LimitedPool(ABC, Generic[State]):
             self.counters.end_waiting(time.monotonic() - began)
 
 
-AnyPool = LimitedPool[Any]
-
-Pool = TypeVar("Pool", bound=LimitedPool[Any])
+Pool = TypeVar("Pool", bound=BackendPool)
 
 
 class PoolManager(ABC, Generic[Pool]):

@@ -108,6 +108,7 @@ class PrivateMariaDB(PrivateServer):
                 _installer_of(server),
                 "--no-defaults",
                 f"--datadir={unfinished}",
+                f"--tmpdir={directory}",  # in /tmp files of servers with the same pid in other containers get the same names
                 *_AS_ROOT,
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",

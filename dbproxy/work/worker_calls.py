@@ -147,6 +147,13 @@ class BackendTimer:
         elif self._local.since == 0.0:
             self._local.since = time.monotonic()
 
+    def read_since(self) -> float:
+        """See BackendCalls."""
+        batch = self._local.batch
+        if batch is None or not batch.interruptible:
+            return time.monotonic()
+        return max(task.received_at for task in batch.tasks)
+
     def end(self, call: object = None) -> float:
         """See BackendCalls."""
         batch = self._local.batch

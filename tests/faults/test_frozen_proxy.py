@@ -86,7 +86,7 @@ def test_a_proxy_that_was_suspended_writes_no_outdated_members(stack: Stack, sta
     """Its lock was given to others, who have changed the members; what it writes into Redis afterwards must not be believed."""
     seed.group(stack, 10, [1, 2])
     with Backends(load_config(stack.write_config())) as backends:
-        members = GroupMembers(backends.master, backends.slave, backends.caches.group_member)
+        members = GroupMembers(backends.master, backends.caches.group_member)
         with (
             InProcessProxy(stack) as proxy,
             proxy.client() as client,

@@ -95,8 +95,8 @@ def test_redis_that_loads_its_data_is_waited_for(stack: Stack, tmp_path: Path) -
 
 
 def test_a_name_that_is_not_known_yet_is_waited_for_until_the_time_is_over(stack: Stack) -> None:
-    proxy = ProxyProcess(stack, {"teamtalk_slave_host": "no-such-host.invalid", "StartTimeout": 1})
-    with pytest.raises(StartupError, match=r"ended at once with status 3[^$]*cannot start: MySQL instance teamtalk_slave"):
+    proxy = ProxyProcess(stack, {"teamtalk_master_host": "no-such-host.invalid", "StartTimeout": 1})
+    with pytest.raises(StartupError, match=r"ended at once with status 3[^$]*cannot start: MySQL instance teamtalk_master"):
         proxy.start()
     assert WAITING in proxy.log()
     assert not (proxy.directory / "server.pid").exists()

@@ -20,8 +20,11 @@ MONITORING = Path(__file__).parents[2] / "docs" / "monitoring"
 RULES = MONITORING / "prometheus-rules.yaml"
 DASHBOARD = MONITORING / "grafana-dashboard.json"
 
-WITHOUT_REPLICA = "dbproxy_replication_lag_seconds"
-"""There is no such sample unless teamtalk_slave replicates; test_http_endpoint.py has it with a replica."""
+WITH_REPLICAS: dict[str, dict[str, set[str]]] = {
+    "dbproxy_replication_lag_seconds": {"server": {"*"}},
+    "dbproxy_replica_used": {"server": {"*"}},
+}
+"""Metrics without samples unless there are replicas; tests/topologies/test_replicas_operated.py has them."""
 
 FROM_PROMETHEUS = {"up": {"job", "instance"}}
 TARGET_LABELS = {"job", "instance"}
@@ -68,7 +71,7 @@ def samples(stack: Stack, dbproxy_proxy: InProcessProxy, dbproxy_client: Client)
 @pytest.mark.dbproxy(AdminListen="127.0.0.1:0")
 @pytest.mark.data(users=("alice",))
 def test_every_metric_and_label_that_is_asked_for_exists(samples: set[tuple[str, frozenset[tuple[str, str]]]]) -> None:
-    labels_of: dict[str, dict[str, set[str]]] = {WITHOUT_REPLICA: {}}
+    labels_of: dict[str, dict[str, set[str]]] = dict(WITH_REPLICAS)
     for name, labels in samples:
         of_metric = labels_of.setdefault(name, {})
         for label, value in labels:

@@ -91,7 +91,7 @@ def test_the_sync_touches_all_sessions_of_a_transaction_or_none(stack: Stack) ->
     seed.session(stack, 1, 9, session_type=GROUP, updated=seed.T0)
     sessions = "select userId,updated>%s as touched from IMRecentSession order by userId"
     with Backends(load_config(stack.write_config())) as backends:
-        members = GroupMembers(backends.master, backends.slave, backends.caches.group_member)
+        members = GroupMembers(backends.master, backends.caches.group_member)
         sync_center = SyncCenter(backends.master, backends.caches.unread, members, interval=3600)
         with refused(stack, "IMRecentSession", "new.userId=2"), pytest.raises(StatementError):
             sync_center.sync()
@@ -107,7 +107,7 @@ def syncs(stack: Stack) -> Iterator[Callable[[float], SyncCenter]]:
         yield lambda interval: SyncCenter(
             backends.master,
             backends.caches.unread,
-            GroupMembers(backends.master, backends.slave, backends.caches.group_member),
+            GroupMembers(backends.master, backends.caches.group_member),
             interval,
         )
 

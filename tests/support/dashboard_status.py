@@ -54,7 +54,7 @@ def status(uptime: float, **changes: Any) -> dict[str, Any]:
         "file_server": {"calls": 0, "seconds": 0.0, "failures": 0},
         "recoveries": {"ids": 0, "members": 0, "counters": 0},
         "group_sync": {"lag": 1.5, "failures": 0},
-        "replication": {"lag": None},
+        "replication": {"lag": None, "replicas": [], "master_reads": {}},
         "log": {"dropped": 0, "warnings": []},
         "slow": [],
     } | changes

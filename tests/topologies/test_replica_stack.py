@@ -13,6 +13,8 @@ from dbproxy.testing import ReplicaStack, seed
 from dbproxy.testing.replication import APP_PASSWORD, APP_USER, ReplicatedServer
 from dbproxy.testing.waiting import eventually
 
+pytestmark = [pytest.mark.long, pytest.mark.watchdog(180)]
+
 
 @pytest.fixture
 def replicated(dbproxy_replicas: ReplicaStack) -> Iterator[ReplicaStack]:
@@ -87,7 +89,6 @@ def test_a_replica_takes_over_from_a_primary_that_crashed(replicated: ReplicaSta
     assert [names(server) for server in replicated.servers] == [["alice", "bob"]] * 3
 
 
-@pytest.mark.long
 def test_with_semi_synchronous_replication_a_commit_waits_for_a_replica() -> None:
     with ReplicaStack(semi_sync=True, semi_sync_timeout=2, list_hosts=True) as replicated:
         keys = replicated.config()

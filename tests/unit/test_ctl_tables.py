@@ -98,8 +98,10 @@ def test_status_tells_the_state_in_words() -> None:
     assert shown["requests"] == "180000 answered, 0 refused, 0 dropped, 0 unreadable"
     assert shown["workers"] == "0 of 8 busy, 0 batches, 2.0 requests a batch"
     assert shown["pools"] == "all 2 work"
-    assert "replica" not in shown
-    assert lines_of(status(0.0, replication={"lag": 2.5}))["replica"] == "2.50s behind"
+    assert "replicas" not in shown
+    replica = {"server": "db:3307", "state": "left_out", "reason": "stopped", "fresh_by": "gtid", "lag": 2.5, "in_use": 0, "reads": 7}
+    shown = lines_of(status(0.0, replication={"lag": 2.5, "replicas": [replica], "master_reads": {}}))
+    assert shown["replicas"] == "db:3307 left out, 2.50s behind, 7 reads: stopped"
 
 
 def test_status_tells_what_does_not_work_and_the_last_warnings() -> None:

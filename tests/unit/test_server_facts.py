@@ -141,9 +141,9 @@ def test_settings_of_a_master_that_break_promises(server: MySQLServer, limitatio
 @pytest.mark.parametrize(
     ("server", "limitations"),
     [
-        (with_settings(read_only="ON", innodb_flush_log_at_trx_commit="2"), {"no_replication": True}),
+        (with_settings(read_only="ON", innodb_flush_log_at_trx_commit="2"), {"no_replication": False}),
         (replace(STOCK, sources=(FOLLOWING,)), {}),
-        (replace(STOCK, sources=(replace(FOLLOWING, applies="No"),)), {"replication_stopped": True}),
+        (replace(STOCK, sources=(replace(FOLLOWING, applies="No"),)), {"replication_stopped": False}),
         (replace(STOCK, sources=None), {}),
         (galera(3), {}),
     ],

@@ -42,8 +42,8 @@ def check_databases(config: Config, findings: Findings, resolver: Resolver) -> N
     config = dataclasses.replace(config, db_timeout=min(config.db_timeout, STATEMENT_TIMEOUT))
     with contextlib.ExitStack() as connections:
         servers: list[_Server] = []
-        for instance in config.db_instances.values():
-            subject = findings.about(f"MySQL {instance.name}")
+        for instance, called in _single_servers(config):
+            subject = findings.about(f"MySQL {called}")
             with subject.guarded(), _lost(subject):
                 if instance.name == MASTER and len(instance.addresses) > 1:
                     chosen = hosts.choose(instance, config, findings, resolver)
@@ -53,17 +53,27 @@ def check_databases(config: Config, findings: Findings, resolver: Resolver) -> N
                 if found is not None:
                     servers.append(found)
                     _check_pool(found, config)
-        by_name = {found.instance.name: found for found in servers}
-        master, slave = by_name.get(MASTER), by_name.get(SLAVE)
-        if slave is not None:
-            with slave.subject.guarded(), _lost(slave.subject):
-                _compare(master, slave)
+        master = next((found for found in servers if found.instance.name == MASTER), None)
+        for slave in servers:
+            if slave.instance.name == SLAVE:
+                with slave.subject.guarded(), _lost(slave.subject):
+                    _compare(master, slave, config.max_replica_lag)
         for found in servers:
             sharing = [other for other in servers if other.identity == found.identity]
             if sharing[0] is found:
                 subject = findings.about(f"MySQL server {found.server}")
                 with subject.guarded(), _lost(subject):
                     _check_connections(sharing, subject)
+
+
+def _single_servers(config: Config) -> Iterator[tuple[DBInstance, str]]:
+    """Yield the instances with what they are called: the replicas one by one. Of several hosts of the master one is chosen later."""
+    for instance in config.db_instances.values():
+        if instance.name != SLAVE or len(instance.addresses) == 1:
+            yield instance, instance.name
+            continue
+        for host, port in instance.addresses:
+            yield dataclasses.replace(instance, hosts=((host, port),)), f"{instance.name} at {host}:{port}"
 
 
 @contextlib.contextmanager
@@ -115,12 +125,13 @@ def _check_pool(found: _Server, config: Config) -> None:
         replication.check_topology(session, subject)
 
 
-def _compare(master: _Server | None, slave: _Server) -> None:
+def _compare(master: _Server | None, slave: _Server, most_lag: float) -> None:
     """Examine how the slave follows the master."""
     if master is None:
-        replication.check(slave.session, slave.subject, None)
+        replication.check(slave.session, slave.subject, None, most_lag)
     elif master.identity != slave.identity:
-        replication.check(slave.session, slave.subject, master.session)
+        replication.check(slave.session, slave.subject, master.session, most_lag)
+        replication.check_gtids(slave.session, slave.subject, master.session)
     elif master.instance.dbname.lower() == slave.instance.dbname.lower():
         slave.subject.info(Kind.SAME_SERVER, "it is the same server and database as the master's: nothing is ever behind; fine")
     else:

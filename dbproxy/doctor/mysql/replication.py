@@ -10,10 +10,6 @@ from dbproxy.doctor.mysql.session import RefusedError, Session
 from dbproxy.stores.mysql import promises
 from dbproxy.stores.mysql.replication import ReplicaStatus, replica_status, status_statement
 
-MOST_LAG = 10
-"""Seconds that the slave may be behind the master."""
-
-
 _MORE_SAFETY = {
     "asynchronous": "semi-synchronous replication with AFTER_SYNC, if a crash of the master must lose nothing (docs/TOPOLOGIES.md)",
     "semi_synchronous": "SET GLOBAL rpl_semi_sync_master_wait_point (MySQL: rpl_semi_sync_source_wait_point) to AFTER_SYNC",
@@ -21,8 +17,8 @@ _MORE_SAFETY = {
 }
 
 
-def check(session: Session, subject: Subject, master: Session | None) -> None:
-    """Check the slave, which is another server than the master. ``master`` None: it could not be reached."""
+def check(session: Session, subject: Subject, master: Session | None, most_lag: float) -> None:
+    """Check a slave, which is another server than the master. ``master`` None: it could not be reached. ``most_lag``: MaxReplicaLag."""
     try:
         replicas = list(_replicas(session))
     except RefusedError as error:
@@ -32,14 +28,14 @@ def check(session: Session, subject: Subject, master: Session | None) -> None:
         subject.warning(
             Kind.REPLICATION,
             "whether it follows the master cannot be said: the account may not ask for the state of the replication "
-            f"({subject.foreign(error)})",
+            f"({subject.foreign(error)}); if it stops, that is only noticed when it is more than MaxReplicaLag behind",
             f"GRANT {privilege} ON *.* TO '{user}'@'{host}'",
         )
         return
     if not replicas:
         _report_no_replica(session, subject)
     for replica in replicas:
-        _report(subject, replica, master)
+        _report(subject, replica, master, most_lag)
     if replicas and not session.is_on("read_only"):
         subject.info(
             Kind.READ_ONLY,
@@ -47,6 +43,26 @@ def check(session: Session, subject: Subject, master: Session | None) -> None:
             "the replication",
             "SET GLOBAL read_only=1",
         )
+
+
+def check_gtids(session: Session, subject: Subject, master: Session) -> None:
+    """Say whether a slave can be asked for what the master has committed."""
+    if session.is_on("wsrep_on") and session.variables.get("wsrep_cluster_name") == master.variables.get("wsrep_cluster_name"):
+        return
+    if session.connection.is_mariadb:
+        missing = [] if master.is_on("log_bin") else ["log_bin of the master is off"]
+    else:
+        counted = ("ON", "ON_PERMISSIVE")
+        names = {"the master": master, "it": session}
+        missing = [f"gtid_mode of {name} is off" for name, of in names.items() if of.variables.get("gtid_mode", "OFF") not in counted]
+    if missing:
+        subject.warning(
+            Kind.GTIDS,
+            f"{' and '.join(missing)}: whether what it has is old cannot be asked, so it gets no reads, and the master takes them",
+            "binary log and GTIDs on all servers (docs/HOWTO-REPLICAS.md)",
+        )
+    else:
+        subject.ok(Kind.GTIDS, "it has GTIDs: it is asked for what the master has committed before it is read from")
 
 
 def check_source(session: Session, subject: Subject) -> None:
@@ -78,16 +94,16 @@ def _replicas(session: Session) -> Iterator[ReplicaStatus]:
     yield from replica_status(session.select(status_statement(version)), version)
 
 
-def _report(subject: Subject, replica: ReplicaStatus, master: Session | None) -> None:
+def _report(subject: Subject, replica: ReplicaStatus, master: Session | None, most_lag: float) -> None:
     stopped = [name for name, state in (("receiving", replica.receives), ("applying", replica.applies)) if state != "Yes"]
     if stopped:
         numbers = ", ".join(number for number in replica.errors if number not in ("", "0"))
-        subject.error(
+        subject.warning(
             Kind.REPLICATION,
             f"the replication from {replica.source} does not work ({' and '.join(stopped)} "
             f"stopped{', error ' + numbers if numbers else ''}): "
-            "lists and histories stay as they are, while messages go on being stored in the master",
-            "SHOW REPLICA STATUS there says why; mend that and START REPLICA, or point teamtalk_slave at the master meanwhile",
+            "it gets no reads, and the master takes them",
+            "SHOW REPLICA STATUS there says why; mend that and START REPLICA",
         )
         return
     if master is not None and replica.source_id not in ("", "0", master.variables.get("server_id", "")):
@@ -97,12 +113,11 @@ def _report(subject: Subject, replica: ReplicaStatus, master: Session | None) ->
             f"{master.variables.get('server_id')}",
             "fine if that one replicates from the master; otherwise the slave has other data",
         )
-    if replica.lag is not None and replica.lag > MOST_LAG:
+    if replica.lag is not None and replica.lag > most_lag:
         subject.warning(
             Kind.REPLICATION_LAG,
-            f"it is {replica.lag} s behind {replica.source}: users do not see what was written in between",
-            "look what it is busy with (SHOW PROCESSLIST there; a long transaction, a slow disk, one thread only), or point teamtalk_slave "
-            "at the master meanwhile",
+            f"it is {replica.lag} s behind {replica.source}, more than MaxReplicaLag: it gets no reads until it has caught up",
+            "look what it is busy with (SHOW PROCESSLIST there): a long transaction, a slow disk, one thread only",
         )
     else:
         lag = "an unknown time" if replica.lag is None else f"{replica.lag} s"
@@ -117,6 +132,6 @@ def _report_no_replica(session: Session, subject: Subject) -> None:
         return
     subject.warning(
         Kind.REPLICATION,
-        "it is another server than the master and replicates from nowhere: users do not see what is written",
+        "it is another server than the master and replicates from nowhere: it gets no reads, and the master takes them",
         "set up replication from the master, or point teamtalk_slave at the master",
     )

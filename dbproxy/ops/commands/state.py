@@ -26,16 +26,19 @@ class Status:
 
 
 class Part:
-    """``pools`` and ``slow``: one part of the snapshot."""
+    """``pools`` and ``slow``: parts of the snapshot."""
 
-    def __init__(self, name: str, snapshots: Callable[[], Snapshots]) -> None:
+    def __init__(self, name: str, snapshots: Callable[[], Snapshots], *more: str) -> None:
+        """``name`` is the command, and the first part; ``more`` are others."""
         self.name = name
         self._snapshots = snapshots
+        self._parts = (name, *more)
 
     def execute(self, arguments: Arguments, session: Session) -> Items:
-        """Yield ``{name: [...]}``."""
+        """Yield the parts by their names."""
         arguments.finish()
-        yield {self.name: self._snapshots().status()[self.name]}
+        status = self._snapshots().status()
+        yield {part: status[part] for part in self._parts}
 
 
 class Top:

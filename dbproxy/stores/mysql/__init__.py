@@ -6,7 +6,7 @@ from dbproxy.stores.mysql.lock_rows import lock_rows
 from dbproxy.stores.mysql.manager import DBManager
 from dbproxy.stores.mysql.named_locks import named_locks
 from dbproxy.stores.mysql.pool import DBPool, Result
-from dbproxy.stores.mysql.replication import replication_lag
+from dbproxy.stores.mysql.read_pool import ReadablePool, ReadPool
 from dbproxy.stores.mysql.result import Row
 from dbproxy.stores.mysql.server_connection_id import ServerConnectionId, end_session
 from dbproxy.stores.mysql.statement_name import statement_name
@@ -15,6 +15,8 @@ __all__ = [
     "DBConn",
     "DBManager",
     "DBPool",
+    "ReadPool",
+    "ReadablePool",
     "Result",
     "Row",
     "ServerConnectionId",
@@ -22,6 +24,5 @@ __all__ = [
     "end_session",
     "lock_rows",
     "named_locks",
-    "replication_lag",
     "statement_name",
 ]

@@ -13,7 +13,7 @@ from pymysql.constants import CR, SERVER_STATUS
 
 from dbproxy.config import Config, DBInstance
 from dbproxy.stores.backend_calls import CONNECTING, BackendCalls
-from dbproxy.stores.kernel_socket import still_connected
+from dbproxy.stores.kernel_socket import limit_receive, still_connected
 from dbproxy.stores.mysql.channel import Channel
 from dbproxy.stores.mysql.errors import CannotConnectError, ServerLeftError
 from dbproxy.stores.mysql.login import Login
@@ -108,6 +108,11 @@ class DBConn(Channel):
         if not self._was_idle:
             self._reconnect()
 
+    def limit_answers(self, seconds: float | None) -> None:
+        """Wait for so many seconds for each part of an answer that arrives from now on; None: as after connecting."""
+        if self._sock is not None:
+            limit_receive(self._sock, self._login.statement_timeout if seconds is None else seconds)
+
     def mark_idle(self) -> None:
         """Before the connection is checked in: from now on it is idle."""
         self._call = ""
@@ -188,7 +193,6 @@ class DBConn(Channel):
         ``multi_writer.py``); losing the connection during the commit leaves the outcome unknown.
 
         Returns for each statement the id of the first row that it has inserted, 0 for one that inserts nothing.
-
         ServerLeftError: the pool has turned to another server since the connection was checked out.
         """
         if self.seat.generation != self._choice.generation:
@@ -213,7 +217,7 @@ class DBConn(Channel):
         return self._login.driver.escape(value)
 
     def quoted(self, name: str) -> str:
-        """Return the SQL literal of a name, which is no user's text."""
+        """Return the SQL literal of a name."""
         return self._login.driver.escape(name)
 
     def execute(self, statement: str, arguments: Sequence[Any] = ()) -> int:

@@ -9,7 +9,7 @@ import pymysql
 from pymysql.constants import CR, ER
 
 from dbproxy.errors import DeadlockError, LockWaitError, StatementError, StoreUnavailableError
-from dbproxy.stores.mysql.errors import CLIENT_INTERACTION_TIMEOUT, error_code, is_refusal
+from dbproxy.stores.mysql.errors import CLIENT_INTERACTION_TIMEOUT, CannotConnectError, error_code, is_refusal
 
 _CERTIFICATION_FAILED = 3101
 """A replication group of MySQL has rolled a transaction back during its commit, because another member has changed the same rows."""
@@ -73,6 +73,12 @@ def _is_abort(error: pymysql.err.Error) -> bool:
 def has_timed_out(error: pymysql.err.Error) -> bool:
     """Whether a connection was given up because no answer came in time."""
     return error_code(error) in _STATEMENT_TIMEOUTS or isinstance(error.__cause__, (TimeoutError, BlockingIOError))
+
+
+def is_lost(error: StoreUnavailableError) -> bool:
+    """Whether a connection broke; others to the same server may be alright. Not one that could not be made, or was given up."""
+    cause = error.__cause__
+    return isinstance(cause, pymysql.err.Error) and not isinstance(cause, CannotConnectError) and not has_timed_out(cause)
 
 
 def died_at_once(error: StoreUnavailableError, began: float) -> bool:

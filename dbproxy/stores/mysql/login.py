@@ -33,7 +33,8 @@ class Login:
         self.max_idle = wait_timeout - _IDLE_MARGIN
         """Seconds after which an idle connection is not used any more."""
         self._resolver = resolver
-        self._statement_timeout = config.db_timeout
+        self.statement_timeout = config.db_timeout
+        """Seconds to wait for each part of an answer."""
 
     def connect(self, host: str, port: int, timeout: float) -> socket.socket:
         """Connect within ``timeout`` seconds, and log in. The socket that is returned has the time limit of a connect: ``serve`` gives it
@@ -49,12 +50,12 @@ class Login:
             self.driver = self._make(timeout, address=(host, port))
         sock = self.driver.login(connected)
         sock.settimeout(timeout)  # a server that accepts and then sends nothing must not take longer
-        detect_dead_peer(sock, self._statement_timeout)
+        detect_dead_peer(sock, self.statement_timeout)
         return sock
 
     def serve(self, sock: socket.socket) -> None:
         """From now on ``sock`` is for statements."""
         if isinstance(sock, ssl.SSLSocket):
-            sock.settimeout(self._statement_timeout)
+            sock.settimeout(self.statement_timeout)
         else:
-            set_kernel_timeouts(sock, self._statement_timeout)
+            set_kernel_timeouts(sock, self.statement_timeout)

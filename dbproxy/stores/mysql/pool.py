@@ -81,7 +81,9 @@ MULTI_WRITER_ATTEMPTS = 20
 class _State(PoolState):
     """The connections to the server in use."""
 
-    def __init__(self, instance: DBInstance, config: Config, resolver: Resolver, calls: BackendCalls, *, for_writes: bool) -> None:
+    def __init__(
+        self, instance: DBInstance, config: Config, resolver: Resolver, calls: BackendCalls, kind: type[DBConn], *, for_writes: bool
+    ) -> None:
         super().__init__("", "", instance.maxconncnt, config.db_pool_timeout, instance.tls, PoolCounters())
         self.instance = instance
         tls = None if instance.tls is None else tls_context(instance.name, instance.tls)
@@ -89,7 +91,7 @@ class _State(PoolState):
         self.choice = choice = ServerChoice(instance, config.db_connect_timeout, calls, self, for_writes=for_writes)
         self.show_server(choice.server)
         self.pool = DriverPool(
-            lambda: DBConn(instance, config, tls, resolver, calls, choice, lambda: self.counters.connected()),
+            lambda: kind(instance, config, tls, resolver, calls, choice, lambda: self.counters.connected()),
             min(_MINIMUM_IDLE, instance.maxconncnt),
             instance.maxconncnt,
         )
@@ -113,9 +115,17 @@ class DBPool(LimitedPool[_State]):
     kind = "mysql"
 
     def __init__(
-        self, instance: DBInstance, config: Config, resolver: Resolver, calls: BackendCalls = UNTRACKED, *, for_writes: bool = False
+        self,
+        instance: DBInstance,
+        config: Config,
+        resolver: Resolver,
+        calls: BackendCalls = UNTRACKED,
+        *,
+        for_writes: bool = False,
+        connections: type[DBConn] = DBConn,
     ) -> None:
-        super().__init__(instance.name, calls, _State(instance, config, resolver, calls, for_writes=for_writes))
+        """``connections``: what they are; ``connection`` yields them."""
+        super().__init__(instance.name, calls, _State(instance, config, resolver, calls, connections, for_writes=for_writes))
 
     @property
     def failovers(self) -> int:
@@ -128,6 +138,11 @@ class DBPool(LimitedPool[_State]):
     def address(self) -> Address:
         """Host and port of the server in use; before one was found, of the first of the list."""
         return self._state.choice.address
+
+    @property
+    def identity(self) -> str:
+        """Of the server in use; see ``ServerRole``. Empty before it was connected to."""
+        return self._state.choice.identity
 
     def adopt(self, other: Self) -> None:
         """See LimitedPool."""
@@ -281,6 +296,11 @@ class DBPool(LimitedPool[_State]):
     def select(self, statement: str, arguments: Sequence[Any] = ()) -> Sequence[Row]:
         """Execute one query with a connection of its own; see ``read``."""
         return self.read(lambda connection: connection.select(statement, arguments))
+
+    def renew(self) -> None:
+        """Use none of the present connections again: the address may lead to another server now. Does no I/O but closing."""
+        self._state.choice.renew()
+        self._state.pool.close()
 
     def check(self) -> None:
         """Execute ``do 1``; see LimitedPool."""

@@ -176,11 +176,11 @@ def _of_replica(server: MySQLServer) -> Iterator[Limitation]:
     if server.sources is not None and not server.sources:
         yield Limitation(
             "no_replication",
-            "it is another server than the master's and replicates from nowhere: lists and histories do not show what is written",
-            breaks_promise=True,
+            "it is another server than the master's and replicates from nowhere: it gets no reads",
+            breaks_promise=False,
         )
     for status in server.sources or ():
         if not status.works:
             yield Limitation(
-                "replication_stopped", f"the replication from {status.source} does not work: what is read here is old", breaks_promise=True
+                "replication_stopped", f"the replication from {status.source} does not work: it gets no reads", breaks_promise=False
             )

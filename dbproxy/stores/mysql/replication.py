@@ -6,9 +6,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from dbproxy.stores.mysql.pool import DBPool
-from dbproxy.stores.mysql.result import Row
-
 # Places in a row of SHOW REPLICA STATUS. They have been the same since MySQL 5.1, in MariaDB too; only the names of the columns differ.
 _SOURCE_HOST, _SOURCE_PORT, _IO_RUNNING, _SQL_RUNNING, _LAG, _IO_ERROR, _SQL_ERROR, _SOURCE_ID = 1, 3, 10, 11, 32, 34, 36, 39
 _RUNNING = {"Yes", "No", "Connecting", "Preparing"}
@@ -60,24 +57,3 @@ def replica_status(rows: Iterable[Sequence[bytes | None]], version: str) -> Iter
             lag=int(fields[_LAG]) if fields[_LAG].isdecimal() else None,
             errors=(fields[_IO_ERROR], fields[_SQL_ERROR]),
         )
-
-
-def replication_lag(pool: DBPool) -> float | None:
-    """Return the seconds that the server of ``pool`` is behind: the most over all its sources. None: it is no replica, or does not
-    replicate at the moment.
-
-    Raises:
-        StatementError: the account may not ask (REPLICATION CLIENT, or SLAVE MONITOR of MariaDB).
-        StoreUnavailableError: the server cannot be asked.
-
-    """
-    version, rows = _status(pool)
-    lags = [status.lag for status in replica_status(rows, version)]
-    known = [lag for lag in lags if lag is not None]
-    return float(max(known)) if known and len(known) == len(lags) else None
-
-
-def _status(pool: DBPool) -> tuple[str, Sequence[Row]]:
-    with pool.connection() as connection:
-        version = connection.server_version
-        return version, connection.select(status_statement(version))

@@ -15,6 +15,7 @@ from dbproxy.stores.mysql import schema
 from dbproxy.stores.mysql.lock_rows import make_lock_table
 from dbproxy.stores.mysql.manager import DBManager
 from dbproxy.stores.mysql.pool import DBPool
+from dbproxy.stores.mysql.read_pool import ReadablePool
 from dbproxy.stores.mysql.result import Row
 
 Answer = TypeVar("Answer")
@@ -39,12 +40,19 @@ def check_schema(databases: DBManager) -> schema.ContentLimits:
     return limits[databases.master]
 
 
-def check_tables(pool: DBPool) -> schema.ContentLimits:
-    """Check one instance, as ``check_schema`` does, and return what its columns take."""
+def check_tables(pool: ReadablePool) -> schema.ContentLimits:
+    """Check one instance, as ``check_schema`` does, and return what its columns take, if any of its servers can be asked."""
+    if isinstance(pool, DBPool):
+        return _check_server(pool, makes=True)
+    limits = [_check_server(server, makes=False) for server in pool.connected]  # a replica gets its tables from the master
+    return limits[0] if limits else schema.ContentLimits(0, 0)
+
+
+def _check_server(pool: DBPool, *, makes: bool) -> schema.ContentLimits:
     rows = _columns(pool)
     if pool.name == _MASTER:
         _asked(lambda: make_lock_table(pool))
-    if not any(table.lower() == _MADE_IF_MISSING.lower() for table, _, _ in rows):
+    if makes and not any(table.lower() == _MADE_IF_MISSING.lower() for table, _, _ in rows):
         _make_transmit_file(pool)
         rows = _columns(pool)
     missing = [problem for problem in schema.missing(rows) if _MADE_IF_MISSING not in problem]

@@ -113,6 +113,11 @@ class ServerChoice:
         return self._current or self._addresses[0]
 
     @property
+    def identity(self) -> str:
+        """Of the server in use; see ``ServerRole``. Empty before it was connected to."""
+        return self._identity
+
+    @property
     def of_several(self) -> bool:
         """Whether there are others to choose from."""
         return self._searches
@@ -120,6 +125,11 @@ class ServerChoice:
     def holds(self, seat: Seat) -> bool:
         """Whether a connection with this seat may go on."""
         return seat.generation == self.generation and (seat.expires is math.inf or seat.expires > time.monotonic())
+
+    def renew(self) -> None:
+        """Let no connection go on that there is."""
+        with self._changed:
+            self.generation += 1
 
     def follow(self, former: ServerChoice) -> None:
         """Take the place of another choice, whose ``failovers`` are counted on. Does no I/O."""

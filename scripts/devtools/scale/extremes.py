@@ -217,7 +217,7 @@ def _sync(site: Site, group_id: int, *, again: bool = False) -> None:
         if not again:
             connection.execute(f"update IMGroup set lastChated=greatest(lastChated+1,{now}) where id={group_id}")
         connection.execute(f"update IMGroup set lastChated={T0} where id<>{group_id} and lastChated>={now - 300}")
-    members = GroupMembers(site.master, site.databases.slave, site.caches.group_member)
+    members = GroupMembers(site.master, site.caches.group_member)
     SyncCenter(site.master, site.caches.unread, members, 3600).sync()
 
 
@@ -227,7 +227,7 @@ def _sync_small(site: Site, count: int) -> None:
     site.caches.unread.execute([("SET", names.LAST_UPDATE_GROUP_KEY, now)])
     with site.master.connection() as connection:
         connection.execute(f"update IMGroup set lastChated=greatest(lastChated+1,{now}) where id<={count}")
-    SyncCenter(site.master, site.caches.unread, GroupMembers(site.master, site.databases.slave, site.caches.group_member), 3600).sync()
+    SyncCenter(site.master, site.caches.unread, GroupMembers(site.master, site.caches.group_member), 3600).sync()
 
 
 def _line(site: Site, client: Client, what: str, size: int, request: Message) -> Line:
