@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import resource
 import socket
 import time
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from dbproxy.addresses import is_address
 from dbproxy.config import Config, key_warnings
 from dbproxy.descriptors import reserved_descriptors
 from dbproxy.doctor.finding import Findings, Subject
@@ -71,7 +71,7 @@ def _backend_hosts(config: Config) -> Iterator[str]:
 
 
 def _check_lookup(config: Config, subject: Subject, resolver: Resolver, host: str) -> None:
-    if _is_address(host):
+    if is_address(host):
         return
     began = time.monotonic()
     try:
@@ -93,14 +93,6 @@ def _check_lookup(config: Config, subject: Subject, resolver: Resolver, host: st
         )
     else:
         subject.ok(Kind.NAME_LOOKUP, f"{host} is {addresses}, looked up in {seconds * 1000:.0f} ms")
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_listen(subject: Subject, ip: str, port: int) -> None:

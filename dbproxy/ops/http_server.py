@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 
+from dbproxy.addresses import is_address, shown_address
 from dbproxy.descriptors import OPERATOR_CLIENTS
 from dbproxy.errors import StartupError
 from dbproxy.ops.http_message import END_OF_HEAD, MAX_HEAD, HttpError, Request, Response, error_response, parse_head, serialize
@@ -92,7 +93,7 @@ class HttpServer:
         reader, _ = self._waker = socket.socketpair()
         self._thread = threading.Thread(target=self._accept_all, args=(reader,), name="admin-http", daemon=True)
         self._thread.start()
-        logger.info("HTTP endpoint for operators: http://%s/", _shown(self.address))
+        logger.info("HTTP endpoint for operators: http://%s/", shown_address(*self.address))
 
     def stop(self) -> None:
         """Accept nobody any more and close all connections. Another process that has the socket goes on with it."""
@@ -183,7 +184,7 @@ class HttpServer:
         if host is None or not self._only_ip_hosts:
             return
         name = host[1:].partition("]")[0] if host.startswith("[") else host.rpartition(":")[0] if ":" in host else host
-        if name.lower().rstrip(".") != "localhost" and not _is_address(name):
+        if name.lower().rstrip(".") != "localhost" and not is_address(name):
             raise HttpError(HTTPStatus.MISDIRECTED_REQUEST, "on a loopback address only localhost and IP addresses are names of this host")
 
     def _forget(self, client: socket.socket) -> None:
@@ -209,7 +210,7 @@ def _listen(address: Address) -> socket.socket:
             listener.close()
             raise
     except OSError as error:
-        raise StartupError(f"cannot listen on {_shown(address)} (AdminListen): {error.strerror or error}") from None
+        raise StartupError(f"cannot listen on {shown_address(*address)} (AdminListen): {error.strerror or error}") from None
     return listener
 
 
@@ -248,16 +249,3 @@ def _drain(client: socket.socket) -> None:
 def _shut_down(client: socket.socket) -> None:
     with contextlib.suppress(OSError):
         client.shutdown(socket.SHUT_RDWR)
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def _shown(address: Address) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -65,6 +65,11 @@ def fields_of(message: Message, *, contents: bool, depth: int = MAX_DEPTH) -> di
     return {field.name: _value(field, value, contents, depth) for field, value in message.ListFields()}
 
 
+def shown_value(field: FieldDescriptor, value: Any, *, contents: bool) -> Any:  # noqa: ANN401 - of any type that a field can have
+    """Return one value of a field, of a list one entry, as in ``decode``."""
+    return HIDDEN if field.name in SECRET_FIELDS else _single(field, value, contents, MAX_DEPTH)
+
+
 def users_of(message: Message) -> Iterator[int]:
     """Yield the ids of all users whom the message is from or about: its user ids, members, and sessions with a user; also those of a
     message in it, such as the user of a login, but not of lists of messages.

@@ -38,6 +38,7 @@ ALLOWED = {
     "components": {"config", "descriptors", "models", "net", "stores", "sync_center", "work"},
     "reload": {"config", "config_changes", "errors", "stores"},
     "ops": {
+        "addresses",
         "handover",
         "__version__",
         "descriptors",
@@ -54,10 +55,11 @@ ALLOWED = {
         "log",
     },
     "notify": set(),
+    "addresses": set(),
 }
 """Which layers (or single modules) a layer may import. app and cli may import all and are not listed."""
 
-TOOLS = {"testing", "audit", "bench", "backends", "output", "doctor", "install"}
+TOOLS = {"testing", "audit", "bench", "backends", "output", "doctor", "install", "tap"}
 """What comes with the daemon but is no part of it: it may import every layer, and the daemon may not import it."""
 
 LATE = {("cli", "doctor")}

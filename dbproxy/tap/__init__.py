@@ -1,0 +1,1 @@
+"""dbproxy-tap: stands between two TeamTalk servers, forwards their bytes untouched and shows the PDUs."""
