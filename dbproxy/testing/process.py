@@ -24,6 +24,14 @@ def free_port() -> int:
         return port
 
 
+def process_state(pid: int) -> str:
+    """Return the letter for the state of a process, as ps shows it (R, S, D, T, Z …); empty if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
 class ChildProcess:
     """A process that writes its output into ``log_path`` and ends with this process, even when this process is killed.
 

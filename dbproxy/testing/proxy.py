@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 import dbproxy
 from dbproxy.errors import StartupError
+from dbproxy.testing.choice import chosen_proxy
 from dbproxy.testing.client import Client
-from dbproxy.testing.process import ChildProcess, can_connect, free_port
+from dbproxy.testing.process import ChildProcess, can_connect, free_port, process_state
 from dbproxy.testing.reaper import REAPER
 from dbproxy.testing.stack import Stack
 from dbproxy.testing.successor import Successor, inherit_orphans, process_exists
@@ -58,6 +59,10 @@ class ProxyProcess(ProxyAddress, ChildProcess):
     port of 127.0.0.1. ``python_options`` go to the interpreter (``["-X", "dev"]``), ``arguments`` to the proxy, ``env`` into its
     environment. ``launcher`` is a command prefix that executes the interpreter (``["nice"]``, or :func:`limited`).
     ``directory`` is its working directory instead of a new one below the stack's.
+
+    ``command`` is another program to run, with its arguments, which reads ``dbproxyserver.conf`` in its working directory as the original
+    does; None: the one that :func:`choose_proxy` has chosen, or else this package's. Nothing more is expected of it than that it accepts
+    connections on ListenPort; see :mod:`~dbproxy.testing.capabilities` for what else it can do.
     Not thread safe; any thread may call.
     """
 
@@ -74,7 +79,9 @@ class ProxyProcess(ProxyAddress, ChildProcess):
         env: Mapping[str, str] | None = None,
         launcher: Sequence[str] = (),
         directory: Path | None = None,
+        command: Sequence[str] | None = None,
     ) -> None:
+        self._command = chosen_proxy() if command is None else tuple(command)
         self.directory = directory or stack.new_directory("proxy")
         self.directory.mkdir(parents=True, exist_ok=True)
         super().__init__("proxy", self.directory / "proxy.log")
@@ -102,8 +109,7 @@ class ProxyProcess(ProxyAddress, ChildProcess):
         for attempt in range(4):
             self._port = self._port or free_port()
             self._stack.write_config(self.config_path, {**self._overrides, "ListenPort": self._port})
-            interpreter = [*self._launcher, sys.executable, *self._python_options]
-            command = [*interpreter, "-m", "dbproxy", "--config", self.config_path.name, *self._arguments]
+            command = [*self._launcher, *self._program(), *self._arguments]
             before = len(self.log())
             self._spawn(command, self.directory, self._env)
             try:
@@ -165,8 +171,27 @@ class ProxyProcess(ProxyAddress, ChildProcess):
         return 0
 
     def _answers(self) -> bool:
-        # the pid file is written after listening, and shows that it is this proxy that listens
-        return self._written_pid() == self.pid and can_connect(self.host, self._port)
+        # ours writes the pid file after listening, and shows so that it is this proxy that listens
+        return (bool(self._command) or self._written_pid() == self.pid) and can_connect(self.host, self._port)
+
+    def _program(self) -> list[str]:
+        if self._command:
+            return list(self._command)
+        return [sys.executable, *self._python_options, "-m", "dbproxy", "--config", self.config_path.name]
+
+    @property
+    def condition(self) -> str:
+        """What can be said of the process from outside: whether it runs, is suspended, has ended and how, and whether it accepts
+        connections.
+        """
+        status = self.returncode
+        if self._process is None:
+            return "was not started"
+        if status is not None:
+            return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"has ended with status {status}"
+        if process_state(self.pid) == "T":
+            return "is suspended"
+        return "runs and accepts connections" if can_connect(self.host, self._port) else "runs, but accepts no connection"
 
     def __enter__(self) -> Self:
         return self.start()

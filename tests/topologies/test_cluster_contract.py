@@ -2,52 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from replay import Replay, differences
 
+from dbproxy.conformance.programs import StartedProgram
+from dbproxy.conformance.recordings import BETTER, recorded
+from dbproxy.conformance.runner import Runner
 from dbproxy.testing import ClusterStack, FileServer, ProxyProcess, seed
-from dbproxy.testing.waiting import eventually
 
-RECORDINGS = Path(__file__).parents[1] / "conformance" / "recordings"
-RECORDED_SITE = "127.0.0.1:18700"
 SHORT = {"single_unread_and_read", "group_remove_then_rejoin", "group_read_ack", "group_shield", "device_token_push_count"}
 """What uses Redis most; CI has no time for the others."""
 
 
 def cases() -> Iterator[Any]:
-    for name in ("original", "beyond"):
-        for case in json.loads((RECORDINGS / f"{name}.json").read_text(encoding="utf-8")):
-            if not any("wait_tick" in step for step in case["steps"]):
-                yield pytest.param(case, id=case["name"], marks=() if case["name"] in SHORT else pytest.mark.long)
+    for case in recorded(BETTER):
+        if not any("wait_tick" in step for step in case["steps"]):
+            yield pytest.param(case, id=case["name"], marks=() if case["name"] in SHORT else pytest.mark.long)
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[FileServer]:
-    with FileServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def replay(dbproxy_cluster: ClusterStack, site: FileServer) -> Iterator[Replay]:
-    """A proxy whose background sync runs once at its start and then never again, so that it cannot get between two steps."""
-    dbproxy_cluster.reset()
-    with ProxyProcess(dbproxy_cluster, {"MsfsSite": site.site, "SyncInterval": 3600, "StopGrace": 1}) as proxy:
-        with dbproxy_cluster.redis() as client:
-            assert eventually(lambda: client.exists("last_update_group"), 1, timeout=10) == 1
-        yield Replay(dbproxy_cluster, proxy.client)
+def runner(dbproxy_cluster: ClusterStack) -> Iterator[Runner]:
+    with FileServer() as site, StartedProgram(dbproxy_cluster, (), site.site) as program:
+        yield Runner(program, site.site, timeout=8)
 
 
 @pytest.mark.parametrize("case", list(cases()))
-def test_recording(case: dict[str, Any], replay: Replay, site: FileServer) -> None:
-    case = json.loads(json.dumps(case).replace(RECORDED_SITE, site.site))
-    case.pop("after_tick", None)
-    complaints = differences(case["expect"], replay.run(case))
-    assert not complaints, "\n".join(complaints)
+def test_recording(case: dict[str, Any], runner: Runner) -> None:
+    (result,) = runner.run([case])
+    assert result.verdict == "agrees", "\n".join(result.problems)
 
 
 @pytest.mark.long

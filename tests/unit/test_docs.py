@@ -165,7 +165,7 @@ def test_every_test_that_the_differences_name_exists() -> None:
     assert named <= set(files)
     defined = set(re.findall(r"^def (test_\w+)", "\n".join(files[name].read_text(encoding="utf-8") for name in named), re.MULTILINE))
     assert {name for name in re.findall(r"\b(test_\w+)(?!\w|\.py)", text) if name not in defined} == set()
-    cases = {case["name"] for case in json.loads((ROOT / "tests/conformance/recordings/beyond.json").read_text(encoding="utf-8"))}
+    cases = {case["name"] for case in json.loads((ROOT / "dbproxy/conformance/data/better.json").read_text(encoding="utf-8"))}
     for line in re.findall(r"recording ((?:`\w+`,?\s*)+)", text):
         assert set(re.findall(r"`(\w+)`", line)) <= cases
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from replay import differences, fill, raw, shown_message, shown_pdu, with_now
-
+from dbproxy.conformance.comparison import differences, raw, shown_message, shown_pdu, with_now
+from dbproxy.conformance.replay import fill
 from dbproxy.testing import Pdu
 from dbproxy.testing.observe import changes, text
 from dbproxy.wire.pb import base_define_pb2, message_pb2
