@@ -32,9 +32,9 @@ EXIT_FAILED = 3
 
 DESCRIPTION = """\
 Replay recorded exchanges with the original db_proxy_server against another program, in whatever language it is written, and list every
-difference: each reply field by field, and every row and key that it changes. The program is started with a dbproxyserver.conf in its working
-directory, on a private MariaDB and Redis (or those of --mysql and --redis); or, with --connect, runs already. "dbproxy-conformance record
---help" tells how to record cases of one's own."""
+difference: each reply field by field, and every row and key that it changes. The program is started with a dbproxyserver.conf in its
+working directory, on a private MariaDB and Redis (or those of --mysql and --redis); or, with --connect, it runs already.
+"dbproxy-conformance record --help" tells how to record cases of one's own."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -146,8 +146,8 @@ def _parser() -> argparse.ArgumentParser:
 def _record_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dbproxy-conformance record",
-        description="Run cases twice against a program and write what it answers and stores as a recording, for --cases. What differs between the "
-        "two runs may be anything later.",
+        description="Run cases twice against a program and write what it answers and stores as a recording, for --cases. What differs "
+        "between the two runs may be anything later.",
     )
     parser.add_argument("cases", help="a Python file that defines CASES; see dbproxy.conformance.cases")
     parser.add_argument("--output", metavar="FILE", help="where to write (otherwise to standard output)")

@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from google.protobuf.message import Message
+
 from dbproxy.testing.capabilities import ASKED_INTERVAL, Capabilities, ask_capabilities
-from dbproxy.testing.client import Client, ConnectionClosedError
+from dbproxy.testing.client import Client
 from dbproxy.testing.proxy import ProxyProcess
 from dbproxy.testing.stack import Stack
-from dbproxy.wire.pb import server_pb2
+from dbproxy.wire.pb import buddy_pb2, message_pb2, server_pb2
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -24,14 +26,25 @@ NO_SYNC = 3600.0
 WITH_SYNC = 1.5
 """SyncInterval while cases run that wait for the sync."""
 
+SIGN_TIMEOUT = 2.0
+"""Seconds in which a program that was just started has to answer a request for which it is a sign of life."""
+
 ALIVE_TIMEOUT = 8.0
-"""Seconds after which a program that does not answer a login counts as hanging."""
+"""Seconds after which a program that does not give its sign of life counts as hanging."""
+
+_SIGNS: tuple[Message, ...] = (
+    server_pb2.IMValidateReq(user_name="\x01nobody", password="-"),
+    message_pb2.IMUnreadMsgCntReq(user_id=1),
+    buddy_pb2.IMUsersInfoReq(user_id=1, user_id_list=[1]),
+)
+"""Requests that change nothing. A program may not know all of them."""
 
 
 class Program(ABC):
     """A db_proxy_server on ``stack``."""
 
     stack: Stack
+    _sign: Message | None = None
 
     @abstractmethod
     def connect(self) -> Client:
@@ -44,23 +57,29 @@ class Program(ABC):
     @property
     @abstractmethod
     def always_syncs(self) -> bool:
-        """Whether the group session sync may run at any time, so that cases have to begin right after a run."""
+        """Whether the group session sync runs at its own pace, so that cases have to begin right after a run."""
 
     @property
     @abstractmethod
     def ended(self) -> str:
         """How the program has ended; empty while it runs, or if that cannot be known."""
 
+    def find_sign_of_life(self) -> None:
+        """Find out what the program answers while it is known to be well."""
+        self._sign = next((request for request in _SIGNS if self._answers(request, SIGN_TIMEOUT)), None)
+
     @property
     def hangs(self) -> bool:
-        """Whether it does not answer a login (of a user who does not exist) in time, though it is there."""
-        request = server_pb2.IMValidateReq(user_name="\x01nobody", password="-")
+        """Whether it does not answer what it has answered before, though it is there."""
+        return self._sign is not None and not self._answers(self._sign, ALIVE_TIMEOUT)
+
+    def _answers(self, request: Message, timeout: float) -> bool:
         try:
             with contextlib.closing(self.connect()) as client:
-                client.request(request, timeout=ALIVE_TIMEOUT)
-        except (TimeoutError, ConnectionClosedError, OSError):
-            return True
-        return False
+                client.request(request, timeout=timeout)
+        except OSError:  # TimeoutError and ConnectionClosedError are such
+            return False
+        return True
 
     @abstractmethod
     def stop(self) -> None:
@@ -89,7 +108,8 @@ class StartedProgram(Program):
     @property
     def always_syncs(self) -> bool:
         """See Program."""
-        return self.capabilities is None or not self.capabilities.honours_sync_interval
+        known = self.capabilities
+        return known is not None and known.sync_interval is not None and not known.honours_sync_interval
 
     @property
     def ended(self) -> str:
@@ -108,15 +128,17 @@ class StartedProgram(Program):
             self.stack.reset()
             self._proxy = self._process(ASKED_INTERVAL)
             self.capabilities = ask_capabilities(self.stack, self._proxy)
+            self.find_sign_of_life()
             self._interval = ASKED_INTERVAL
         wanted = WITH_SYNC if waits_for_sync else NO_SYNC
-        if self._proxy is not None and self._proxy.running and (self.always_syncs or wanted == self._interval):
+        settable = self.capabilities.honours_sync_interval
+        if self._proxy is not None and self._proxy.running and (not settable or wanted == self._interval):
             return
         self.stop()
         self.stack.reset()
         self._proxy = self._process(wanted).start()
         self._interval = wanted
-        if not self.always_syncs:
+        if self.capabilities.honours_sync_interval:
             self._await_first_sync()
 
     def stop(self) -> None:
@@ -150,6 +172,7 @@ class RunningProgram(Program):
 
     def __init__(self, stack: Stack, host: str, port: int) -> None:
         self.stack = stack
+        self._examined = False
         self._address = (host, port)
 
     def connect(self) -> Client:
@@ -157,7 +180,10 @@ class RunningProgram(Program):
         return Client(*self._address)
 
     def prepare(self, *, waits_for_sync: bool) -> None:
-        """Nothing can be done."""
+        """See Program. Nothing is started."""
+        if not self._examined:
+            self._examined = True
+            self.find_sign_of_life()
 
     def stop(self) -> None:
         """Nothing: it is somebody else's."""

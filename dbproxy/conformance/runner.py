@@ -86,7 +86,7 @@ class Runner:
             return "died", [f"the program {program.ended}", *problems]
         if any("no reply" in problem or "could not be done" in problem for problem in problems) and program.hangs:
             program.stop()
-            return "hangs", ["the program runs but does not answer a login any more", *problems]
+            return "hangs", ["the program runs but does not answer any more, on new connections neither", *problems]
         return "differs", problems
 
 

@@ -1,13 +1,14 @@
 """The pytest plugin: fixtures ``dbproxy_stack``, ``dbproxy_proxy`` and ``dbproxy_client``; ``dbproxy_galera``, ``dbproxy_replicas``,
-``dbproxy_sentinels`` and ``dbproxy_cluster`` for other topologies; the marker ``dbproxy``, and the options ``--mysqld`` and
-``--redis-server``.
+``dbproxy_sentinels`` and ``dbproxy_cluster`` for other topologies; the marker ``dbproxy``; and options that choose the program under test and
+the servers.
 
 It is loaded into every pytest run of an environment in which this package is installed, so it imports nothing before a fixture is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from dbproxy.testing.client import Client
     from dbproxy.testing.cluster import ClusterStack
     from dbproxy.testing.galera import GaleraStack
-    from dbproxy.testing.proxy import InProcessProxy
+    from dbproxy.testing.proxy import InProcessProxy, ProxyProcess
     from dbproxy.testing.replica_stack import ReplicaStack
     from dbproxy.testing.sentinel import SentinelStack
     from dbproxy.testing.stack import Stack
@@ -30,50 +31,73 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--redis-server", metavar="PATH", help="run the tests on this Redis or Valkey server program (or set DBPROXY_REDIS_SERVER)"
     )
 
+    help_text = "test this db_proxy_server instead of dbproxy: a command line, quoted as for a shell (or set DBPROXY_COMMAND)"
+    group.addoption("--dbproxy-command", metavar="COMMAND", help=help_text)
+    parser.addini("dbproxy_command", help_text, default="")
+    help_text = "an empty database for the tests: mysql://user:password@host:port/database (or set DBPROXY_TEST_MYSQL)"
+    group.addoption("--dbproxy-mysql", metavar="URL", help=help_text)
+    help_text = "an empty database for the tests: redis://[user:password@]host:port/number (or set DBPROXY_TEST_REDIS)"
+    group.addoption("--dbproxy-redis", metavar="URL", help=help_text)
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker, and choose the server programs for everything that is started from now on.
+    """Register the marker, and choose programs and servers for everything that is started from now on.
 
     Raises:
         pytest.UsageError: a program that was chosen cannot be run.
 
     """
     config.addinivalue_line("markers", "dbproxy(**keys): keys of dbproxyserver.conf for the fixture dbproxy_proxy")
-    chosen = config.getoption("mysqld", None), config.getoption("redis_server", None)
-    if any(chosen):
-        from dbproxy.errors import StartupError
-        from dbproxy.testing.private_server import choose_servers
+    servers = config.getoption("mysqld", None), config.getoption("redis_server", None)
+    command = config.getoption("dbproxy_command", None) or config.getini("dbproxy_command")
+    urls = {"DBPROXY_TEST_MYSQL": config.getoption("dbproxy_mysql", None), "DBPROXY_TEST_REDIS": config.getoption("dbproxy_redis", None)}
+    if not any(servers) and not command and not any(urls.values()):
+        return
+    from dbproxy.errors import StartupError
+    from dbproxy.testing.choice import choose_proxy
+    from dbproxy.testing.private_server import choose_servers
 
-        try:
-            choose_servers(*chosen)
-        except StartupError as error:
-            raise pytest.UsageError(str(error)) from None
+    os.environ.update({name: url for name, url in urls.items() if url})
+    try:
+        choose_servers(*servers)
+        if command:
+            choose_proxy(command)
+    except StartupError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 @pytest.fixture(scope="session")
 def dbproxy_stack() -> Iterator[Stack]:
-    """Start one private MariaDB and Redis for the whole run; a test that wants them empty calls ``reset()``."""
-    from dbproxy.testing.stack import Stack
+    """Start one MariaDB and Redis for the whole run, or use those that were chosen; a test that wants them empty calls ``reset()``."""
+    from dbproxy.testing.existing import chosen_stack
 
-    with Stack() as stack:
+    with chosen_stack() as stack:
         yield stack
 
 
+_PROXY = pytest.StashKey["InProcessProxy | ProxyProcess"]()
+
+
 @pytest.fixture
-def dbproxy_proxy(request: pytest.FixtureRequest, dbproxy_stack: Stack) -> Iterator[InProcessProxy]:
-    """Run a proxy on empty stores; ``@pytest.mark.dbproxy(SyncInterval=0.2)`` changes keys of its configuration."""
-    from dbproxy.testing.proxy import InProcessProxy
+def dbproxy_proxy(request: pytest.FixtureRequest, dbproxy_stack: Stack) -> Iterator[InProcessProxy | ProxyProcess]:
+    """Run a proxy on empty stores; ``@pytest.mark.dbproxy(SyncInterval=0.2)`` changes keys of its configuration. It is in this process,
+    unless another program was chosen.
+    """
+    from dbproxy.testing.choice import chosen_proxy
+    from dbproxy.testing.proxy import InProcessProxy, ProxyProcess
 
     overrides: dict[str, object] = {"StopGrace": 1}
     for mark in reversed(list(request.node.iter_markers("dbproxy"))):  # the nearest one wins
         overrides |= mark.kwargs
     dbproxy_stack.reset()
-    with InProcessProxy(dbproxy_stack, overrides) as proxy:
+    kind = ProxyProcess if chosen_proxy() else InProcessProxy
+    with kind(dbproxy_stack, overrides) as proxy:
+        request.node.stash[_PROXY] = proxy
         yield proxy
 
 
 @pytest.fixture
-def dbproxy_client(dbproxy_proxy: InProcessProxy) -> Iterator[Client]:
+def dbproxy_client(dbproxy_proxy: InProcessProxy | ProxyProcess) -> Iterator[Client]:
     """Connect to the running proxy."""
     with dbproxy_proxy.client() as client:
         yield client
@@ -119,3 +143,17 @@ def dbproxy_cluster() -> Iterator[ClusterStack]:
 
     with ClusterStack() as stack:
         yield stack
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say of a program under test whether it has died, when a test with it has failed."""
+    report = yield
+    proxy = item.stash.get(_PROXY, None)
+    if proxy is None or not report.failed or call.when != "call":
+        return report
+    from dbproxy.testing.proxy import ProxyProcess
+
+    if isinstance(proxy, ProxyProcess):
+        report.sections.append(("the program under test", f"it {proxy.condition}; the end of {proxy.log_path}:\n{proxy.log(last=25)}"))
+    return report
