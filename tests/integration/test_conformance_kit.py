@@ -72,7 +72,9 @@ def test_each_fault_of_a_wrong_proxy_is_found_where_it_is(dbproxy_stack: Stack, 
 
 
 def test_three_faults_at_once_are_found(dbproxy_stack: Stack) -> None:
-    results = examined(dbproxy_stack, ("ids-restart", "group-unread", "early-ack"), "single_unread_and_read", "group_read_ack")
+    results = examined(
+        dbproxy_stack, ("ids-restart", "group-unread", "early-ack"), "single_first_message", "single_unread_and_read", "group_read_ack"
+    )
     text = "\n".join(problem for result in results.values() for problem in result.problems)
     assert "msg_id: expected" in text
     assert "table IMGroupMessage_1: missing" in text
