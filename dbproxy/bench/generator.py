@@ -30,6 +30,9 @@ SAMPLE_EVERY = 37
 MAX_SAMPLES = 400
 """One reply of so many is kept, at most ``MAX_SAMPLES``, so that the parent can check the contents."""
 
+QUANTILES = 1000
+"""Steps of ``Outcome.quantiles``."""
+
 DRAIN = 10.0
 """Seconds to wait for outstanding replies after the measured time."""
 
@@ -57,7 +60,8 @@ class Job:
 @dataclass
 class Outcome:
     """The result; times in seconds. ``samples`` are replies as base64, ``unanswered`` is the number of requests without a reply, ``closed``
-    the number of connections that the proxy closed.
+    the number of connections that the proxy closed. ``quantiles``: the latencies at 0, 1/QUANTILES, ... 1, from which those of several
+    generators are put together.
     """
 
     requests: int
@@ -68,6 +72,7 @@ class Outcome:
     unanswered: int
     closed: int
     samples: list[str]
+    quantiles: list[float]
 
     @property
     def per_second(self) -> float:
@@ -150,6 +155,7 @@ class Generator:
             self._outstanding,
             self._closed,
             [base64.b64encode(sample).decode() for sample in self._samples[:MAX_SAMPLES]],
+            [quantile(latencies, number / QUANTILES) for number in range(QUANTILES + 1)],
         )
 
     def _handle_events(self, timeout: float, *, refill: bool) -> None:
@@ -220,6 +226,33 @@ class Generator:
 def quantile(ordered: list[float], part: float) -> float:
     """Return the quantile ``part`` (0 to 1) of ordered values; 0 when there are none."""
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
+
+
+def combined(outcomes: list[Outcome]) -> Outcome:
+    """Return the outcome of generators that ran at the same time as that of one. The latencies are weighted by how many each has seen."""
+    if len(outcomes) == 1:
+        return outcomes[0]
+    weighted = sorted((latency, outcome.requests) for outcome in outcomes for latency in outcome.quantiles)
+    total = sum(weight for _, weight in weighted)
+    merged, passed, wanted = [], 0, 0
+    for latency, weight in weighted:
+        passed += weight
+        while wanted <= QUANTILES and passed * QUANTILES >= wanted * total:
+            merged.append(latency)
+            wanted += 1
+    requests = sum(outcome.requests for outcome in outcomes)
+    rate = sum(outcome.per_second for outcome in outcomes)
+    return Outcome(
+        requests,
+        requests / rate if rate else max(outcome.seconds for outcome in outcomes),
+        quantile(merged, 0.5),
+        quantile(merged, 0.99),
+        sum(outcome.bytes_received for outcome in outcomes),
+        sum(outcome.unanswered for outcome in outcomes),
+        sum(outcome.closed for outcome in outcomes),
+        [sample for outcome in outcomes for sample in outcome.samples][:MAX_SAMPLES],
+        merged,
+    )
 
 
 def split_pdus(data: bytes) -> list[bytearray]:

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -121,16 +121,16 @@ def table(cells: Sequence[Cell]) -> str:
     return grid(head, rows)
 
 
-def grid(head: Sequence[str], rows: Sequence[Sequence[str]], *, gaps: bool = True) -> str:
-    """Return text in columns: the first and the last aligned left, the others right; with ``gaps`` a blank line where the first column
-    changes.
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]], *, gaps: bool = True, left: Collection[int] | None = None) -> str:
+    """Return text in columns: those of ``left`` (by default the first and the last) aligned left, the others right; with ``gaps`` a blank
+    line where the first column changes.
     """
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
 
     def line(row: Sequence[str]) -> str:
-        last = len(row) - 1
+        to_left = (0, len(row) - 1) if left is None else left
         parts = [
-            text.ljust(width) if at in (0, last) else text.rjust(width) for at, (text, width) in enumerate(zip(row, widths, strict=True))
+            text.ljust(width) if at in to_left else text.rjust(width) for at, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
         return "  ".join(parts).rstrip()
 

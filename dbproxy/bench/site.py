@@ -21,12 +21,17 @@ PROXY, DATABASE, CACHE = "proxy", "MariaDB", "Redis"
 class Site(Backends):
     """A running proxy with its backends. ``stack`` is given when the backends are private ones: then they may be emptied."""
 
-    def __init__(self, config_path: Path, *, stack: Stack | None = None) -> None:
-        """Raises: ConfigError, StartupError: the file cannot be used, or no proxy answers at its address."""
+    def __init__(self, config_path: Path, *, stack: Stack | None = None, address: tuple[str, int] | None = None) -> None:
+        """``address``: where the proxy listens, None: as the file says.
+
+        Raises:
+            ConfigError, StartupError: the file cannot be used, or no proxy answers at its address.
+
+        """
         config = load_config(config_path)
         self.stack = stack
-        self.host = "127.0.0.1" if config.listen_ips[0] in ("0.0.0.0", "::") else config.listen_ips[0]
-        self.port = config.listen_port
+        host = "127.0.0.1" if config.listen_ips[0] in ("0.0.0.0", "::") else config.listen_ips[0]
+        self.host, self.port = address or (host, config.listen_port)
         if not can_connect(self.host, self.port):
             raise StartupError(f"no proxy answers on {self.host}:{self.port} (ListenIP and ListenPort of {config_path}): start it first")
         super().__init__(config)

@@ -172,7 +172,7 @@ def test_a_generator_that_cannot_connect_says_why(site: Site) -> None:
 
 def measured(*, generator: float = 0.1, proxy: float = 0.1, machine: float = 1.0, fsyncs: float = 0.0, cores: int = 4) -> Measured:
     processes = {"proxy": proxy, "MariaDB": 0.3, "Redis": 0.1, "generator": generator}
-    outcome = Outcome(100, 1.0, 0.001, 0.002, 1000, 0, 0, [])
+    outcome = Outcome(100, 1.0, 0.001, 0.002, 1000, 0, 0, [], [])
     return Measured(outcome, usage.Usage(cores, processes, machine, 0.0), fsyncs, 0.0)
 
 
