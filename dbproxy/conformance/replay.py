@@ -53,10 +53,14 @@ def fill(message: Message, fields: Fields) -> Message:
 
 class Replay:
     """Replays cases on a stack against the proxy that ``connect`` connects to. ``quiet`` is how many seconds count as silence, ``timeout``
-    after how many a reply is missing. One thread.
+    after how many a reply is missing. ``settle``: seconds for which a group session sync that has said that it is done may still write, as
+    the original's may. One thread.
     """
 
-    def __init__(self, stack: Stack, connect: Callable[[], Client], quiet: float = 0.15, timeout: float = REPLY_TIMEOUT) -> None:
+    def __init__(
+        self, stack: Stack, connect: Callable[[], Client], quiet: float = 0.15, timeout: float = REPLY_TIMEOUT, settle: float = 0
+    ) -> None:
+        self._settle = settle
         self._stack = stack
         self._connect = connect
         self._quiet = quiet
@@ -111,6 +115,7 @@ class Replay:
             client.delete(LAST_UPDATE_GROUP_KEY)  # it is written at the end of a run
             if eventually(lambda: client.exists(LAST_UPDATE_GROUP_KEY), 1, timeout) != 1:
                 raise TimeoutError("the background group sync does not run")
+        time.sleep(self._settle)
 
     def _send(self, client: Client, step: Fields) -> tuple[bool, list[Fields]]:
         """Send a step's PDU and return whether the proxy closed the connection, and its replies."""

@@ -20,6 +20,9 @@ from dbproxy.testing.observe import Fields
 
 Verdict = Literal["agrees", "differs", "died", "hangs", "not run"]
 
+SETTLE = 1.0
+"""Seconds after a run of the group session sync of a program whose interval cannot be set."""
+
 _REPLY = re.compile(r"^/replies\[(\d+)\]/(?:fields/)?")
 _ROW = re.compile(r"^/mysql/(\w+)/rows\[(\d+)\]/?")
 
@@ -64,7 +67,8 @@ class Runner:
         if not program.always_syncs and not waits:
             case.pop("after_tick", None)
         try:
-            happened = Replay(program.stack, program.connect, timeout=self._timeout).run(case)
+            settle = SETTLE if program.always_syncs else 0.0
+            happened = Replay(program.stack, program.connect, timeout=self._timeout, settle=settle).run(case)
         except (OSError, pymysql.MySQLError, redis.RedisError) as error:
             happened = []
             reason = str(error) or type(error).__name__
