@@ -8,6 +8,8 @@
         seed.user(stack, 1, "alice")
         assert client.login("alice").result_code == 0
 
+:class:`ChatClient` is the other end: it logs in at a msg_server as the users' programs do, so that a whole installation can be tested.
+
 Everything here runs on free private ports and in private directories, and ends with the process that started it. A pytest plugin
 with the fixtures ``dbproxy_stack``, ``dbproxy_proxy`` and ``dbproxy_client`` comes with the package. Names are imported when they are
 first used, so that the plugin costs a pytest run without these fixtures nothing.
@@ -21,10 +23,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dbproxy.errors import StartupError
     from dbproxy.testing import seed as seed
+    from dbproxy.testing.chat_client import ChatClient, KickedError, LoginRefusedError
     from dbproxy.testing.client import Client, ConnectionClosedError, Pdu
     from dbproxy.testing.cluster import ClusterStack
     from dbproxy.testing.file_server import FileServer
     from dbproxy.testing.galera import GaleraStack
+    from dbproxy.testing.login_server import LoginServerError, MsgServer, find_msg_server
+    from dbproxy.testing.pdu_stream import ProtocolError
     from dbproxy.testing.proxy import InProcessProxy, ProxyProcess
     from dbproxy.testing.replica_stack import ReplicaStack
     from dbproxy.testing.sentinel import SentinelStack
@@ -32,37 +37,51 @@ if TYPE_CHECKING:
     from dbproxy.testing.stack import Stack
 
 __all__ = [
+    "ChatClient",
     "Client",
     "ClusterStack",
     "ConnectionClosedError",
     "FileServer",
     "GaleraStack",
     "InProcessProxy",
+    "KickedError",
+    "LoginRefusedError",
+    "LoginServerError",
+    "MsgServer",
     "Pdu",
     "PrivateMariaDB",
     "PrivateRedis",
+    "ProtocolError",
     "ProxyProcess",
     "ReplicaStack",
     "SentinelStack",
     "Stack",
     "StartupError",
+    "find_msg_server",
     "seed",
 ]
 
 _HOME = {
+    "ChatClient": "chat_client",
     "Client": "client",
     "ClusterStack": "cluster",
     "ConnectionClosedError": "client",
     "FileServer": "file_server",
     "GaleraStack": "galera",
     "InProcessProxy": "proxy",
+    "KickedError": "chat_client",
+    "LoginRefusedError": "chat_client",
+    "LoginServerError": "login_server",
+    "MsgServer": "login_server",
     "Pdu": "client",
     "PrivateMariaDB": "servers",
     "PrivateRedis": "servers",
+    "ProtocolError": "pdu_stream",
     "ProxyProcess": "proxy",
     "ReplicaStack": "replica_stack",
     "SentinelStack": "sentinel",
     "Stack": "stack",
+    "find_msg_server": "login_server",
 }
 
 

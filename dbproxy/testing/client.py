@@ -36,7 +36,7 @@ SENT_BY_PROXY: dict[tuple[int, int], type[Message]] = {
 
 
 class ConnectionClosedError(ConnectionError):
-    """The proxy closed the connection."""
+    """The other side closed the connection."""
 
 
 @dataclass(frozen=True)
