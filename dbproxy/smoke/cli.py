@@ -14,8 +14,9 @@ from dbproxy import __version__
 from dbproxy.addresses import split_address
 from dbproxy.output import write_line
 from dbproxy.smoke.passwords import PasswordError, password_of, read_secret
+from dbproxy.smoke.plan import CLIENT_TYPES, Account, Plan
 from dbproxy.smoke.report import as_json, heading, line, summary
-from dbproxy.smoke.scenario import CLIENT_TYPES, Account, Plan, Scenario
+from dbproxy.smoke.scenario import Scenario
 from dbproxy.smoke.steps import Outcome, Result, run_steps
 from dbproxy.testing.login_server import check_login_url
 from dbproxy.testing.stack import AES_KEY
@@ -95,7 +96,7 @@ def _run(plan: Plan, *, as_object: bool) -> int:
     scenario = Scenario(plan)
     began = time.monotonic()
     try:
-        outcomes = run_steps(list(scenario.steps()), tell)
+        outcomes = run_steps(scenario.steps(), tell)
     except KeyboardInterrupt:
         write_line(sys.stderr, "interrupted")
         return EXIT_INTERRUPTED

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from dbproxy.addresses import shown_address
-from dbproxy.smoke.scenario import Plan
+from dbproxy.smoke.plan import Plan
 from dbproxy.smoke.steps import Outcome, Result
 
 _WORDS = {Result.OK: "OK", Result.FAILED: "FAILED", Result.SKIPPED: "skipped"}

@@ -6,9 +6,10 @@ import contextlib
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
 from dbproxy.addresses import shown_address
+from dbproxy.smoke.plan import PC_TYPES, Account, Plan
 from dbproxy.smoke.steps import Step, StepFailedError, UnreachableError, until
 from dbproxy.testing.chat_client import ChatClient
 from dbproxy.testing.chat_requests import GROUP
@@ -19,51 +20,10 @@ from dbproxy.wire.pb import group_pb2, login_pb2, message_pb2
 MAX_CLOCK_DIFFERENCE = 60
 """Seconds by which the clock of the msg_server may differ from ours; message lists of clients begin to look odd then."""
 
-_CLIENT_TYPES = {
-    "windows": base.CLIENT_TYPE_WINDOWS,
-    "mac": base.CLIENT_TYPE_MAC,
-    "ios": base.CLIENT_TYPE_IOS,
-    "android": base.CLIENT_TYPE_ANDROID,
-}
-CLIENT_TYPES = tuple(_CLIENT_TYPES)
 
-
-@dataclass(frozen=True)
-class Account:
-    """A user to log in as."""
-
-    name: str
-    password: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to try, and where."""
-
-    login_url: str
-    """As ``dbproxy.testing.login_server.find_msg_server`` takes it."""
-    user: Account
-    peer: Account | None = None
-    """The second user, who gets and sends messages."""
-    group: bool = False
-    """Whether to create a temporary group."""
-    msg_server: tuple[str, int] | None = None
-    """Used in place of the address that login_server names."""
-    client_type: str = "windows"
-    aes_key: str = ""
-    timeout: float = 10.0
-    """Seconds for each step."""
-
-    def writes(self) -> list[str]:
-        """Return what will be written into the installation and stay there, in words."""
-        written = []
-        if self.peer is not None:
-            written.append(
-                f"two messages, one from {self.user.name} to {self.peer.name} and one back, and the sessions that belong to them"
-            )
-        if self.group:
-            written.append("a temporary group with one message, whose members are removed again")
-        return written
+_WITHOUT_PROXY = {"address", "connect", "heartbeat", "time", "status"}
+"""Steps for which no db_proxy_server is needed."""
+_SILENT = "msg_server says nothing when db_proxy_server does not answer, or could not do it: see its log"
 
 
 class Scenario:
@@ -85,8 +45,11 @@ class Scenario:
         """Close every connection; may be called twice."""
         self._exits.close()
 
-    def steps(self) -> Iterator[Step]:
-        """Yield the steps in their order."""
+    def steps(self) -> list[Step]:
+        """Return the steps in their order."""
+        return [step if step.name in _WITHOUT_PROXY else replace(step, hint=_SILENT) for step in self._all_steps()]
+
+    def _all_steps(self) -> Iterator[Step]:
         user = self._plan.user.name
         yield Step("address", "login_server names a msg_server", self._find)
         yield Step("connect", "connect to msg_server", self._connect, ["address"])
@@ -107,7 +70,8 @@ class Scenario:
     def _peer_steps(self, peer: str) -> Iterator[Step]:
         user = self._plan.user.name
         yield Step("peer_login", f"log in as {peer}", self._log_in_peer, ["login"])
-        yield Step("status", f"{peer} is online (route_server)", self._status, ["peer_login"])
+        if self._plan.client_type in PC_TYPES:  # who is logged in with a phone only is never online
+            yield Step("status", f"{peer} is online (route_server)", self._status, ["peer_login"])
         yield Step("send", f"a message to {peer} is acknowledged", self._send, ["peer_login"])
         yield Step("delivery", f"{peer} gets the message", self._delivery, ["send"])
         yield Step("counted", f"{peer} has it unread", self._counted, ["send"])
@@ -163,7 +127,7 @@ class Scenario:
         return self._log_in_as(self._peer, self._plan.peer)
 
     def _log_in_as(self, client: ChatClient, account: Account) -> str:
-        answer = client.login(account.name, account.password, client_type=_CLIENT_TYPES[self._plan.client_type])
+        answer = client.login(account.name, account.password, client_type=self._plan.client_type_id)
         return f"user {answer.user_info.user_id}, {answer.user_info.user_nick_name!r}"
 
     # what one user can see

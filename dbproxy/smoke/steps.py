@@ -37,6 +37,8 @@ class Step:
     run: Callable[[], str]
     needs: Sequence[str] = ()
     """Names of the steps that must have passed."""
+    hint: str = ""
+    """What it may mean when no answer comes."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,17 @@ def _run(step: Step) -> Outcome:
     try:
         detail, result, unreachable = step.run(), Result.OK, False
     except (DbproxyError, OSError, ValueError) as error:
-        detail, result, unreachable = _reason(error), Result.FAILED, isinstance(error, UnreachableError)
+        detail, result, unreachable = _reason(error, step.hint), Result.FAILED, isinstance(error, UnreachableError)
     return Outcome(step, result, detail, time.monotonic() - began, unreachable)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, hint: str) -> str:
     if isinstance(error, ConnectionClosedError):
         return f"{error}; the log of msg_server says why"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error) or type(error).__name__
+    text = str(error) or type(error).__name__
+    return f"{text}; {hint}" if hint and isinstance(error, TimeoutError) else text
 
 
 def until(problem: Callable[[], str], timeout: float, interval: float = 0.05) -> None:

@@ -57,7 +57,9 @@ class ChatRequests(ABC):
         return self.ask(buddy.IMDepartmentReq(user_id=self.user_id, latest_update_time=latest_update_time), buddy.IMDepartmentRsp)
 
     def users_status(self, user_ids: Iterable[int]) -> dict[int, base.UserStatType]:
-        """Ask which users are logged in, on whatever msg_server (the route_server answers): id → ``USER_STATUS_ONLINE`` or another."""
+        """Ask which users are logged in with a PC, on whatever msg_server: id → ``USER_STATUS_ONLINE`` or another. A route_server answers,
+        for which who has logged in with a phone only is offline.
+        """
         answer = self.ask(buddy.IMUsersStatReq(user_id=self.user_id, user_id_list=user_ids), buddy.IMUsersStatRsp)
         return {entry.user_id: entry.status for entry in answer.user_stat_list}
 

@@ -246,7 +246,7 @@ class MessageServers:
     def _status(self, request: buddy.IMUsersStatReq) -> buddy.IMUsersStatRsp:
         answer = buddy.IMUsersStatRsp(user_id=request.user_id)
         for user_id in request.user_id_list:
-            online = bool(self._online.get(user_id))
+            online = any(not peer.mobile for peer in self._online.get(user_id, []))
             answer.user_stat_list.add(user_id=user_id, status=base.USER_STATUS_ONLINE if online else base.USER_STATUS_OFFLINE)
         return answer
 

@@ -33,6 +33,7 @@ EQUAL_PAGES = (
     "TOPOLOGIES",
     "SCALE",
     "HOWTO-REDIS-CLUSTER",
+    "SMOKE",
 )
 """Pages in docs/ whose two languages have the same parts."""
 DOCUMENTS = [

@@ -57,6 +57,13 @@ def test_the_reason_of_a_failure_is_readable(error: Exception, reason: str) -> N
     assert ran(failing(error)) == [("bad", Result.FAILED, reason)]
 
 
+def test_a_missing_answer_is_told_with_what_it_may_mean() -> None:
+    def run() -> str:
+        raise TimeoutError("the answer did not come")
+
+    assert ran(Step("bad", "a step", run, hint="ask the proxy")) == [("bad", Result.FAILED, "the answer did not come; ask the proxy")]
+
+
 def test_a_mistake_of_the_program_is_not_taken_for_a_failed_step() -> None:
     with pytest.raises(KeyError):
         ran(failing(KeyError("x")))
