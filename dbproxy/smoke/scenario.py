@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from dbproxy.addresses import shown_address
+from dbproxy.errors import DbproxyError
 from dbproxy.smoke.plan import PC_TYPES, Account, Plan
 from dbproxy.smoke.steps import Step, StepFailedError, UnreachableError, until
 from dbproxy.testing.chat_client import ChatClient
@@ -16,6 +17,9 @@ from dbproxy.testing.chat_requests import GROUP
 from dbproxy.testing.login_server import find_msg_server
 from dbproxy.wire.pb import base_define_pb2 as base
 from dbproxy.wire.pb import group_pb2, login_pb2, message_pb2
+
+CLEANUP_SECONDS = 3.0
+"""How long an interrupted run may take to remove the members of its group."""
 
 MAX_CLOCK_DIFFERENCE = 60
 """Seconds by which the clock of the msg_server may differ from ours; message lists of clients begin to look odd then."""
@@ -42,7 +46,10 @@ class Scenario:
         self._group_id = 0
 
     def close(self) -> None:
-        """Close every connection; may be called twice."""
+        """Close every connection; may be called twice. A group that still has its members, because the run was interrupted, loses them."""
+        if self._group_id:
+            with contextlib.suppress(DbproxyError, OSError):
+                self._remove_members(min(self._timeout, CLEANUP_SECONDS))
         self._exits.close()
 
     def steps(self) -> list[Step]:
@@ -272,12 +279,19 @@ class Scenario:
         self._peer.read_ack(self._group_id, msg_id, GROUP)
 
     def _group_leave(self) -> str:
+        group_id = self._group_id
+        self._remove_members(self._timeout)
+        if self._plan.peer is not None:
+            self._peer.next_push(group_pb2.IMGroupChangeMemberNotify, lambda notify: notify.group_id == group_id)
+        return ""
+
+    def _remove_members(self, timeout: float) -> None:
+        self._user.timeout, before = timeout, self._user.timeout
         answer = self._user.remove_members(self._group_id, self._members())
+        self._user.timeout = before
         if answer.result_code:
             raise StepFailedError(f"result {answer.result_code}: the members are still in group {self._group_id}")
-        if self._plan.peer is not None:
-            self._peer.next_push(group_pb2.IMGroupChangeMemberNotify, lambda notify: notify.group_id == self._group_id)
-        return ""
+        self._group_id = 0
 
     # leaving
 

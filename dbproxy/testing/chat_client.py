@@ -107,7 +107,8 @@ class ChatClient(ChatRequests):
     What comes unasked (messages, notifies) is read whenever a method waits, and kept for :meth:`next_push`: the newest ``MAX_PUSHES``, of
     at most ``MAX_PUSH_BYTES``; ``dropped_pushes`` counts what had to go. Once the server has logged this client out, ``kicked`` has the
     reason, the connection is closed, and everything but :meth:`next_push` for what is kept raises KickedError. The requests come from
-    :class:`~dbproxy.testing.chat_requests.ChatRequests`.
+    :class:`~dbproxy.testing.chat_requests.ChatRequests`. Heartbeats only go out while a method waits: a client whose
+    methods are not called for two minutes is disconnected (see ``HEARTBEAT_INTERVAL``), and :meth:`idle` is for longer pauses.
 
     Raises:
         OSError: the msg_server cannot be reached.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -200,6 +201,45 @@ def test_an_interrupt_ends_it(servers: MessageServers) -> None:
         running.send_signal(signal.SIGINT)
         assert running.stderr.read() == "interrupted\n"
     assert running.returncode == 130
+
+
+def test_an_interrupted_run_still_removes_the_members_of_its_group(servers: MessageServers, stack: Stack) -> None:
+    servers.silent.add(base.CID_GROUP_INFO_REQUEST)
+    command = [sys.executable, "-m", "dbproxy.smoke", "--login", servers.login_url, *PAIR, "--group", "--timeout", "50"]
+    with subprocess.Popen(
+        command, env={**os.environ, **PASSWORDS}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            if "create a temporary group" in line:
+                break
+        assert len(stack.rows("select userId from IMGroupMember where status = 0")) == 2
+        running.send_signal(signal.SIGINT)
+    assert running.returncode == 130
+    assert stack.rows("select userId from IMGroupMember where status = 0") == []
+
+
+def test_name_and_password_are_asked_for_at_a_terminal(servers: MessageServers) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "dbproxy.smoke", "--login", servers.login_url]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DBPROXY_SMOKE_")}
+    with (
+        os.fdopen(ours, "wb", buffering=0) as terminal,
+        subprocess.Popen(
+            command, env=environment, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        ) as running,
+    ):
+        os.close(theirs)
+        terminal.write(b"alice\n")
+        assert running.stdout is not None
+        shown = ""
+        while "password of alice: " not in shown:
+            shown += running.stdout.read(1)
+        terminal.write(b"123456\n")
+        shown += running.stdout.read()
+    assert running.returncode == 0, shown
+    assert "11 of 11 steps OK" in shown
+    assert "123456" not in shown
 
 
 @pytest.mark.parametrize(
