@@ -1,6 +1,6 @@
 """The pytest plugin: fixtures ``dbproxy_stack``, ``dbproxy_proxy`` and ``dbproxy_client``; ``dbproxy_galera``, ``dbproxy_replicas``,
-``dbproxy_sentinels`` and ``dbproxy_cluster`` for other topologies; the marker ``dbproxy``; and options that choose the program under test and
-the servers.
+``dbproxy_sentinels`` and ``dbproxy_cluster`` for other topologies; the marker ``dbproxy``; and options that choose the program under test
+and the servers.
 
 It is loaded into every pytest run of an environment in which this package is installed, so it imports nothing before a fixture is used.
 """

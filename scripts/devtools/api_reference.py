@@ -91,7 +91,7 @@ def _signature(member: Any) -> str:  # noqa: ANN401 - a class or a function
     for parameter in signature.parameters.values():
         if parameter.name == "self":
             continue
-        star = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        star = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**" if parameter.kind is parameter.VAR_KEYWORD else ""
         if parameter.kind is parameter.KEYWORD_ONLY and not only_by_name:
             shown.append("*")
         only_by_name |= parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)

@@ -34,6 +34,11 @@ EQUAL_PAGES = (
     "SCALE",
     "HOWTO-REDIS-CLUSTER",
     "SMOKE",
+    "HOWTO-TEST-YOUR-PROXY",
+    "HARNESS",
+    "CONFORMANCE",
+    "TAP",
+    "LOAD",
 )
 """Pages in docs/ whose two languages have the same parts."""
 DOCUMENTS = [
