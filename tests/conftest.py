@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from typing import TextIO
@@ -28,6 +29,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(plugin, "dbproxy")
     # at this moment 2 is the real stderr; while a test runs, and while this file is imported, it is pytest's capture file
     config.stash[_STDERR] = os.fdopen(os.dup(2), "w")
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # a run in the background of a script; programs that are started would ignore it, too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
