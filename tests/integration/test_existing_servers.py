@@ -82,7 +82,7 @@ def test_a_proxy_is_tested_on_them_and_they_are_as_empty_afterwards(servers: Ser
 def test_a_database_without_tables_stays_without_tables(servers: Servers) -> None:
     servers.execute("CREATE DATABASE of_tests")
     with ExistingStack(servers.mysql_url, servers.redis_url) as stack:
-        assert len(stack.tables()) == 26
+        assert {"IMUser", "IMGroupMessage_7"} <= set(stack.tables())
     assert servers.execute("SHOW TABLES FROM of_tests") == []
 
 
