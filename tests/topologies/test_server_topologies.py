@@ -35,8 +35,12 @@ def stores(stack: Stack, overrides: Mapping[str, object] | None = None) -> Itera
         caches.close()
 
 
+def all_of_pool(facts: BackendFacts, pool: str) -> list[ServerFacts]:
+    return [known for known in facts.known if pool in known.pools]
+
+
 def of_pool(facts: BackendFacts, pool: str) -> ServerFacts:
-    (found,) = [known for known in facts.known if pool in known.pools]
+    (found,) = all_of_pool(facts, pool)
     return found
 
 
@@ -47,20 +51,20 @@ def names(facts: ServerFacts) -> set[str]:
 def test_a_primary_and_its_replica_are_told_apart(dbproxy_replicas: ReplicaStack) -> None:
     dbproxy_replicas.reset()
     with stores(dbproxy_replicas) as facts:
-        primary, replica = of_pool(facts, "teamtalk_master"), of_pool(facts, "teamtalk_slave")
-    assert (primary.topology, replica.topology) == ("primary", "replica")
-    seen = "1 replica" if dbproxy_replicas.mariadb.is_mysql else "2 replicas"  # MySQL does not tell this account
-    assert primary.description.startswith(f"primary with {seen}, asynchronous")
-    assert replica.description == f"replica of 127.0.0.1:{dbproxy_replicas.primary.port}"
-    assert {"asynchronous"} <= names(primary)
-    assert names(replica) == set()
+        primary, replicas = of_pool(facts, "teamtalk_master"), all_of_pool(facts, "teamtalk_slave")
+    assert (primary.topology, [replica.topology for replica in replicas]) == ("primary", ["replica", "replica"])
+    assert primary.description.startswith("primary with 2 replicas, asynchronous")
+    assert "asynchronous" in names(primary)
+    for replica in replicas:
+        assert replica.description == f"replica of 127.0.0.1:{dbproxy_replicas.primary.port}"
+        assert names(replica) == set()
 
 
 def test_a_replica_that_is_stopped_is_told(dbproxy_replicas: ReplicaStack) -> None:
     dbproxy_replicas.reset()
     dbproxy_replicas.stop_replication()
     with stores(dbproxy_replicas) as facts:
-        assert names(of_pool(facts, "teamtalk_slave")) == {"replication_stopped"}
+        assert [names(replica) for replica in all_of_pool(facts, "teamtalk_slave")] == [{"replication_stopped"}, set()]
     dbproxy_replicas.start_replication()
 
 
