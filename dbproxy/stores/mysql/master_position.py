@@ -17,10 +17,10 @@ from dbproxy.stores.mysql.server_search import Address
 _FAILURE_HOLDS = 0.5
 """Seconds for which nobody asks a master again that has just not answered."""
 
-_MARIADB = "select @@global.gtid_current_pos,@@global.log_bin"
-_MYSQL = "select @@global.gtid_executed,@@global.gtid_mode"
-_COUNTED = (b"1", b"ON", b"ON_PERMISSIVE")
-"""Values of log_bin or gtid_mode with which every commit gets a GTID."""
+_MARIADB = "select @@global.gtid_current_pos,@@global.log_bin,@@global.read_only"
+_MYSQL = "select @@global.gtid_executed,@@global.gtid_mode,@@global.read_only"
+_ON = (b"1", b"ON", b"ON_PERMISSIVE")
+"""Values of a variable that is on. Of log_bin and gtid_mode: every commit gets a GTID."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +118,18 @@ class MasterPosition:
             former, self._pool, self._made_for = self._pool, self._connect(self._master.address), for_whom
             if former is not None:
                 former.close()
-        asked_at = time.monotonic()
+        choice = self._master.choice
+        generation, asked_at = choice.generation, time.monotonic()
         with self._pool.connection() as connection:
-            text, counted = connection.select(_MARIADB if connection.is_mariadb else _MYSQL)[0]
+            text, counted, read_only = connection.select(_MARIADB if connection.is_mariadb else _MYSQL)[0]
             is_mariadb, server = connection.is_mariadb, connection.seat.role.identity
         if server != self._master.identity:
             self._pool.close()
             return Position("", server, asked_at, "new connections to the master lead to another server than those that are in use")
-        if counted in _COUNTED:
+        if read_only in _ON and choice.turned_read_only(generation):
+            # a proxy that only reads would go on with a former primary, and what that one has may get old
+            raise StoreUnavailableError("the master has become read-only, so another one may take its place")
+        if counted in _ON:
             return Position(without_blanks((text or b"").decode()), server, asked_at)
         remedy = "log_bin" if is_mariadb else "gtid_mode=ON"
         return Position("", server, asked_at, f"the master gives no GTIDs to what it commits; {remedy} changes that")

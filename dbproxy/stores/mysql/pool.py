@@ -108,8 +108,7 @@ class _State(PoolState):
 class DBPool(LimitedPool[_State]):
     """The connections to one MySQL instance: 2 at the start, up to ``maxconncnt``; a thread waits up to ``DBPoolTimeout`` for one.
 
-    All of them lead to one server. A pool ``for_writes`` chooses the first of the instance's list that takes writes (``ServerChoice``),
-    another one connects to the first address.
+    All lead to one server: ``for_writes`` to the first of the instance's list that takes writes (``ServerChoice``), else to the first.
     """
 
     kind = "mysql"
@@ -133,6 +132,11 @@ class DBPool(LimitedPool[_State]):
         wrong then, since a replica may lack what was committed last, and may give the same row ids again.
         """
         return self._state.choice.failovers
+
+    @property
+    def choice(self) -> ServerChoice:
+        """Which server it leads to."""
+        return self._state.choice
 
     @property
     def address(self) -> Address:

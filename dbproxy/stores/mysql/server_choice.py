@@ -175,6 +175,13 @@ class ServerChoice:
         if news:
             self._connections.close_idle()
 
+    def turned_read_only(self, generation: int) -> bool:
+        """The server of ``generation`` says that it is read-only; returns whether it took writes before, and is left for that."""
+        if generation != self.generation or not self._takes_writes:
+            return False
+        self.refused(generation)
+        return True
+
     def await_writes(self, is_there: Callable[[], bool]) -> bool:
         """Wait until a server takes writes: at most ``patience`` seconds since the last one did not any more. One thread asks with
         ``is_there``, which takes a connection of the pool, the others wait. False: none does.
