@@ -16,6 +16,9 @@ from dbproxy.testing.stack import Stack
 LONGEST_FREEZE = 3.0
 """Seconds."""
 
+OLD_READS = 2.0
+"""Seconds."""
+
 MESSAGES, LOOKUPS, CONNECTIONS = "messages", "lookups", "connections"
 """What a fault may spare: no message is refused because of it, no lookup stays unanswered, no connection of a peer is closed."""
 
@@ -29,6 +32,8 @@ class Fault:
 
     inject: Callable[[], None]
     spares: frozenset[str] = NOTHING
+    reads_may_be_old: bool = False
+    """Whether what is read until ``OLD_READS`` seconds later may lack what was acknowledged just before."""
 
     @property
     def name(self) -> str:
@@ -42,6 +47,7 @@ class Window:
 
     what: str
     spares: frozenset[str] = NOTHING
+    reads_may_be_old: bool = False
     began: float = field(default_factory=time.monotonic)
     ended: float = float("inf")
 
@@ -95,7 +101,7 @@ class Injector:
         if not self._remaining:
             self._remaining = self._rng.sample(self._all, len(self._all))
         fault = self._remaining.pop()
-        window = Window(fault.name, fault.spares)
+        window = Window(fault.name, fault.spares, fault.reads_may_be_old)
         self.windows.append(window)
         fault.inject()
         window.ended = time.monotonic()

@@ -72,6 +72,7 @@ class MessageServer:
         self.problems: list[str] = []
         self.slow: list[FailedRequest] = []
         """Messages whose reply took longer than ``SLOW``."""
+        self.stale: list[FailedRequest] = []
         self.slowest = 0.0
         """Seconds that the slowest reply to a message took."""
         self._connect = connect
@@ -288,8 +289,10 @@ class MessageServer:
                 return  # it may have been stopped just now
         self.counts["own messages"] += 1
         if latest < stored[-1].msg_id:
-            asked = f"{time.strftime('%H:%M:%S')} {proxy} said {latest} is the latest msg_id of {sender} and {receiver}"
-            self.problems.append(f"{asked}, {self._proxy} had acknowledged {stored[-1].msg_id}")
+            text = (
+                f"{proxy} said {latest} is the latest msg_id of {sender} and {receiver}, {self._proxy} had acknowledged {stored[-1].msg_id}"
+            )
+            self.stale.append(FailedRequest(text, sent, is_message=False))
 
     def _acknowledge(self, client: Client) -> None:
         user_id, peer_id = self._rng.sample(USERS, 2)

@@ -25,7 +25,8 @@ class ReplicaFaults:
             Fault(self._delay_replica, EVERYTHING),
             Fault(self._freeze_replica, frozenset((MESSAGES,))),
             Fault(self._kill_replica, frozenset((MESSAGES,))),
-            Fault(self._switch_primary, NOTHING),
+            # a proxy that has not noticed yet reads from the former primary for a moment
+            Fault(self._switch_primary, NOTHING, reads_may_be_old=True),
             Fault(self._crash_primary, NOTHING),
         ]
 

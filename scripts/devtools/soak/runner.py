@@ -20,7 +20,7 @@ from dbproxy.testing.waiting import eventually
 from devtools.process_resources import Resources, memory_trend, resources
 from devtools.soak import checks
 from devtools.soak.abusive_clients import AbusiveClient
-from devtools.soak.faults import CONNECTIONS, LOOKUPS, MESSAGES, Injector, Scene, Window
+from devtools.soak.faults import CONNECTIONS, LOOKUPS, MESSAGES, OLD_READS, Injector, Scene, Window
 from devtools.soak.message_servers import GROUPS, USERS, FailedRequest, MessageServer, members_of
 from devtools.soak.server_faults import sessions
 from devtools.soak.topologies import Topology, link_keys
@@ -276,6 +276,9 @@ class Soak:
                 for request in (*writer.failed, *writer.slow)
                 if not explained(request)
             )
+            for read in writer.stale:
+                if not any(window.reads_may_be_old and window.began <= read.noticed <= window.ended + OLD_READS for window in windows):
+                    yield f"stale, {read.sent - self._began:.1f} s after the start: {read.what}"
             for proxy, when in writer.lost:
                 sparing = [window.what for window in windows if CONNECTIONS in window.spares and window.began <= when <= window.ended]
                 if proxy == self._steady.directory.name or sparing:
