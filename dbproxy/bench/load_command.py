@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from dbproxy.bench.progress import Progress
 from dbproxy.bench.versus import MOST_GENERATORS, VersusPlan, compare
 from dbproxy.bench.workloads import WORKLOADS
 from dbproxy.errors import StartupError
+from dbproxy.option_types import checked, seconds, whole_number
 from dbproxy.testing.choice import split_command
 from dbproxy.testing.existing import ExistingStack
 from dbproxy.testing.stack import Stack
@@ -108,7 +109,12 @@ def _parser() -> argparse.ArgumentParser:
         help="a program and its arguments, quoted as for a shell; may be repeated",
     )
     programs.add_argument(
-        "--connect", action="append", default=[], type=_address, metavar="HOST:PORT", help="a program that runs already; may be repeated"
+        "--connect",
+        action="append",
+        default=[],
+        type=checked(split_address),
+        metavar="HOST:PORT",
+        help="a program that runs already; may be repeated",
     )
     programs.add_argument("--config", action="append", default=[], type=Path, metavar="FILE", help="its dbproxyserver.conf")
     programs.add_argument(CONSENT, dest="consent", action="store_true", help="with --connect: yes, create data in it and load it")
@@ -118,42 +124,16 @@ def _parser() -> argparse.ArgumentParser:
     programs.add_argument("--redis", metavar="URL", help="an empty database for --command: redis://[user:password@]host:port/number")
     load = parser.add_argument_group("load")
     load.add_argument("--workloads", type=names_of(WORKLOADS), metavar="NAME,...", help=f"of {', '.join(WORKLOADS)} (default: all)")
-    load.add_argument("--in-flight", type=_number(1, 20_000), default=64, metavar="N", help="requests at once (default: %(default)s)")
-    load.add_argument("--connections", type=_number(1, 10_000), default=4, metavar="N", help="over so many (default: %(default)s)")
-    load.add_argument("--rounds", type=_number(1, 100), default=3, metavar="N", help="turns of each program (default: %(default)s)")
-    load.add_argument("--seconds", type=_seconds, default=3.0, help="how long each turn is measured (default: %(default)g)")
-    load.add_argument("--warm", type=_seconds, default=0.5, metavar="SECONDS", help="load before that (default: %(default)g)")
-    load.add_argument("--users", type=_number(10, 100_000), default=400, metavar="N", help="users in the data (default: %(default)s)")
+    load.add_argument("--in-flight", type=whole_number(1, 20_000), default=64, metavar="N", help="requests at once (default: %(default)s)")
+    load.add_argument("--connections", type=whole_number(1, 10_000), default=4, metavar="N", help="over so many (default: %(default)s)")
+    load.add_argument("--rounds", type=whole_number(1, 100), default=3, metavar="N", help="turns of each program (default: %(default)s)")
+    load.add_argument("--seconds", type=seconds(0, 3600), default=3.0, help="how long each turn is measured (default: %(default)g)")
+    load.add_argument("--warm", type=seconds(0, 3600), default=0.5, metavar="SECONDS", help="load before that (default: %(default)g)")
+    load.add_argument("--users", type=whole_number(10, 100_000), default=400, metavar="N", help="users in the data (default: %(default)s)")
     load.add_argument(
-        "--generators", type=_number(0, 64), default=0, metavar="N",
+        "--generators", type=whole_number(0, 64), default=0, metavar="N",
         help=f"processes that send the load (default: as many as are needed, up to {MOST_GENERATORS})",
     )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw a chart (.png, .svg, .pdf; needs matplotlib)")
     return parser
-
-
-def _address(text: str) -> tuple[str, int]:
-    try:
-        return split_address(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
-
-
-def _number(low: int, high: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
-            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from {low} to {high}")
-        return int(text)
-
-    return number
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected seconds from 0 to 3600")
-    return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from dbproxy.conformance.recordings import BETTER, ORIGINAL, PROFILES, Recording
 from dbproxy.conformance.report import AGREES, as_json, as_junit, case_lines, table
 from dbproxy.conformance.runner import CaseResult, Runner
 from dbproxy.errors import ConfigError, StartupError
+from dbproxy.option_types import checked, seconds
 from dbproxy.output import write_line
 from dbproxy.testing.choice import split_command
 from dbproxy.testing.existing import ConfiguredStack, ExistingStack
@@ -160,30 +161,8 @@ def _add_program_options(parser: argparse.ArgumentParser) -> None:
     which.add_argument(
         "--command", metavar="COMMAND", help="the program and its arguments, quoted as for a shell (otherwise dbproxy itself)"
     )
-    which.add_argument("--connect", type=_checked(split_address), metavar="HOST:PORT", help="a program that runs already; with --config")
+    which.add_argument("--connect", type=checked(split_address), metavar="HOST:PORT", help="a program that runs already; with --config")
     parser.add_argument("--config", default="dbproxyserver.conf", metavar="FILE", help="the configuration of that program (%(default)s)")
     parser.add_argument("--mysql", metavar="URL", help="an empty database for the tests: mysql://user:password@host:port/database")
     parser.add_argument("--redis", metavar="URL", help="an empty database for the tests: redis://[user:password@]host:port/number")
-    parser.add_argument("--timeout", type=_checked(_seconds), default=5.0, metavar="SECONDS", help="for each reply (%(default)g)")
-
-
-def _checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Let argparse say what a ``ValueError`` says."""
-
-    def checked(text: str) -> Any:  # noqa: ANN401 - what ``parse`` returns
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{text[:200]!r}: {error}") from None
-
-    return checked
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.1 <= value <= 3600:
-        raise ValueError("expected seconds from 0.1 to 3600")
-    return value
+    parser.add_argument("--timeout", type=seconds(0.1, 3600), default=5.0, metavar="SECONDS", help="for each reply (%(default)g)")

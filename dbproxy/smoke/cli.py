@@ -6,12 +6,12 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from dbproxy import __version__
 from dbproxy.addresses import split_address
+from dbproxy.option_types import checked, seconds
 from dbproxy.output import write_line
 from dbproxy.smoke.passwords import PasswordError, password_of, read_secret
 from dbproxy.smoke.plan import CLIENT_TYPES, Account, Plan
@@ -113,11 +113,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dbproxy-smoke", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"dbproxy-smoke {__version__}")
     parser.add_argument(
-        "--login", type=_checked(_login_url), metavar="URL",
+        "--login", type=checked(_login_url), metavar="URL",
         help="login_server's HttpPort, http://host:8080; tcp://host:8008 for a ClientPort that answers, which the original's does not",
     )  # fmt: skip
     parser.add_argument(
-        "--msg-server", type=_checked(split_address), metavar="HOST:PORT",
+        "--msg-server", type=checked(split_address), metavar="HOST:PORT",
         help="log in there, whatever address login_server names; login_server is not asked",
     )  # fmt: skip
     parser.add_argument("--user", metavar="NAME", help="who logs in; asked for at a terminal")
@@ -132,33 +132,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the first line is the installation's aesKey; without it: that of a stock TeamTalk",
     )
-    parser.add_argument("--timeout", type=_checked(_seconds), default=10.0, metavar="SECONDS", help="for each step (%(default)g)")
+    parser.add_argument("--timeout", type=seconds(0.001, MAX_TIMEOUT), default=10.0, metavar="SECONDS", help="for each step (%(default)g)")
     parser.add_argument("--json", action="store_true", help="print one JSON object in place of the lines")
     return parser
-
-
-def _checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Let argparse say what a ``ValueError`` says."""
-
-    def checked(text: str) -> Any:  # noqa: ANN401 - what ``parse`` returns
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{text[:200]!r}: {error}") from None
-
-    return checked
 
 
 def _login_url(text: str) -> str:
     check_login_url(text)
     return text
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value <= MAX_TIMEOUT:
-        raise ValueError(f"expected seconds above 0, at most {MAX_TIMEOUT:g}")
-    return value

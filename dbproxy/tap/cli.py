@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from dbproxy import __version__
 from dbproxy.addresses import split_address
+from dbproxy.option_types import checked, seconds, whole_number
 from dbproxy.output import write_line
 from dbproxy.tap.live import TapError, tap
 from dbproxy.tap.replay import Outcome, Replay
@@ -82,16 +82,16 @@ def _shown(outcome: Outcome) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dbproxy-tap", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"dbproxy-tap {__version__}")
-    parser.add_argument("--listen", type=_checked(split_address), metavar="HOST:PORT", help="where clients connect to")
-    parser.add_argument("--to", type=_checked(split_address), metavar="HOST:PORT", required=True, help="the server to forward to")
+    parser.add_argument("--listen", type=checked(split_address), metavar="HOST:PORT", help="where clients connect to")
+    parser.add_argument("--to", type=checked(split_address), metavar="HOST:PORT", required=True, help="the server to forward to")
     shown = parser.add_argument_group("what is shown, and saved")
     shown.add_argument(
-        "--command", type=_checked(_command_id), action="append", metavar="NAME",
+        "--command", type=checked(_command_id), action="append", metavar="NAME",
         help="only this command and its answers, as name (CID_MSG_DATA, IMMsgData, or the beginning of one) or id; may be repeated",
     )  # fmt: skip
-    shown.add_argument("--user", type=_checked(_count), metavar="ID", help="only what is from or about this user, and the answers")
-    shown.add_argument("--connection", type=_checked(_count), metavar="N", help="only this connection; they count from 1")
-    shown.add_argument("--slower", type=_checked(_seconds), metavar="SECONDS", help="only answers that took longer")
+    shown.add_argument("--user", type=whole_number(0, 0xFFFFFFFF), metavar="ID", help="only what is from or about this user, and answers")
+    shown.add_argument("--connection", type=whole_number(0, 0xFFFFFFFF), metavar="N", help="only this connection; they count from 1")
+    shown.add_argument("--slower", type=seconds(0, 1e6), metavar="SECONDS", help="only answers that took longer")
     shown.add_argument("--heartbeats", action="store_true", help="heartbeats, too")
     parser.add_argument("--contents", action="store_true", help="show what users have written; passwords and tokens stay hidden")
     parser.add_argument("--json", action="store_true", help="print a JSON object for each PDU")
@@ -101,37 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     replayed.add_argument(
         "--ignore", action="append", metavar="FIELD", help="a field that may differ, for instance create_time; may be repeated"
     )
-    replayed.add_argument("--timeout", type=_checked(_seconds), default=10.0, metavar="SECONDS", help="for each answer (%(default)g)")
+    replayed.add_argument("--timeout", type=seconds(0, 1e6), default=10.0, metavar="SECONDS", help="for each answer (%(default)g)")
     return parser
-
-
-def _checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Let argparse say what a ``ValueError`` says."""
-
-    def checked(text: str) -> Any:  # noqa: ANN401 - what ``parse`` returns
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{text[:200]!r}: {error}") from None
-
-    return checked
 
 
 def _command_id(text: str) -> int:
     return find_pdu_kind(text).command_id
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) < 1 << 32):
-        raise ValueError("expected a whole number below 4294967296")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1e6:
-        raise ValueError("expected seconds from 0 to 1000000")
-    return value

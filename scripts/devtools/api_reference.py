@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import importlib
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from devtools.generated import ROOT, write_or_check
+
 PAGE = ROOT / "docs" / "API.md"
 
 MODULES = (
@@ -113,17 +113,5 @@ def _markdown(text: str) -> str:
     return re.sub(r"\n\nRaises:\n", "\n\nRaises:\n\n", text)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the page, or compare it with what is committed."""
-    parser = argparse.ArgumentParser(prog="scripts/generate_api", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="compare only; exit 1 on a difference")
-    text = make()
-    if parser.parse_args(argv).check:
-        return 0 if PAGE.read_text(encoding="utf-8") == text else 1
-    PAGE.write_text(text, encoding="utf-8")
-    print(f"{PAGE.relative_to(ROOT)} is written")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check("scripts/generate_api", __doc__ or "", PAGE, make))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from dbproxy.wire.pb import base_define_pb2
 from dbproxy.wire.pdu_kinds import PDU_KINDS, PduKind
+from devtools.generated import ROOT, write_or_check
 
-ROOT = Path(__file__).parents[2]
 DISSECTOR = ROOT / "protos" / "teamtalk.lua"
 PROGRAM = Path(__file__).with_name("dissector.lua")
 
@@ -83,17 +82,5 @@ def _quoted(text: str) -> str:
     return f'"{text}"'
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the dissector, or compare it with what is committed."""
-    parser = argparse.ArgumentParser(prog="scripts/generate_dissector", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="compare only; exit 1 on a difference")
-    text = make()
-    if parser.parse_args(argv).check:
-        return 0 if DISSECTOR.read_text(encoding="utf-8") == text else 1
-    DISSECTOR.write_text(text, encoding="utf-8")
-    print(f"{DISSECTOR.relative_to(ROOT)} is written")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check("scripts/generate_dissector", __doc__ or "", DISSECTOR, make))

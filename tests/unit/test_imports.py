@@ -59,7 +59,7 @@ ALLOWED = {
 }
 """Which layers (or single modules) a layer may import. app and cli may import all and are not listed."""
 
-TOOLS = {"testing", "audit", "bench", "backends", "output", "doctor", "install", "tap", "conformance", "smoke"}
+TOOLS = {"testing", "audit", "bench", "backends", "output", "doctor", "install", "tap", "conformance", "smoke", "option_types"}
 """What comes with the daemon but is no part of it: it may import every layer, and the daemon may not import it."""
 
 LATE = {("cli", "doctor")}
