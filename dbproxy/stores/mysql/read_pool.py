@@ -20,21 +20,20 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbproxy.config import Config, DBInstance
-from dbproxy.errors import BackendNotReadyError, DeadlineError, StatementError, StoreError, StoreUnavailableError
+from dbproxy.errors import BackendNotReadyError
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls, Unpaused
 from dbproxy.stores.mysql.connection import DBConn
-from dbproxy.stores.mysql.failures import is_lost
-from dbproxy.stores.mysql.master_position import MasterPosition, Position
+from dbproxy.stores.mysql.master_position import MasterPosition
 from dbproxy.stores.mysql.pool import DBPool
-from dbproxy.stores.mysql.replica import NODE, MasterRead, Replica, ReplicaReport
-from dbproxy.stores.mysql.replica_connection import NO_CONDITION, SYNCHRONOUS_NODE, NotFreshError, ReplicaConn, has_reached
-from dbproxy.stores.mysql.replica_set import ReplicaSet, Turn
+from dbproxy.stores.mysql.replica import MasterRead, ReplicaReport
+from dbproxy.stores.mysql.replica_connection import ReplicaConn
+from dbproxy.stores.mysql.replica_reads import ReplicaReads
+from dbproxy.stores.mysql.replica_set import ReplicaSet
 from dbproxy.stores.mysql.replica_watch import ReplicaWatch
 from dbproxy.stores.mysql.result import Row
 from dbproxy.stores.mysql.server_search import Address
@@ -55,9 +54,6 @@ _WATCH_TIMEOUT = 1.0
 _LAST_JOIN = 0.3
 """Seconds for which the end waits for the watch: it may be waiting for a server, and ends with the process then."""
 
-_NO_SECOND_TRY = 3.0
-"""Seconds after which a read that has failed is not tried elsewhere: that would only keep the request and the worker."""
-
 
 class ReadPool(BackendPool):
     """See the top of this file. It has the reading half of ``DBPool``."""
@@ -68,13 +64,11 @@ class ReadPool(BackendPool):
         """``master``: the pool of ``teamtalk_master``, also after a reload. ``config`` has both instances."""
         self.name = instance.name
         self._master = master
-        self._calls = calls
         own, masters = instance.addresses, config.db_instances[master.name].addresses
         self._is_stock = own == masters and len(own) == 1
         kind = DBConn if self._is_stock else ReplicaConn
         instances = [dataclasses.replace(instance, hosts=(address,), default_port=address[1]) for address in own]
         pools = [DBPool(one, config, resolver, calls, connections=kind) for one in instances]
-        self._set = ReplicaSet(pools, config.max_replica_lag)
         hasty = dataclasses.replace(
             config,
             db_connect_timeout=min(config.db_connect_timeout, _WATCH_TIMEOUT),
@@ -87,11 +81,12 @@ class ReadPool(BackendPool):
             return DBPool(of, hasty, resolver, tracked)
 
         self._watched = [single(one, one.addresses[0], UNTRACKED) for one in instances]
-        self._position = MasterPosition(master, lambda address: single(config.db_instances[master.name], address, Unpaused(calls)), calls)
+        position = MasterPosition(master, lambda address: single(config.db_instances[master.name], address, Unpaused(calls)), calls)
+        self._reads = ReplicaReads(ReplicaSet(pools, config.max_replica_lag), position, master, calls)
         self._watch = ReplicaWatch(
             lambda: () if self._direct is not None else tuple(zip(self._set.replicas, self._watched, strict=True)),
             master,
-            lambda: self._position,
+            lambda: self._reads.position,
             lambda replica, verdict: self._set.judge(replica, verdict),
         )
         self._master_may_move = len(masters) > 1
@@ -104,6 +99,10 @@ class ReadPool(BackendPool):
 
     def __str__(self) -> str:
         return f"MySQL instance {self.name} at {','.join(pool.report().server for pool in self.pools)}"
+
+    @property
+    def _set(self) -> ReplicaSet:
+        return self._reads.replicas
 
     # reading
 
@@ -118,7 +117,7 @@ class ReadPool(BackendPool):
         direct = self._direct
         if direct is not None and self._master.failovers + direct.failovers != self._failovers:
             direct = self._another_server(direct)
-        return self._read(work) if direct is None else direct.read(work)
+        return self._reads.read(work) if direct is None else direct.read(work)
 
     def select(self, statement: str, arguments: Sequence[Any] = ()) -> Sequence[Row]:
         """Execute one query with a connection of its own; see ``read``."""
@@ -128,107 +127,8 @@ class ReadPool(BackendPool):
     def connection(self) -> Iterator[DBConn]:
         """Take a connection for the length of the block, as ``read`` does. What fails is not tried elsewhere."""
         direct = self._direct
-        begun = None
-        if direct is None:
-            moment = self._calls.read_since()
-            position = self._ask_position(moment)
-            begun = self._set.begin((), moment)
-        if begun is None:
-            with (direct or self._master).connection() as connection:
-                yield connection
-            return
-        replica, turn = begun
-        with turn, replica.pool.connection() as connection:
-            self._require(connection, replica, position, moment, turn)
+        with self._reads.connection() if direct is None else direct.connection() as connection:
             yield connection
-
-    def _read(self, work: Callable[[DBConn], Result], known: Position | None = None) -> Result:
-        """``known``: the last position of a master that is down; None: it is asked."""
-        began = time.monotonic()
-        moment = self._calls.read_since()
-        try:
-            position = known or self._ask_position(moment)
-        except DeadlineError:
-            raise
-        except StoreError as error:
-            logger.debug("the master takes a read: %s", error)
-            return self._read_from_master(work, "no_position", began, known)
-        tried: list[Replica] = []
-        lost: list[Replica] = []
-        why: MasterRead | None = None
-        while (begun := self._set.begin(tried, moment)) is not None:
-            replica, turn = begun
-            try:
-                with turn, replica.pool.connection() as connection:
-                    self._require(connection, replica, position, moment, turn)
-                    return work(connection)
-            except DeadlineError:
-                raise
-            except NotFreshError:
-                self._set.fell_behind(replica)
-                why = "not_reached"
-                break
-            except StatementError as error:  # a table that it lacks, for example: the master decides whether that is so
-                logger.debug("%s refuses a read: %s", replica.pool, error)
-                why = "failed"
-                break
-            except StoreUnavailableError as error:
-                if turn.is_answered and time.monotonic() - began > _NO_SECOND_TRY:
-                    raise
-                why = "failed"
-                if is_lost(error) and replica not in lost:
-                    lost.append(replica)  # perhaps only this connection was
-                    continue
-                if error.__cause__ is not None and not turn.is_answered:
-                    self._set.leave_out(replica, f"it does not answer: {error}")
-                tried.append(replica)
-        return self._read_from_master(work, why, began, known)
-
-    def _read_from_master(self, work: Callable[[DBConn], Result], why: MasterRead | None, began: float, known: Position | None) -> Result:
-        last = self._position.last
-        if known is None and why == "no_position" and last is not None and not self._master.counters.works:
-            return self._read(work, last)
-        self._set.count_master_read(why)
-        try:
-            return self._master.read(work)
-        except DeadlineError:
-            raise
-        except StoreUnavailableError:
-            if known is not None or last is None or self._master.counters.works or time.monotonic() - began > _NO_SECOND_TRY:
-                raise
-            return self._read(work, last)
-
-    def _ask_position(self, moment: float) -> Position | None:
-        """What a replica has to have reached so that it shows what was committed before ``moment``; None: no replica has to be asked.
-
-        Raises:
-            StoreUnavailableError: it is not known.
-
-        """
-        if not self._set.needs_position(moment, self._master.failovers):
-            return None
-        position = self._position.since(moment)
-        if position.refusal:
-            raise StoreUnavailableError(position.refusal)
-        return position
-
-    def _require(self, connection: DBConn, replica: Replica, position: Position | None, moment: float, turn: Turn) -> None:
-        """Have a connection make sure that its server has what was committed before ``moment``."""
-        assert isinstance(connection, ReplicaConn)
-        server = connection.seat.role.identity
-        condition: Sequence[str] = NO_CONDITION
-        confirms: Position | None = None
-        if replica.fresh_by == NODE:
-            condition = SYNCHRONOUS_NODE
-        elif replica.has_confirmed(moment) and replica.confirmed[0] == server:
-            pass
-        elif position is None:
-            if server != replica.identity:
-                raise NotFreshError("another server answers at this address")
-        elif position.text and server != position.server:
-            condition = has_reached(connection.quoted(position.text), is_mariadb=connection.is_mariadb)
-            confirms = position
-        connection.require(condition, lambda: turn.answered(confirms, server))
 
     # the servers
 
@@ -296,9 +196,8 @@ class ReadPool(BackendPool):
     def adopt(self, other: Self) -> None:
         """See BackendPool."""
         self._set.take_pools(other._set)
-        self._set, other._set = other._set, self._set
+        self._reads, other._reads = other._reads, self._reads
         self._watched, other._watched = other._watched, self._watched
-        self._position, other._position = other._position, self._position
         self._is_stock, self._master_may_move = other._is_stock, other._master_may_move
         self._direct = None if other._direct is None else self._set.replicas[0].pool
         if self._direct is not None:  # a master that moves, too, has moved already
@@ -308,7 +207,7 @@ class ReadPool(BackendPool):
     def close(self) -> None:
         """See BackendPool. The watch ends."""
         self._watch.stop(_LAST_JOIN)
-        self._position.close()
+        self._reads.position.close()
         for pool in (*self.pools, *self._watched):
             pool.close()
 

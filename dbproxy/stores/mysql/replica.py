@@ -111,9 +111,16 @@ class Replica:
         """Whether it gets reads."""
         return "left_out" if self.reason else "behind" if self.behind else "used"
 
-    def has_confirmed(self, moment: float) -> bool:
-        """Whether it is known to have everything that was committed before ``moment``."""
-        return self.confirmed[1] >= moment
+    def has_confirmed(self, moment: float, server: str = "") -> bool:
+        """Whether it is known to have everything that was committed before ``moment``; with ``server``: whether this one is."""
+        confirmed_by, as_of = self.confirmed
+        return as_of >= moment and bool(confirmed_by) and server in ("", confirmed_by)
+
+    def needs_no_position(self, moment: float, failovers: int) -> bool:
+        """Whether it shows what was committed before ``moment`` without being asked for a position of the master. ``failovers``: those of
+        the master.
+        """
+        return self.has_confirmed(moment) or self.fresh_by == NODE or self.is_master_now(failovers)
 
     def is_master_now(self, failovers: int) -> bool:
         """Whether it was the server of the master when it was examined, and no other took that place since. ``failovers``: those of the

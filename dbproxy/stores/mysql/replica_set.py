@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dbproxy.stores.mysql.master_position import Position
 from dbproxy.stores.mysql.pool import DBPool
-from dbproxy.stores.mysql.replica import MASTER_READS, NODE, MasterRead, Replica, ReplicaReport, Verdict
+from dbproxy.stores.mysql.replica import MASTER_READS, MasterRead, Replica, ReplicaReport, Verdict
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -32,11 +32,17 @@ class Turn:
     def __enter__(self) -> Self:
         return self
 
+    def cancel(self) -> None:
+        """End it before anything was asked; it does not have to be entered."""
+        with self._lock:
+            self._answered()
+            self._replica.in_use -= 1
+
     def answered(self, position: Position | None, server: str) -> None:
         """The replica has given a sign of life, and says that it has reached ``position``, if it was asked. ``server``: its identity."""
         with self._lock:
             self._answered()
-            if position is not None and position.asked_at > self._replica.confirmed[1]:
+            if server and position is not None and position.asked_at > self._replica.confirmed[1]:
                 self._replica.confirmed = (server, position.asked_at)
 
     def _answered(self) -> None:
@@ -95,13 +101,13 @@ class ReplicaSet:
             self._master_reads[why] += 1
 
     def needs_position(self, moment: float, failovers: int) -> bool:
-        """Whether a replica has to be asked for a position of the master, so that it shows what was committed before ``moment``.
-        ``failovers``: those of the master.
+        """Whether some replica has to be asked for a position of the master, so that it shows what was committed before ``moment``, and
+        there is none to be preferred. ``failovers``: those of the master.
         """
         usable = [replica for replica in self.replicas if not (replica.reason or replica.behind)]
         if any(replica.has_confirmed(moment) for replica in usable):
             return False
-        return any(replica.fresh_by != NODE and not replica.is_master_now(failovers) for replica in usable)
+        return not all(replica.needs_no_position(moment, failovers) for replica in usable)
 
     def fell_behind(self, replica: Replica) -> None:
         """A replica did not reach a position in time: it gets no reads until it has caught up."""

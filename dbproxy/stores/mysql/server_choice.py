@@ -100,6 +100,7 @@ class ServerChoice:
         self._failed_with = CannotConnectError(CR.CR_CONN_HOST_ERROR, "the search for a server that takes writes lasts")
         self._list = ServerSearch(instance.addresses, patience)
         self._rivals: Sequence[Address] = ()
+        self._not_known = ""
 
     @property
     def server(self) -> str:
@@ -278,9 +279,12 @@ class ServerChoice:
                 self._takes_writes = role.takes_writes
                 self._lost_since = None if role.takes_writes else self._lost_since or now
             seat = Seat(role, self.generation, math.inf if self._takes_writes else now + _RECHECK)
+            tell, self._not_known = role.not_known != self._not_known, role.not_known
             if self.server != former:
                 self._connections.show_server(self.server)
             self._changed.notify_all()
+        if tell and role.not_known:
+            logger.warning("MySQL instance %s: %s does not say %s", self._name, named(address), role.not_known)
         if moved and self.for_writes:
             self._connections.close_idle()
             logger.warning("MySQL instance %s: another server answers now, at %s (before: %s)", self._name, named(address), former)
