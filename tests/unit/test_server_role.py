@@ -60,8 +60,9 @@ def test_so_it_does_of_a_replication_group(single_primary: bytes, has_other_writ
 
 def test_a_member_without_a_majority_takes_no_writes_if_that_may_be_asked() -> None:
     members = [(b"1", b"ONLINE"), (b"0", b"UNREACHABLE"), (b"0", b"UNREACHABLE")]
-    answers = {"performance_schema": members, "group_replication": [(b"name", b"1")], "max_allowed_packet": [PRIMARY]}
-    assert "majority" in role(Server(answers)).refusal
+    settings = [(b"name", b"1")]
+    server = Server({"performance_schema": members, "group_replication": settings, "max_allowed_packet": [PRIMARY]})
+    assert "majority" in role(server).refusal
 
 
 def test_a_mariadb_that_was_built_without_galera_is_known_all_the_same() -> None:
