@@ -38,6 +38,10 @@ class MemberChange:
     changed: Sequence[int]
 
 
+_GroupRow = tuple[str, str, int, int, int, int]
+"""Name, avatar, creator, type, number of members, Unix seconds of the creation."""
+
+
 class GroupWriter:
     """Writes IMGroup, IMGroupMember, the member hashes, and the sessions and unread counters of members who come or leave."""
 
@@ -68,7 +72,7 @@ class GroupWriter:
             return None
         except OutcomeUnknownError as error:
             logger.warning("%s; looking for the group", error)
-            if not self._master.resolve_outcome(lambda connection: self._is_created(connection, created[-1]), OUTCOME_TIMEOUT):
+            if not self._master.resolve_outcome(lambda connection: self._is_created(connection, created[-1], row), OUTCOME_TIMEOUT):
                 raise
         group_id = created[-1]
         try:
@@ -77,7 +81,7 @@ class GroupWriter:
             logger.error("group %d is created; its members will be written to Redis when they are needed: %s", group_id, error)
         return group_id
 
-    def _create(self, connection: DBConn, row: tuple[str, str, int, int, int, int], members: Sequence[int], created: list[int]) -> None:
+    def _create(self, connection: DBConn, row: _GroupRow, members: Sequence[int], created: list[int]) -> None:
         now = row[-1]
         connection.execute("begin")
         connection.execute(
@@ -188,12 +192,15 @@ class GroupWriter:
             self._end_lookup(connection)
         return len(rows) == (len(affected) if change_type == ADD else 0)
 
-    def _is_created(self, connection: DBConn, group_id: int) -> bool:
-        """Whether a group exists whose connection was lost when it was committed."""
+    def _is_created(self, connection: DBConn, group_id: int, row: _GroupRow) -> bool:
+        """Whether a group exists whose connection was lost when it was committed. After a failover another one may have got its id. The
+        server may have cut the name off.
+        """
+        name, _, creator, *_, created = row
         self._members.begin(connection, group_id)
-        rows = connection.select(f"select 1 from IMGroup where id={group_id} for update")
+        rows = connection.select(f"select name from IMGroup where id={group_id} and creator={creator} and created={created} for update")
         self._end_lookup(connection)
-        return bool(rows)
+        return any(name.encode().startswith(stored) for (stored,) in rows)
 
     @staticmethod
     def _end_lookup(connection: DBConn) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dbproxy.errors import DbproxyError
@@ -41,6 +41,8 @@ class MessageBatch:
         if missing:
             raise RetryTransactionError(missing)
 
-    def conversation_names(self, kind: ConversationKind) -> set[str]:
-        """The names of the lock rows of all conversations: they guard msg_ids, relations and sessions."""
-        return {kind.lock_name(session) for message in self.messages for session in kind.session_keys(message)[:1]}
+    def conversation_names(self, kind: ConversationKind) -> Iterator[str]:
+        """Yield the names of the lock rows of all conversations, some of them several times: they guard msg_ids, relations and sessions.
+        It costs nothing if nobody needs them, which is so outside of clusters.
+        """
+        return (kind.lock_name(session) for message in self.messages for session in kind.session_keys(message)[:1])

@@ -43,7 +43,7 @@ def row_of(name: str) -> int:
 
 def lock_rows(connection: DBConn, names: Iterable[str]) -> tuple[str, ...]:
     """Return the statements with which a transaction excludes those of other nodes that use one of these names; none on a server whose
-    own locks are enough.
+    own locks are enough. ``names`` is iterated only if there are some.
 
     They come after ``begin`` and before anything is read. The transaction must be committed, also when it has only read: what it has
     read is certain only then.

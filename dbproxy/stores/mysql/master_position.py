@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -12,10 +13,16 @@ from dbproxy.errors import DeadlineError, StoreError, StoreUnavailableError
 from dbproxy.stores.backend_calls import FREE_CONNECTION, BackendCalls
 from dbproxy.stores.mysql.gtid import without_blanks
 from dbproxy.stores.mysql.pool import DBPool
+from dbproxy.stores.mysql.server_choice import ServerChoice
 from dbproxy.stores.mysql.server_search import Address
+
+logger = logging.getLogger(__name__)
 
 _FAILURE_HOLDS = 0.5
 """Seconds for which nobody asks a master again that has just not answered."""
+
+_TELL_AFTER = 2.0
+"""Seconds for which the position is not known before the log is told: a failover is no reason."""
 
 _MARIADB = "select @@global.gtid_current_pos,@@global.log_bin,@@global.read_only"
 _MYSQL = "select @@global.gtid_executed,@@global.gtid_mode,@@global.read_only"
@@ -53,7 +60,10 @@ class MasterPosition:
         self._failed_at = -math.inf
         self._failure = ""
         self._pool: DBPool | None = None
-        self._made_for: tuple[Address, int] | None = None
+        self._made_for: tuple[ServerChoice, Address, int] | None = None
+        self._unknown_since: float | None = None
+        self._told = False
+        """Whether the log has been told that it is not known."""
         self.last: Position | None = None
         """The last one that is known."""
 
@@ -82,7 +92,24 @@ class MasterPosition:
                 if failure:
                     self._failed_at, self._failure = time.monotonic(), failure
                 self._changed.notify_all()
+            self._tell(failure)
         return position
+
+    def _tell(self, failure: str) -> None:
+        """Tell the log when it has not been known for a while although the master works, and when it is known again; the thread that has
+        asked.
+        """
+        now = time.monotonic()
+        if not failure:
+            self._unknown_since = None
+            if self._told:
+                self._told = False
+                logger.info("the position of the master is known again")
+            return
+        self._unknown_since = self._unknown_since or now
+        if not self._told and self._master.counters.works and now - self._unknown_since >= _TELL_AFTER:
+            self._told = True
+            logger.warning("the position of the master is not known although it works, so it takes the reads: %s", failure)
 
     def close(self) -> None:
         """Close the connection, if nobody uses it; it is made again when it is needed."""
@@ -113,12 +140,12 @@ class MasterPosition:
 
     def _ask(self) -> Position:
         """Ask the master; the thread that has set ``_asking``."""
-        for_whom = self._master.address, self._master.failovers
+        choice = self._master.choice  # another one after a reload that gives the master other certificates
+        for_whom = choice, choice.address, choice.failovers
         if self._pool is None or for_whom != self._made_for:
-            former, self._pool, self._made_for = self._pool, self._connect(self._master.address), for_whom
+            former, self._pool, self._made_for = self._pool, self._connect(choice.address), for_whom
             if former is not None:
                 former.close()
-        choice = self._master.choice
         generation, asked_at = choice.generation, time.monotonic()
         with self._pool.connection() as connection:
             text, counted, read_only = connection.select(_MARIADB if connection.is_mariadb else _MYSQL)[0]

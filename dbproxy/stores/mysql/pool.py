@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pymysql
+from pymysql.constants import ER
 
 from dbproxy.config import Config, DBInstance
 from dbproxy.errors import (
@@ -39,7 +40,6 @@ from dbproxy.errors import (
 )
 from dbproxy.stores.backend_calls import UNTRACKED, BackendCalls
 from dbproxy.stores.mysql.connection import DBConn
-from dbproxy.stores.mysql.driver import DriverPool
 from dbproxy.stores.mysql.errors import CannotConnectError, ServerLeftError, error_code, error_text
 from dbproxy.stores.mysql.failures import (
     died_at_once,
@@ -50,14 +50,14 @@ from dbproxy.stores.mysql.failures import (
     leaves_outcome_open,
     refusal,
 )
-from dbproxy.stores.mysql.pending_kills import PendingKills
+from dbproxy.stores.mysql.pool_connections import MINIMUM_IDLE, Connections
 from dbproxy.stores.mysql.result import Row
+from dbproxy.stores.mysql.schema import LOCK_TABLE
 from dbproxy.stores.mysql.server_choice import ServerChoice
 from dbproxy.stores.mysql.server_search import Address
-from dbproxy.stores.pool_counters import PoolCounters
-from dbproxy.stores.pools import LimitedPool, PoolState
+from dbproxy.stores.pools import LimitedPool
 from dbproxy.stores.resolver import Resolver
-from dbproxy.stores.tls import is_tls_refusal, tls_context
+from dbproxy.stores.tls import is_tls_refusal
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -65,8 +65,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-
-_MINIMUM_IDLE = 2
 
 _RESOLVE_DELAY = 0.25
 """Seconds between two attempts to find out what became of a commit."""
@@ -78,34 +76,7 @@ MULTI_WRITER_ATTEMPTS = 20
 """The same in a cluster with several writers, where conflicts with other nodes appear as deadlocks."""
 
 
-class _State(PoolState):
-    """The connections to the server in use."""
-
-    def __init__(
-        self, instance: DBInstance, config: Config, resolver: Resolver, calls: BackendCalls, kind: type[DBConn], *, for_writes: bool
-    ) -> None:
-        super().__init__("", "", instance.maxconncnt, config.db_pool_timeout, instance.tls, PoolCounters())
-        self.instance = instance
-        tls = None if instance.tls is None else tls_context(instance.name, instance.tls)
-        self.pending_kills = PendingKills()
-        self.choice = choice = ServerChoice(instance, config.db_connect_timeout, calls, self, for_writes=for_writes)
-        self.show_server(choice.server)
-        self.pool = DriverPool(
-            lambda: kind(instance, config, tls, resolver, calls, choice, lambda: self.counters.connected()),
-            min(_MINIMUM_IDLE, instance.maxconncnt),
-            instance.maxconncnt,
-        )
-
-    def show_server(self, server: str) -> None:
-        """The server in use is called so from now on, by errors and for operators."""
-        self.server, self.label = server, f"MySQL instance {self.instance.name} at {server}"
-
-    def close_idle(self) -> None:
-        """Close the idle connections."""
-        self.pool.close()
-
-
-class DBPool(LimitedPool[_State]):
+class DBPool(LimitedPool[Connections]):
     """The connections to one MySQL instance: 2 at the start, up to ``maxconncnt``; a thread waits up to ``DBPoolTimeout`` for one.
 
     All lead to one server: ``for_writes`` to the first of the instance's list that takes writes (``ServerChoice``), else to the first.
@@ -124,7 +95,7 @@ class DBPool(LimitedPool[_State]):
         connections: type[DBConn] = DBConn,
     ) -> None:
         """``connections``: what they are; ``connection`` yields them."""
-        super().__init__(instance.name, calls, _State(instance, config, resolver, calls, connections, for_writes=for_writes))
+        super().__init__(instance.name, calls, Connections(instance, config, resolver, calls, connections, for_writes=for_writes))
 
     @property
     def failovers(self) -> int:
@@ -165,7 +136,7 @@ class DBPool(LimitedPool[_State]):
         state = self._state
         pooled = []
         try:
-            for _ in range(min(_MINIMUM_IDLE, state.size)):
+            for _ in range(min(MINIMUM_IDLE, state.size)):
                 connection = state.pool.dedicated_connection()
                 pooled.append(connection)
                 connection.dbapi_connection.ensure_connected()
@@ -319,7 +290,7 @@ class DBPool(LimitedPool[_State]):
         in_use, idle, calls, seconds = self._state.pool.usage()
         return in_use, idle, self._former_calls + calls, self._former_seconds + seconds
 
-    def _translate(self, state: _State, connection: DBConn, error: pymysql.err.Error) -> Exception:
+    def _translate(self, state: Connections, connection: DBConn, error: pymysql.err.Error) -> Exception:
         """Turn a driver's error into ours, and make sure that no transaction or unread result stays on the connection."""
         code = error_code(error)
         committing, connection.committing = connection.committing, False
@@ -338,6 +309,8 @@ class DBPool(LimitedPool[_State]):
             if committing and leaves_outcome_open(error):
                 return OutcomeUnknownError(f"{state.label}: left its cluster during a commit: {text}")
             return NotWritableError(f"{state.label}: {text}")
+        if code == ER.NO_SUCH_TABLE and connection.needs_lock_rows and LOCK_TABLE in str(error.args[-1]):
+            connection.discard()  # its node was not ready, and the table was supposed to be there; the next one asks
         if is_refused_statement(code) and not (committing and connection.is_multi_writer and leaves_outcome_open(error)):
             connection.end_transaction()
             self.counters.failed("refused", f"{state.label}: {text}")

@@ -195,12 +195,14 @@ class ReadPool(BackendPool):
 
     def adopt(self, other: Self) -> None:
         """See BackendPool."""
+        # Whether the only pool leads to the master was found out with the former master, which may have moved before this pool.
+        is_direct = other._is_stock or (other._direct is not None and other._failovers == self._master.failovers + other._direct.failovers)
         self._set.take_pools(other._set)
         self._reads, other._reads = other._reads, self._reads
         self._watched, other._watched = other._watched, self._watched
         self._is_stock, self._master_may_move = other._is_stock, other._master_may_move
-        self._direct = None if other._direct is None else self._set.replicas[0].pool
-        if self._direct is not None:  # a master that moves, too, has moved already
+        self._direct = self._set.replicas[0].pool if is_direct else None
+        if self._direct is not None:
             self._failovers = self._master.failovers + self._direct.failovers
         self.watch()
 
