@@ -182,6 +182,8 @@ class Generator:
         position, size, answered = 0, len(data), 0
         while size - position >= HEADER_LENGTH:
             length = int.from_bytes(data[position : position + 4], "big")
+            if length < HEADER_LENGTH:
+                raise ValueError(f"the proxy has sent a PDU of {length} bytes, which is shorter than its header")
             if size - position < length:
                 break
             seq_num = int.from_bytes(data[position + 12 : position + 14], "big")

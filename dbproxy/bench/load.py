@@ -7,18 +7,22 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import dbproxy
-from dbproxy.bench.generator import Job, Outcome, combined
+from dbproxy.bench.generator import DRAIN, Job, Outcome, combined
 from dbproxy.bench.site import Site
 from dbproxy.bench.usage import Sample, Usage, sample, usage
 from dbproxy.errors import DbproxyError
 
 GENERATOR = "generator"
+
+CONNECT, SLACK = 60.0, 30.0
+"""Seconds that a generator may take for its connections, and more than it should take in all."""
 
 FSYNC_COUNTERS = ("Innodb_os_log_fsyncs", "Innodb_data_fsyncs")
 """Status variables that count fsyncs; the first one that the server has is used."""
@@ -59,8 +63,12 @@ def measure(site: Site, job: Job, frames: Sequence[bytes], processes: Mapping[st
         states: list[dict[str, int]] = []
         outcomes: dict[int, Outcome] = {}
         begun = 0
+        deadline = time.monotonic() + CONNECT + job.warm + job.seconds + DRAIN + SLACK
         while len(outcomes) < len(running):
-            number, line = lines.get()
+            try:
+                number, line = lines.get(timeout=max(0.1, deadline - time.monotonic()))
+            except queue.Empty:
+                raise GeneratorError("the load generator did not end in time") from None
             begun += line == b"begin\n"
             if (line == b"begin\n" and begun == len(running)) or (line == b"end\n" and len(samples) == 1):
                 samples.append(sample(all_processes))

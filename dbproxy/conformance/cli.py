@@ -86,6 +86,8 @@ def _replay(options: argparse.Namespace, cases: Sequence[dict[str, Any]]) -> int
         Path(options.json).write_text(as_json(results, name, capabilities) + "\n", encoding="utf-8")
     if options.junit is not None:
         Path(options.junit).write_text(as_junit(results, name), encoding="utf-8")
+    if all(result.verdict == "not run" for result in results):
+        return EXIT_FAILED
     return EXIT_OK if all(result.verdict == AGREES for result in results) else EXIT_DIFFERENT
 
 

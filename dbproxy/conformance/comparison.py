@@ -57,9 +57,9 @@ def _untie(shown: Fields) -> Fields:
         if name not in fields:
             continue
         if name == "contact_session_list":
-            times = [session["updated_time"] for session in fields[name]]
+            times = [session.get("updated_time", 0) for session in fields[name]]
             shown["newest_first"] = times == sorted(times, reverse=True)
-        fields[name].sort(key=lambda item: (item.get("session_type", 0), item.get("session_id", item.get("group_id"))))
+        fields[name].sort(key=lambda item: (item.get("session_type", 0), item.get("session_id", item.get("group_id", 0))))
     return shown
 
 
@@ -69,7 +69,7 @@ def with_now(value: Json, earliest: int, latest: int) -> Json:
         return {key: with_now(item, earliest, latest) for key, item in value.items()}
     if isinstance(value, list):
         return [with_now(item, earliest, latest) for item in value]
-    number = int(value) if isinstance(value, str) and value.isdigit() else value
+    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20 else value
     return "@now" if isinstance(number, int) and earliest <= number <= latest else value
 
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
+from dbproxy.models.names import LAST_UPDATE_GROUP_KEY
 from dbproxy.testing.capabilities import ASKED_INTERVAL, Capabilities, ask_capabilities
 from dbproxy.testing.client import Client
 from dbproxy.testing.proxy import ProxyProcess
@@ -77,7 +78,7 @@ class Program(ABC):
         try:
             with contextlib.closing(self.connect()) as client:
                 client.request(request, timeout=timeout)
-        except OSError:  # TimeoutError and ConnectionClosedError are such
+        except (OSError, ValueError, AssertionError, DecodeError):  # TimeoutError and ConnectionClosedError are OSErrors
             return False
         return True
 
@@ -148,10 +149,6 @@ class StartedProgram(Program):
             with contextlib.suppress(TimeoutError):
                 proxy.stop(10)
 
-    def log(self, last: int) -> str:
-        """The last lines that the program has written to its output."""
-        return "" if self._proxy is None else self._proxy.log(last)
-
     def _process(self, interval: float) -> ProxyProcess:
         keys: Mapping[str, object] = {"MsfsSite": self._site, "SyncInterval": interval, "StopGrace": 1}
         return ProxyProcess(self.stack, keys, command=self._command)
@@ -160,7 +157,7 @@ class StartedProgram(Program):
         """The sync runs once at the start, and then never again."""
         deadline = time.monotonic() + 10
         with self.stack.redis("unread") as client:
-            while not client.exists("last_update_group") and time.monotonic() < deadline:
+            while not client.exists(LAST_UPDATE_GROUP_KEY) and time.monotonic() < deadline:
                 time.sleep(0.01)
 
 

@@ -70,6 +70,9 @@ def _replay(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         write_line(sys.stderr, "interrupted")
     write_line(sys.stdout, f"{replay.sent} PDUs sent, {compared} answers compared, {different} differ")
+    if not compared:
+        write_line(sys.stderr, f"dbproxy-tap: {options.replay} has no answers to compare with")
+        return EXIT_FAILED
     return EXIT_DIFFERENT if different else EXIT_OK
 
 

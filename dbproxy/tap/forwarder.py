@@ -7,6 +7,7 @@ forwarder between them.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import selectors
@@ -24,17 +25,28 @@ READ_SIZE = 256 * 1024
 MAX_UNSENT = 1 << 20
 """Bytes that wait for one side of a connection before nothing more is read from the other."""
 
-MAX_CONNECTIONS = 2000
-"""Clients at once; further ones wait in the kernel."""
+MAX_CONNECTIONS = 20_000
+"""Clients at once, if there are enough descriptors; further ones wait in the kernel."""
+
+_NO_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+"""Why ``accept`` fails although a client waits: it would fail again at once."""
 
 
 class Forwarder:
     """Forwards until ``stop``. One thread; ``stop`` may be called by a signal handler."""
 
-    def __init__(self, listener: socket.socket, server: tuple[str, int], observer: Observer, on_unseen: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        server: tuple[str, int],
+        observer: Observer,
+        on_unseen: Callable[[], None],
+        most: int = MAX_CONNECTIONS,
+    ) -> None:
         """``listener`` listens; ``server``: numeric address and port of the server. ``on_unseen`` is called once if nobody is shown what
-        passes any more.
+        passes any more. ``most``: clients at once.
         """
+        self._most = most
         self._selector = selectors.DefaultSelector()
         self._listener = listener
         self._server = server
@@ -49,7 +61,8 @@ class Forwarder:
     def stop(self) -> None:
         """Let ``run`` return."""
         self._stopping = True
-        os.write(self._waker, b"x")
+        with contextlib.suppress(OSError):  # ``run`` is over already
+            os.write(self._waker, b"x")
 
     def run(self) -> None:
         """Forward until ``stop``, then close everything."""
@@ -73,7 +86,7 @@ class Forwarder:
             os.close(self._waker)
 
     def _accept_more(self) -> None:
-        wanted = len(self._links) < MAX_CONNECTIONS
+        wanted = len(self._links) < self._most
         if wanted != self._accepting:
             self._accepting = wanted
             if wanted:
@@ -84,7 +97,9 @@ class Forwarder:
     def _accept(self, _: int) -> None:
         try:
             client, address = self._listener.accept()
-        except OSError:
+        except OSError as error:
+            if error.errno in _NO_RESOURCES:
+                self._most = max(1, len(self._links))  # until one of these has ended nobody can be accepted
             return
         self._opened += 1
         self._observer.tell(self._opened, Event.OPENED, shown_address(*address[:2]).encode())
@@ -110,7 +125,11 @@ class Link:
     def connect(self, address: tuple[str, int]) -> None:
         """Begin to connect to the server; what the client sends meanwhile waits in the kernel."""
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self._server = _Side(socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC))
+        try:
+            self._server = _Side(socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC))
+        except OSError as error:  # no descriptor is left
+            self._no_server(error.errno or errno.EMFILE)
+            return
         code = self._server.socket.connect_ex(address)
         if code not in (0, errno.EINPROGRESS):
             self._no_server(code)

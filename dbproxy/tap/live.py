@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import signal
 import socket
 import sys
@@ -12,7 +14,7 @@ from types import FrameType
 from dbproxy.addresses import shown_address
 from dbproxy.errors import DbproxyError
 from dbproxy.output import write_line
-from dbproxy.tap.forwarder import Forwarder
+from dbproxy.tap.forwarder import MAX_CONNECTIONS, Forwarder
 from dbproxy.tap.observer import Observer
 from dbproxy.tap.pdus import Notice, TappedPdu
 from dbproxy.tap.selection import Criteria, Selection
@@ -20,6 +22,9 @@ from dbproxy.tap.session_file import SessionWriter
 from dbproxy.tap.viewer import Viewer, as_json, as_text
 
 BACKLOG = 512
+
+_OWN_DESCRIPTORS = 32
+"""Of this process: the listener, the selector, the streams, and a reserve."""
 
 LAST_LINES = 10.0
 """Seconds that the viewer has at the end to show what has passed."""
@@ -37,7 +42,7 @@ def tap(
     If whoever reads the output goes away, it goes on forwarding: the servers on both sides have nothing to do with that.
 
     Raises:
-        TapError: an address or the file cannot be used.
+        TapError: an address or the file cannot be used, or not everything could be saved.
 
     """
     listener = _listener(listen)
@@ -56,14 +61,17 @@ def tap(
         _show(theirs, Selection(criteria), text, session)
     theirs.close()
     observer = Observer(ours)
-    forwarder = Forwarder(listener, address, observer, lambda: write_line(sys.stderr, "nothing is shown any more; forwarding goes on"))
+    forwarder = Forwarder(
+        listener, address, observer, lambda: write_line(sys.stderr, "nothing is shown any more; forwarding goes on"), _most_connections()
+    )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: forwarder.stop())
     where = shown_address(*listener.getsockname()[:2])
     write_line(sys.stderr, f"forwarding {where} to {shown_address(*server)}; Ctrl-C ends it, and the connections with it")
     forwarder.run()
     observer.finish(LAST_LINES)
-    _await(child)
+    if _await(child) and save is not None:
+        raise TapError(f"not everything was saved to {save}")
 
 
 def _show(stream: socket.socket, selection: Selection, text: Callable[[TappedPdu | Notice], str], session: SessionWriter | None) -> None:
@@ -72,6 +80,7 @@ def _show(stream: socket.socket, selection: Selection, text: Callable[[TappedPdu
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _ignore)
     code = 0
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a terminal that is not UTF-8 takes no emoji
     try:
         viewer = Viewer(stream, selection, text, session)
         viewer.run()
@@ -83,6 +92,9 @@ def _show(stream: socket.socket, selection: Selection, text: Callable[[TappedPdu
     except OSError as error:
         write_line(sys.stderr, f"dbproxy-tap: what passes cannot be shown or saved: {error.strerror or error}")
         code = 1
+    except BaseException as error:  # noqa: BLE001 - the process ends here, and shall not do so silently
+        write_line(sys.stderr, f"dbproxy-tap: what passes cannot be shown: {type(error).__name__}: {error}")
+        code = 1
     finally:
         os._exit(code)
 
@@ -91,12 +103,24 @@ def _ignore(_number: int, _frame: FrameType | None) -> None:
     """Do nothing; a handler, so that calls are interrupted and resumed as usual."""
 
 
-def _await(child: int) -> None:
-    """Wait for the viewer, which has read everything or will get no more; one that hangs in its output is killed."""
+def _most_connections() -> int:
+    """How many clients there can be: each takes two descriptors. The limit is raised as far as it may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, 2 * MAX_CONNECTIONS + _OWN_DESCRIPTORS) if hard != resource.RLIM_INFINITY else 2 * MAX_CONNECTIONS + _OWN_DESCRIPTORS
+    if soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return max(1, min(MAX_CONNECTIONS, (soft - _OWN_DESCRIPTORS) // 2))
+
+
+def _await(child: int) -> int:
+    """Wait for the viewer, which has read everything or will get no more, and return its status; one that hangs in its output is killed."""
     signal.signal(signal.SIGALRM, lambda _number, _frame: os.kill(child, signal.SIGKILL))
     signal.setitimer(signal.ITIMER_REAL, LAST_LINES)
-    os.waitpid(child, 0)
+    _, status = os.waitpid(child, 0)
     signal.setitimer(signal.ITIMER_REAL, 0)
+    return status
 
 
 def _listener(address: tuple[str, int]) -> socket.socket:

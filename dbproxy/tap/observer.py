@@ -54,9 +54,10 @@ class Observer:
 
     def finish(self, timeout: float) -> None:
         """Send what waits, for at most ``timeout`` seconds, and close the socket."""
-        self._socket.settimeout(max(0.001, timeout))
+        deadline = time.monotonic() + timeout
         try:
             while self._queue and not self._gone:
+                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
                 self._socket.sendall(self._queue.popleft())
         except OSError:
             self._gone = True

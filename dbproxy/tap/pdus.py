@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
@@ -17,7 +17,10 @@ MAX_PDU = 64 * 1024 * 1024
 """Bytes of a PDU; a stream with a longer one is taken for something else than TeamTalk's protocol."""
 
 MAX_OPEN_REQUESTS = 10_000
-"""Requests of a connection that wait for their answers; of more the oldest are forgotten."""
+"""Kinds and seq_nums of a connection whose requests wait for their answers; of more the oldest are forgotten."""
+
+MAX_ALIKE = 64
+"""Requests of one kind with one seq_num that wait; of more the oldest are forgotten."""
 
 Side = Literal["client", "server"]
 
@@ -109,7 +112,7 @@ class _Connection:
         self.framers: dict[Side, Framer] = {"client": Framer(MAX_PDU), "server": Framer(MAX_PDU)}
         self.ended: set[Side] = set()
         self._told: set[Side] = set()
-        self._requests: dict[Side, OrderedDict[tuple[int, int], tuple[int, float]]] = {"client": OrderedDict(), "server": OrderedDict()}
+        self._requests: dict[Side, OrderedDict[tuple[int, int], deque[_Waiting]]] = {"client": OrderedDict(), "server": OrderedDict()}
 
     def skip(self, side: Side) -> None:
         """Begin with a whole PDU again."""
@@ -124,33 +127,64 @@ class _Connection:
             request = self._request_of(side, pdu)
             tapped = TappedPdu(record.time, record.connection, side, pdu, kind, number)
             if request is not None:
-                asked, time = request
-                tapped = replace(tapped, answers=asked, latency=record.time - time)
-            elif kind is not None and kind.reply_id:
-                self._await_answer(side, pdu, kind, (number, record.time))
+                tapped = replace(tapped, answers=request.number, latency=record.time - request.time)
+            elif kind is not None and _asks(pdu, kind, side):
+                self._await_answer(side, pdu, kind, number, record.time)
             yield tapped
         if framer.error is not None and side not in self._told:
             self._told.add(side)
             text = f"what the {side} sends is not TeamTalk's protocol: {framer.error}; it is forwarded, but not shown any more"
             yield Notice(record.time, record.connection, text)
 
-    def _request_of(self, side: Side, pdu: ImPdu) -> tuple[int, float] | None:
-        """The number and the time of the request that ``pdu`` answers; that request is not waited for any more."""
+    def _request_of(self, side: Side, pdu: ImPdu) -> _Waiting | None:
+        """The request that ``pdu`` answers, which is not waited for any more. A message server passes the seq_nums of its clients on, so
+        several requests may have the same: among them it is the oldest that begins with the same field (the user), or else the oldest.
+        """
         requests = self._requests[_OTHER_SIDE[side]]
-        request = requests.get((pdu.command_id, pdu.seq_num))
-        if request is not None:
-            for reply_id in _ALTERNATIVES.get(pdu.command_id, (pdu.command_id,)):
-                requests.pop((reply_id, pdu.seq_num), None)
-        return request
+        key = (_REPLY_KEYS.get(pdu.command_id, pdu.command_id), pdu.seq_num)
+        waiting = requests.get(key)
+        if not waiting:
+            return None
+        first = first_field(pdu.body)
+        found = next((request for request in waiting if request.first_field == first), waiting[0])
+        waiting.remove(found)
+        if not waiting:
+            del requests[key]
+        return found
 
-    def _await_answer(self, side: Side, pdu: ImPdu, kind: PduKind, request: tuple[int, float]) -> None:
+    def _await_answer(self, side: Side, pdu: ImPdu, kind: PduKind, number: int, time: float) -> None:
         requests = self._requests[side]
-        for reply_id in _ALTERNATIVES.get(kind.reply_id, (kind.reply_id,)):
-            requests[reply_id, pdu.seq_num] = request
-        while len(requests) > MAX_OPEN_REQUESTS:
+        key = (_REPLY_KEYS.get(kind.reply_id, kind.reply_id), pdu.seq_num)
+        requests.setdefault(key, deque(maxlen=MAX_ALIKE)).append(_Waiting(number, time, first_field(pdu.body)))
+        if len(requests) > MAX_OPEN_REQUESTS:
             requests.popitem(last=False)
 
 
-_MESSAGE_ANSWERS: tuple[int, ...] = (base_define_pb2.CID_MSG_DATA, base_define_pb2.CID_MSG_DATA_ACK)
-_ALTERNATIVES: dict[int, tuple[int, ...]] = dict.fromkeys(_MESSAGE_ANSWERS, _MESSAGE_ANSWERS)
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A request that waits for its answer."""
+
+    number: int
+    time: float
+    first_field: bytes
+
+
+_REPLY_KEYS: dict[int, int] = {base_define_pb2.CID_MSG_DATA_ACK: base_define_pb2.CID_MSG_DATA}
 """A proxy sends a message back, a message server acknowledges it: either answers."""
+
+
+def first_field(body: bytes) -> bytes:
+    """Return the encoding of a body's first field if it is the field 1 and a short one: in requests and answers of most commands it is
+    the user.
+    """
+    if body[:1] == b"\x08":  # a varint
+        end = next((index for index in range(1, min(len(body), 11)) if body[index] < 0x80), 0)
+        return body[: end + 1]
+    if body[:1] == b"\x0a" and len(body) > 1 and body[1] < 0x80:  # a short text
+        return body[: 2 + body[1]]
+    return b""
+
+
+def _asks(pdu: ImPdu, kind: PduKind, side: Side) -> bool:
+    """Whether a PDU is a request. What a server sends as a message is the copy that acknowledges it, or a message for the client."""
+    return bool(kind.reply_id) and not (side == "server" and pdu.command_id == base_define_pb2.CID_MSG_DATA)

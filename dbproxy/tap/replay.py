@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from dbproxy.tap.pdus import MAX_PDU, TappedPdu
+from dbproxy.tap.pdus import MAX_PDU, TappedPdu, first_field
 from dbproxy.wire.compare import Difference, differences
 from dbproxy.wire.pb import base_define_pb2
 from dbproxy.wire.pdu import Framer, ImPdu, pack_pdu
@@ -117,7 +117,9 @@ class _Connection:
             if not self._receive(deadline):
                 return "no answer in time"
         self._count -= 1
-        found = self._arrived[key].pop(0)
+        first = first_field(recorded.body)
+        arrived = self._arrived[key]
+        found = arrived.pop(next((index for index, pdu in enumerate(arrived) if first_field(pdu.body) == first), 0))
         if not self._arrived[key]:
             del self._arrived[key]
         return found

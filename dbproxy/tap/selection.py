@@ -36,19 +36,19 @@ class Selection:
         self._criteria = criteria
         self._selected: OrderedDict[int, None] = OrderedDict()
 
-    def takes(self, tapped: TappedPdu) -> bool:
-        """Whether a PDU is selected."""
+    def takes(self, tapped: TappedPdu) -> tuple[bool, bool]:
+        """Whether a PDU is selected apart from ``slower``, and whether it is selected."""
         wanted = self._criteria
         if tapped.answers is not None and (tapped.answers in self._selected or self._is_wanted(tapped)):
             self._selected.pop(tapped.answers, None)
-            return wanted.slower is None or (tapped.latency or 0) > wanted.slower
+            return True, wanted.slower is None or (tapped.latency or 0) > wanted.slower
         if not self._is_wanted(tapped):
-            return False
+            return False, False
         if tapped.kind is not None and tapped.kind.reply_id:
             self._selected[tapped.number] = None
             if len(self._selected) > MAX_REMEMBERED:
                 self._selected.popitem(last=False)
-        return wanted.slower is None
+        return True, wanted.slower is None
 
     def _is_wanted(self, tapped: TappedPdu) -> bool:
         wanted = self._criteria

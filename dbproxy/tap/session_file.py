@@ -6,8 +6,10 @@ read by its owner only.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -32,8 +34,20 @@ class SessionWriter:
     """Writes a session; each line is in the file when a method returns."""
 
     def __init__(self, path: Path | str, server: str) -> None:
-        """``server``: the address that the tap forwards to. OSError if the file cannot be made; an existing one is replaced."""
-        self._file: TextIO = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w", encoding="utf-8")
+        """``server``: the address that the tap forwards to. OSError if the file cannot be made. A regular file of this name is replaced by
+        a new one, so that nobody who has the former one open, or may read it, reads this.
+        """
+        if Path(path).is_symlink() or (Path(path).exists() and not Path(path).is_file()):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        new = f"{os.fspath(path)}.{secrets.token_hex(4)}"
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            Path(new).replace(path)
+        except OSError:
+            os.close(descriptor)
+            Path(new).unlink()
+            raise
+        self._file: TextIO = os.fdopen(descriptor, "w", encoding="utf-8")
         self._write({"format": FORMAT, "version": __version__, "server": server})
 
     def write(self, item: TappedPdu | Notice) -> None:

@@ -27,7 +27,10 @@ class Viewer:
     def __init__(
         self, stream: socket.socket, selection: Selection, text: Callable[[TappedPdu | Notice], str], session: SessionWriter | None
     ) -> None:
-        """``text`` makes lines of what is selected, and of every notice, for stdout; ``session`` gets the same."""
+        """``text`` makes lines of what is selected, and of every notice, for stdout; ``session`` gets the same, with all requests and
+        answers, however fast these were. If nobody reads stdout any more, what is saved goes on.
+        """
+        self._prints = True
         self._stream = stream
         self._selection = selection
         self._text = text
@@ -41,14 +44,28 @@ class Viewer:
         while data := self._stream.recv(READ_SIZE):
             for record in unpacker.feed(data):
                 for item in conversations.take(record):
+                    saved, shown = True, True
                     if isinstance(item, TappedPdu):
                         self.passed[item.name] += 1
-                        if not self._selection.takes(item):
-                            continue
-                    if self._session is not None:
+                        saved, shown = self._selection.takes(item)
+                    if saved and self._session is not None:
                         self._session.write(item)
-                    sys.stdout.write(self._text(item) + "\n")
-            sys.stdout.flush()
+                    if shown:
+                        self._print(self._text(item) + "\n")
+            self._print("")
+        if self._session is not None:
+            self._session.close()
+
+    def _print(self, text: str) -> None:
+        """Print; an empty text lets everything be seen. BrokenPipeError when nobody reads any more and nothing is saved."""
+        if not self._prints:
+            return
+        try:
+            sys.stdout.write(text) if text else sys.stdout.flush()
+        except BrokenPipeError:
+            if self._session is None:
+                raise
+            self._prints = False
 
 
 def as_text(contents: bool) -> Callable[[TappedPdu | Notice], str]:

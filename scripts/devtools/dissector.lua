@@ -159,28 +159,87 @@ local function other_way(stream, pinfo)
     return stream .. ">" .. pinfo.src_port
 end
 
--- Remember a request, or find the one that is answered.
-local function match(pinfo, command, seq, offset)
+-- Return the encoding of a body's first field, if it is the field 1 and a short one: in requests and answers of most commands it is the
+-- user.
+local function first_field(tvb)
+    if tvb:len() <= HEADER_LENGTH + 1 then
+        return ""
+    end
+    local tag = tvb(HEADER_LENGTH, 1):uint()
+    if tag == 8 then
+        local _, behind = varint(tvb, HEADER_LENGTH + 1)
+        return behind and tostring(tvb(HEADER_LENGTH, behind - HEADER_LENGTH):bytes()) or ""
+    end
+    local length = tvb(HEADER_LENGTH + 1, 1):uint()
+    if tag == 10 and length < 128 and HEADER_LENGTH + 2 + length <= tvb:len() then
+        return tostring(tvb(HEADER_LENGTH, 2 + length):bytes())
+    end
+    return ""
+end
+
+-- Return the value of a field of the body that is a number; nil if it is not there.
+local function number_in(tvb, wanted)
+    local offset = HEADER_LENGTH
+    while offset < tvb:len() do
+        local key, value
+        key, offset = varint(tvb, offset)
+        if not key then
+            return nil
+        end
+        value, offset = varint(tvb, offset)
+        if not value then
+            return nil
+        end
+        if key == wanted * 8 then
+            return value
+        end
+        if key % 8 == 2 then
+            offset = offset + value
+        elseif key % 8 ~= 0 then
+            return nil
+        end
+    end
+    return nil
+end
+
+local MSG_DATA, MSG_ID = 0x0301, 3
+
+-- Whether a PDU is a request. A message that has an id is the copy that acknowledges one, or one for a client.
+local function asks(command, tvb)
+    return REPLIES[command] and not (command == MSG_DATA and (number_in(tvb, MSG_ID) or 0) > 0)
+end
+
+-- Remember a request, or find the one that is answered. A message server passes the sequence numbers of its clients on, so several requests
+-- may have the same: among them it is the oldest that begins with the same field, or else the oldest.
+local function match(tvb, pinfo, command, seq, offset)
     local stream = stream_of()
     if not stream then
         return
     end
     stream = tostring(stream)
-    local here = pinfo.number .. ":" .. offset
+    local here, now, first = pinfo.number .. ":" .. offset, pinfo.abs_ts, first_field(tvb)
     local asked = waiting[stream .. ">" .. pinfo.dst_port]
     local key = (ALIASES[command] or command) .. ":" .. seq
-    local request = asked and asked[key]
-    if request then
-        asked[key] = nil
-        answer_to[here] = { frame = request.frame, time = pinfo.abs_ts - request.time }
+    local requests = asked and asked[key]
+    if requests and #requests > 0 then
+        local place = 1
+        for index, request in ipairs(requests) do
+            if request.first == first then
+                place = index
+                break
+            end
+        end
+        local request = table.remove(requests, place)
+        answer_to[here] = { frame = request.frame, time = now - request.time }
         answer_in[request.here] = pinfo.number
         return
     end
-    local reply = REPLIES[command]
-    if reply then
-        local way = other_way(stream, pinfo)
+    if asks(command, tvb) then
+        local way, reply = other_way(stream, pinfo), REPLIES[command]
         waiting[way] = waiting[way] or {}
-        waiting[way][(ALIASES[reply] or reply) .. ":" .. seq] = { frame = pinfo.number, here = here, time = pinfo.abs_ts }
+        local reply_key = (ALIASES[reply] or reply) .. ":" .. seq
+        waiting[way][reply_key] = waiting[way][reply_key] or {}
+        table.insert(waiting[way][reply_key], { frame = pinfo.number, here = here, time = now, first = first })
     end
 end
 
@@ -193,7 +252,7 @@ local function dissect_pdu(tvb, pinfo, tree)
     pinfo.cols.info:fence()
     local offset = tvb:offset()
     if not pinfo.visited then
-        match(pinfo, command, seq, offset)
+        match(tvb, pinfo, command, seq, offset)
     end
     local top = tree:add(teamtalk, tvb(), "TeamTalk, " .. name .. ", sequence number " .. seq)
     top:add(fields.length, tvb(0, 4))

@@ -56,6 +56,13 @@ def test_a_program_that_does_not_answer_or_dies_is_said_and_the_others_are_measu
     assert next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("group ")) == "dbproxy"
 
 
+def test_a_program_that_sends_no_pdus_is_said_and_does_not_hang_the_run() -> None:
+    size = ("--seconds", "0.2", "--warm", "0", "--rounds", "1", "--in-flight", "2", "--users", "40", "--workloads", "unread")
+    done = load("--command", f"{SMALL_PROXY} short-length", *size)
+    assert done.returncode == 1
+    assert "the proxy has sent a PDU of 0 bytes, which is shorter than its header" in done.stdout
+
+
 def test_a_running_program_keeps_its_own_data(dbproxy_stack: Stack) -> None:
     dbproxy_stack.reset()
     seed.users(dbproxy_stack, "alice", "bob")

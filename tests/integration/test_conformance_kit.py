@@ -96,13 +96,20 @@ def test_a_proxy_that_hangs_is_named_as_such_and_started_again(dbproxy_stack: St
 
 
 def test_a_program_that_does_not_start_is_said_once_for_each_case() -> None:
-    done = conformance("--command", "false", "--only", "login_ok")
-    assert done.returncode == 1
+    done = conformance("--command", "false", "--only", "login_ok", "--only", "login_wrong_password")
+    assert done.returncode == 3
     assert "login_ok (login): not run" in done.stdout
+    assert "the program does not start; see the first case" in done.stdout
     assert "proxy ended at once with status 1" in done.stdout
     missing = conformance("--command", "/no/such/program", "--only", "login_ok")
     assert (missing.returncode, missing.stdout) == (3, "")
     assert missing.stderr == "dbproxy-conformance: /no/such/program is not a program that can be run\n"
+
+
+def test_a_program_that_does_not_send_pdus_differs_and_does_not_end_the_run(dbproxy_stack: Stack) -> None:
+    results = examined(dbproxy_stack, ("short-length",), "single_first_message", "single_unread_and_read")
+    assert {result.verdict for result in results.values()} == {"differs"}
+    assert "step 1 (CID_MSG_DATA) could not be done" in results["single_first_message"].problems[0]
 
 
 def test_reports_have_every_case(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import signal
 import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,54 @@ def test_a_saved_session_is_replayed_and_compared(tmp_path: Path, dbproxy_proxy:
     assert again.stdout.endswith("7 PDUs sent, 6 answers compared, 4 differ\n")
     ignoring = replay("--ignore", "msg_id", "--ignore", "latest_msg_id")
     assert (ignoring.returncode, ignoring.stdout) == (0, "7 PDUs sent, 6 answers compared, 0 differ\n")
+
+
+def test_a_saved_session_can_be_read_by_its_owner_only_and_has_all_requests(
+    tmp_path: Path, dbproxy_proxy: InProcessProxy, stack: Stack
+) -> None:
+    session = tmp_path / "session.jsonl"
+    session.write_text("readable by everybody")
+    session.chmod(0o644)
+    before = session.open()
+    with before, tapped(tmp_path, dbproxy_proxy, "--save", str(session), "--slower", "60") as (tap, client):
+        client.unread(1)
+        tap.finish()
+        assert before.read() == "readable by everybody"  # another file
+    assert stat.S_IMODE(session.stat().st_mode) == 0o600
+    assert [json.loads(line)["command"] for line in session.read_text().splitlines() if "command" in line] == [
+        "CID_MSG_UNREAD_CNT_REQUEST", "CID_MSG_UNREAD_CNT_RESPONSE",
+    ]  # fmt: skip
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(session)
+    command = [sys.executable, "-m", "dbproxy.tap", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:1", "--save", str(link)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (3, f"dbproxy-tap: {link} cannot be written: it is no regular file\n")
+
+
+def test_saving_goes_on_when_nobody_reads_the_output(tmp_path: Path, dbproxy_proxy: InProcessProxy, stack: Stack) -> None:
+    session = tmp_path / "session.jsonl"
+    reader, writer = socket.socketpair()
+    with reader, writer, Tap(tmp_path, dbproxy_proxy.port, "--save", str(session), stdout=writer.fileno()) as tap, tap.client() as client:
+        writer.close()
+        reader.close()
+        for _ in range(5):
+            client.unread(1)
+        tap.finish()
+    assert session.read_text().count("CID_MSG_UNREAD_CNT_RESPONSE") == 5
+
+
+def test_without_descriptors_clients_wait_and_those_that_are_there_are_served(
+    tmp_path: Path, dbproxy_proxy: InProcessProxy, stack: Stack
+) -> None:
+    with Tap(tmp_path, dbproxy_proxy.port) as tap, ExitStack() as exits:
+        resource.prlimit(tap.pid, resource.RLIMIT_NOFILE, (40, 40))
+        clients = [exits.enter_context(tap.client()) for _ in range(40)]
+        assert clients[0].unread(1).total_cnt == 0
+        assert clients[5].unread(1).total_cnt == 0
+        for client in clients[:30]:
+            client.close()
+        assert clients[-1].unread(1).total_cnt == 0
+        tap.finish()
 
 
 def test_a_replay_on_a_server_that_does_not_answer_ends(tmp_path: Path, dbproxy_proxy: InProcessProxy, stack: Stack) -> None:

@@ -2,7 +2,8 @@
 
 It reads ``dbproxyserver.conf`` in its working directory and knows nothing of this package but the messages of the protocol. Its first
 arguments are the names of faults: ``ids-restart`` counts msg_ids in memory, ``group-unread`` forgets what a member has read, ``early-ack``
-acknowledges a message a moment before it is stored, ``dies`` ends at the first message to a group, ``hangs`` stops answering there.
+acknowledges a message a moment before it is stored, ``dies`` ends at the first message to a group, ``hangs`` stops answering there,
+``short-length`` forgets the length of a PDU.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import redis
 from dbproxy.wire.pb import base_define_pb2 as base
 from dbproxy.wire.pb import message_pb2 as msg
 
-FAULTS = {"ids-restart", "group-unread", "early-ack", "dies", "hangs"}
+FAULTS = {"ids-restart", "group-unread", "early-ack", "dies", "hangs", "short-length"}
 HEADER = struct.Struct(">IHHHHHH")
 
 
@@ -219,7 +220,10 @@ class Connection(socketserver.BaseRequestHandler):
 
             def reply(command_id: int, message: Any, service: int = service, seq: int = seq) -> None:
                 data = message.SerializeToString()
-                sock.sendall(HEADER.pack(HEADER.size + len(data), 1, 0, service, command_id, seq, 0) + data)
+                sock.sendall(
+                    HEADER.pack(0 if "short-length" in self.proxy.faults else HEADER.size + len(data), 1, 0, service, command_id, seq, 0)
+                    + data
+                )
 
             try:
                 self.proxy.handle(command, body, reply)

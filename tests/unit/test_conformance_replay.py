@@ -6,7 +6,7 @@ from dbproxy.conformance.comparison import differences, raw, shown_message, show
 from dbproxy.conformance.replay import fill
 from dbproxy.testing import Pdu
 from dbproxy.testing.observe import changes, text
-from dbproxy.wire.pb import base_define_pb2, message_pb2
+from dbproxy.wire.pb import base_define_pb2, buddy_pb2, message_pb2
 
 
 def test_differences_are_found_at_any_depth() -> None:
@@ -59,3 +59,13 @@ def test_changes_are_rows_and_keys_that_are_new_differ_or_are_gone() -> None:
         "mysql": {"A": {"rows": [{"id": 1, "x": 5}, {"id": 3, "x": 3}], "deleted": [2]}},
         "redis": {"other": {"f": "2"}, "@deleted": ["lost"]},
     }
+
+
+def test_replies_without_their_fields_differ_and_do_not_end_the_run() -> None:
+    body = buddy_pb2.IMRecentContactSessionRsp(user_id=1)
+    body.contact_session_list.add(session_id=2, session_type=1)
+    body.contact_session_list.add(session_type=1)
+    command = base_define_pb2.CID_BUDDY_LIST_RECENT_CONTACT_SESSION_RESPONSE
+    shown = shown_pdu(Pdu(20, 1, 0, base_define_pb2.SID_BUDDY_LIST, command, 7, 0, body.SerializePartialToString()))
+    assert [session.get("session_id") for session in shown["fields"]["contact_session_list"]] == [None, 2]
+    assert with_now({"a": "²", "b": "9" * 5000}, 1, 2) == {"a": "²", "b": "9" * 5000}

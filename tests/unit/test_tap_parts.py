@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbproxy.tap.boundaries import Boundaries
-from dbproxy.tap.pdus import Conversations, Notice, TappedPdu
+from dbproxy.tap.pdus import Conversations, Notice, TappedPdu, first_field
 from dbproxy.tap.records import Event, Record, Unpacker, pack
 from dbproxy.tap.selection import Criteria, Selection
 from dbproxy.wire.compare import differences
 from dbproxy.wire.pb import base_define_pb2 as base
 from dbproxy.wire.pb import buddy_pb2 as buddy
 from dbproxy.wire.pb import message_pb2 as message
+from dbproxy.wire.pb import server_pb2 as server
 from dbproxy.wire.pdu import pack_pdu
 from dbproxy.wire.pdu_kinds import PDU_KINDS
 
@@ -96,6 +97,43 @@ def test_a_message_is_answered_by_its_copy_or_by_an_acknowledgement() -> None:
         assert [item.answers for item in items if isinstance(item, TappedPdu)] == [None, 1, None]
 
 
+def test_requests_with_the_same_number_are_answered_each_by_its_user() -> None:
+    """A message server passes the seq_nums of its clients on."""
+
+    def unread(user: int) -> bytes:
+        return pdu(base.CID_MSG_UNREAD_CNT_REQUEST, 7, message.IMUnreadMsgCntReq(user_id=user).SerializeToString())
+
+    def answer(user: int) -> bytes:
+        return pdu(base.CID_MSG_UNREAD_CNT_RESPONSE, 7, message.IMUnreadMsgCntRsp(user_id=user, total_cnt=0).SerializeToString())
+
+    def tokens(*users: int) -> bytes:
+        return pdu(base.CID_OTHER_GET_DEVICE_TOKEN_REQ, 7, server.IMGetDeviceTokenReq(user_id=users).SerializeToString())
+
+    asked = unread(1) + unread(300) + unread(2) + tokens(1) + tokens(2)
+    answers = (answer(300), answer(2), answer(1), pdu(base.CID_OTHER_GET_DEVICE_TOKEN_RSP, 7), pdu(base.CID_OTHER_GET_DEVICE_TOKEN_RSP, 7))
+    items = passed((1.0, Event.FROM_CLIENT, asked), *((2.0, Event.FROM_SERVER, one) for one in answers))
+    assert [item.answers for item in items if isinstance(item, TappedPdu) and item.sender == "server"] == [2, 3, 1, 4, 5]
+
+
+def test_a_message_that_a_server_sends_of_its_own_accord_is_no_request() -> None:
+    items = passed(
+        (1.0, Event.FROM_SERVER, pdu(base.CID_MSG_DATA, 7)),
+        (2.0, Event.FROM_CLIENT, pdu(base.CID_MSG_DATA, 7)),
+        (3.0, Event.FROM_SERVER, pdu(base.CID_MSG_DATA, 7)),
+    )
+    assert [item.answers for item in items if isinstance(item, TappedPdu)] == [None, None, 2]
+
+
+@given(st.integers(0, 2**32 - 1), st.text(max_size=100))
+def test_the_first_field_is_the_user_or_the_name(user: int, name: str) -> None:
+    request, reply = message.IMUnreadMsgCntReq(user_id=user), message.IMUnreadMsgCntRsp(user_id=user, total_cnt=5)
+    assert first_field(request.SerializeToString()) == first_field(reply.SerializeToString()) != b""
+    login = server.IMValidateReq(user_name=name, password="x")
+    first = first_field(login.SerializeToString())
+    assert first == first_field(server.IMValidateRsp(user_name=name, result_code=0).SerializeToString())
+    assert first_field(b"") == first_field(b"\x10\x01") == b""
+
+
 def test_a_server_may_ask_its_client() -> None:
     items = passed(
         (1.0, Event.FROM_SERVER, pdu(base.CID_OTHER_PUSH_TO_USER_REQ, 3)),
@@ -121,7 +159,7 @@ def test_something_else_than_the_protocol_is_said_once() -> None:
 
 def selected(criteria: Criteria, *items: TappedPdu | Notice) -> list[int]:
     selection = Selection(criteria)
-    return [item.number for item in items if isinstance(item, TappedPdu) and selection.takes(item)]
+    return [item.number for item in items if isinstance(item, TappedPdu) and selection.takes(item)[1]]
 
 
 def test_answers_are_selected_with_their_requests() -> None:
