@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dbproxy.addresses import shown_address
 from dbproxy.config_keys import (
     CACHE_INSTANCE_KEYS,
     CACHE_INSTANCES,
@@ -63,8 +64,8 @@ class DBInstance:
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
-        """Host and port of each server, in the file's order."""
-        return tuple((host, port or self.default_port) for host, port in self.hosts)
+        """Host and port of each server, in the file's order, each once."""
+        return tuple(dict.fromkeys((host, port or self.default_port) for host, port in self.hosts))
 
     @property
     def host(self) -> str:
@@ -111,9 +112,8 @@ class CacheInstance:
     def address(self) -> str:
         """Where it is according to the configuration, for messages."""
         if not self.sentinels:
-            return f"{self.host}:{self.port}"
-        sentinels = (f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.sentinels)
-        return f"service {self.service} of the Sentinels {', '.join(sentinels)}"
+            return shown_address(self.host, self.port)
+        return f"service {self.service} of the Sentinels {', '.join(shown_address(*sentinel) for sentinel in self.sentinels)}"
 
 
 @dataclass(frozen=True, slots=True)

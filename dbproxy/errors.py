@@ -37,6 +37,10 @@ class StoreUnavailableError(StoreError):
     """A backend cannot be reached, timed out, or its pool gave no connection in time; nothing was changed by the failed step."""
 
 
+class IdsUnavailableError(StoreUnavailableError):
+    """Redis gave no ids for messages; nothing of them is stored."""
+
+
 class NotWritableError(StoreUnavailableError):
     """The server takes no writes: it is read-only, or no working part of its cluster; the failed step was not executed."""
 

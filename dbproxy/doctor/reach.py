@@ -96,8 +96,10 @@ def _redis(error: redis.RedisError, keys: str) -> tuple[Kind, str] | None:
         if "the Sentinel" in str(error):
             return Kind.LOGIN, f"check {keys}sentinel_username and {keys}sentinel_password (requirepass or ACL of the Sentinel)"
         return Kind.LOGIN, f"check {keys}username and {keys}password (requirepass or ACL of the server)"
+    if "cluster support disabled" in text:
+        return Kind.ROLE, f"it is no node of a Redis Cluster: leave {keys}cluster out, or name a node"
     if "cluster" in text:
-        return Kind.ROLE, "Redis Cluster is not supported by this version: use a single Redis, with replicas if wanted"
+        return Kind.ROLE, f"{keys}cluster=on, and no {keys}db: it is a node of a Redis Cluster (docs/HOWTO-REDIS-CLUSTER.md)"
     if "max number of clients" in text:
         return Kind.NO_CONNECTION, "raise maxclients of the server, or look who holds the connections (CLIENT LIST)"
     if "db index" in text:

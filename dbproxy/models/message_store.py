@@ -25,6 +25,7 @@ from functools import partial
 
 from dbproxy.errors import (
     DeadlockError,
+    IdsUnavailableError,
     LockWaitError,
     NotWritableError,
     OutcomeUnknownError,
@@ -110,7 +111,10 @@ class MessageStore:
         except StatementError as error:
             self._store_parts(messages, error, id)
         except StoreError as error:
-            _refuse(messages, error)
+            if isinstance(error, IdsUnavailableError) and self._unread.works_in_part:
+                self._store_parts(messages, error, self._kind.ordering_key)
+            else:
+                _refuse(messages, error)
 
     def _is_storable(self, message: NewMessage) -> bool:
         """Whether the content column can hold it; checked first, so that a refused message adds no session."""
@@ -129,8 +133,8 @@ class MessageStore:
         return True
 
     def _store_parts(self, messages: Sequence[NewMessage], error: StoreError, part_of: Callable[[NewMessage], Hashable]) -> None:
-        """Store the parts of a batch that the database refused in transactions of their own, in order, so that only the parts that it
-        refuses again are refused.
+        """Store the parts of a batch that was refused in transactions of their own, in order, so that only those that are refused again
+        are refused; no more once no node of Redis works.
         """
         parts: dict[Hashable, list[NewMessage]] = {}
         for message in messages:
@@ -141,7 +145,7 @@ class MessageStore:
             return
         deadline = time.monotonic() + self._outcome_timeout
         for part in parts.values():
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or (isinstance(error, IdsUnavailableError) and not self._unread.works_in_part):
                 _refuse(part, error)
                 continue
             try:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeGuard
 
+from dbproxy.errors import IdsUnavailableError, StoreUnavailableError
 from dbproxy.models.new_message import NewMessage
 from dbproxy.models.recoveries import Recoveries
 from dbproxy.stores.redis import LARGEST, BrokenKey, CacheCommand, CachePool
@@ -40,7 +41,7 @@ class MsgIds:
         conversations.
 
         Raises:
-            StoreUnavailableError: Redis cannot be asked.
+            IdsUnavailableError: Redis cannot be asked.
 
         """
         self._reserve({c: count for c, count in self._counts().items() if c and c not in self._reserved})
@@ -50,7 +51,7 @@ class MsgIds:
         ``last_ids``: the largest stored id of each conversation that has one. ``new_ids``: conversations that begin with these messages.
 
         Raises:
-            StoreUnavailableError: Redis cannot be asked.
+            IdsUnavailableError: Redis cannot be asked.
 
         """
         counts = self._counts()
@@ -68,7 +69,10 @@ class MsgIds:
                 logger.warning("counter %s was wrong, it continues after the stored messages: %s, %d", key, last, stored)
                 self._recoveries.add("ids")
                 repairs.append(("SET", key, stored + count))
-        self._unread.execute(repairs)
+        try:
+            self._unread.execute(repairs)
+        except StoreUnavailableError as error:
+            raise IdsUnavailableError(str(error)) from error
         for message in self._messages:
             begin[message.conversation_id] += 1
             message.msg_id = begin[message.conversation_id]
@@ -82,7 +86,11 @@ class MsgIds:
     def _reserve(self, counts: Mapping[int, int], new_ids: Collection[int] = ()) -> None:
         commands: list[CacheCommand] = [("SET", self._counter_key(new), 0) for new in new_ids]
         commands += [("INCRBY", self._counter_key(conversation_id), count) for conversation_id, count in counts.items()]
-        self._reserved.update(zip(counts, self._unread.execute_with_errors(commands)[len(new_ids) :], strict=True))
+        try:
+            replies = self._unread.execute_with_errors(commands)
+        except StoreUnavailableError as error:
+            raise IdsUnavailableError(str(error)) from error
+        self._reserved.update(zip(counts, replies[len(new_ids) :], strict=True))
 
 
 def _usable(last: int | BrokenKey | None, count: int, stored: int) -> TypeGuard[int]:

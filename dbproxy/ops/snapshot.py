@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, get_args
 
 from dbproxy import __version__, log
+from dbproxy.addresses import shown_address
 from dbproxy.models.recoveries import Recoveries
 from dbproxy.net.connection_counters import ConnReport, SortKey, largest
 from dbproxy.net.proxy_server import ProxyServer
@@ -117,7 +118,7 @@ class Snapshots:
             "pid": os.getpid(),
             "started": self._started,
             "uptime": time.monotonic() - self._started_monotonic,
-            "listen": [_address(*address) for address in seen.server.addresses],
+            "listen": [shown_address(*address) for address in seen.server.addresses],
             "state": self._proxy.state,
             "ready": not reasons,
             "reasons": reasons,
@@ -182,10 +183,6 @@ class Snapshots:
 
     def _turn_age(self) -> float:
         return max(0.0, time.monotonic() - self._proxy.observed.reactor.last_turn)
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _backend(facts: ServerFacts) -> Json:

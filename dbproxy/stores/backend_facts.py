@@ -146,21 +146,33 @@ class BackendFacts:
     def _redis(self) -> Iterator[ServerFacts]:
         """Yield the Redis servers, likewise; a pool that Sentinels lead there is told apart from one with a fixed address."""
         servers: dict[tuple[str, bool, bool], tuple[RedisServer, str, list[str]]] = {}
-        for pool, answers in self._answers(self._caches.pools.values(), _ask_redis):
+        for pool, answers in self._answers(self._caches.pools.values(), self._ask_redis):
             for server, address in answers:
                 key = server.identity or address, bool(pool.service), pool.is_cluster
                 servers.setdefault(key, (server, address, []))[2].append(pool.name)
         for (_, sentinels, cluster), (server, address, names) in servers.items():
             yield describe_redis(server, address, names, sentinels=sentinels, cluster=cluster)
 
+    def _ask_redis(self, pool: CachePool) -> list[tuple[RedisServer, str]]:
+        """Ask all servers of a pool; of a cluster one that does not answer hides no other."""
+        answers: list[tuple[RedisServer, str]] = []
+        failure: StoreError | None = None
+        for host, port in pool.addresses:
+            try:
+                answers.append((RedisServer.of(pool.ask_at((host, port), QUESTIONS)), f"{host}:{port}"))
+            except StoreError as error:
+                failure = error
+                logger.debug("what a server is could not be asked: %s", error)
+        if failure is not None:
+            if not answers:
+                raise failure
+            self._silent += 1
+        return answers
+
 
 def _ask_mysql(pool: DBPool) -> MySQLServer:
     with pool.connection() as connection:
         return read_server(connection)
-
-
-def _ask_redis(pool: CachePool) -> list[tuple[RedisServer, str]]:
-    return [(RedisServer.of(pool.ask_at((host, port), QUESTIONS)), f"{host}:{port}") for host, port in pool.addresses]
 
 
 def log_facts(facts: ServerFacts) -> None:

@@ -67,7 +67,7 @@ KEYS = (
     *("~msg_id_*", "~group_msg_id_*", "~unread_*", "~*_im_group_msg", "~*_im_user_group", "~total_user_update", "~last_update_group"),
     *("~group_set_*", "~device_*", "~group_member_*"),
 )
-COMMANDS = sorted({str(command[0]) for usage in USAGE.values() for command in (*usage.reads, *usage.writes)})
+COMMANDS = sorted({str(command[0]) for usage in USAGE.values() for command in usage.commands})
 LEAST = (*KEYS, *(f"+{command.lower()}" for command in COMMANDS), "+multi", "+exec", "+info", "+ping", "+select")
 """Every command and key that is examined, and no other."""
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import cast
@@ -15,7 +18,8 @@ from redis.crc import key_slot
 from dbproxy.config import CacheInstance, Config
 from dbproxy.errors import StartupError, StoreUnavailableError
 from dbproxy.stores.redis import CachePool
-from dbproxy.stores.redis.cluster_slots import SLOTS
+from dbproxy.stores.redis.cluster_node import Notices
+from dbproxy.stores.redis.cluster_slots import SLOTS, Topology
 from dbproxy.stores.resolver import Resolver
 from dbproxy.testing.waiting import eventually
 
@@ -180,3 +184,121 @@ def test_an_account_that_may_not_ask_for_the_nodes_is_an_error_at_once(cluster: 
     refused.close()
     assert isinstance(caught.value.__cause__, StoreUnavailableError)
     assert isinstance(caught.value.__cause__.__cause__, redis.ResponseError)
+
+
+def test_connections_that_are_given_up_are_forgotten_and_what_they_counted_is_kept(cluster: FakeCluster, pool: CachePool) -> None:
+    """As with each look at a replica, whose connections are closed after it."""
+    pool.execute([("GET", KEY)])
+    calls = pool.report().calls
+    node = pool._state.cluster.map.node(("127.0.0.1", cluster.nodes[0].port))  # type: ignore[union-attr]
+    for number in range(1, 4):
+        pool.close()
+        assert len(node._made) == 0
+        pool.execute([("GET", KEY)])
+        assert pool.report().calls == calls + 2 * number  # with the question who serves there
+        assert (len(node._made), pool.report().idle, pool.report().in_use) == (1, 1, 0)
+
+
+def test_a_reload_may_take_a_pool_while_its_topology_is_being_changed(cluster: FakeCluster, pool: CachePool) -> None:
+    other = another(cluster)
+    assert pool._state.cluster is not None
+    with pool._state.cluster.map._lock:
+        adopting = threading.Thread(target=pool.adopt, args=(other,), daemon=True)
+        adopting.start()
+        adopting.join(5)
+        assert not adopting.is_alive()
+    other.close()
+
+
+def test_nothing_is_logged_under_the_locks_of_the_topology(cluster: FakeCluster, pool: CachePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pool._state.cluster is not None
+    known = pool._state.cluster.map
+    free: list[bool] = []
+
+    def tell(_: str) -> None:
+        node = known.node(("127.0.0.1", cluster.nodes[0].port))
+        free.append(not known._lock.locked() and not node._lock.locked() and not pool._run_id_lock.locked())
+
+    monkeypatch.setattr(pool, "_notices", Notices(lambda: None, pool.distrust, tell))
+    cluster.answers[0, "HGET"] = [error("MOVED %d :%d", SLOT, cluster.nodes[1].port)]
+    cluster.answers[0, "INFO"] = [b"$12\r\nrun_id:other\r\n"]
+    pool.close()  # so that it has to connect again
+    cluster.owner = 1
+    pool.execute([("HGET", KEY, "count")])
+    assert free == [True, True]
+    assert pool.restarts == 2
+
+
+def test_a_node_that_swallows_packets_holds_up_one_thread_and_no_other(pool: CachePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pool._state.cluster is not None
+    known = pool._state.cluster.map
+    with full_backlog() as silent:
+        known.topology = Topology([silent] * SLOTS)
+        known._down[silent] = time.monotonic() - 100
+        known.node(silent).failures = 3
+        monkeypatch.setattr(known, "look_soon", lambda: None)
+        monkeypatch.setattr(known, "look_if_due", lambda *_: None)
+        refusals: list[str] = []
+
+        def ask() -> None:
+            with pytest.raises(StoreUnavailableError) as caught:
+                pool.execute([("GET", KEY)])
+            refusals.append(str(caught.value))
+
+        threads = [threading.Thread(target=ask) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [("just now" in text) for text in refusals].count(False) == 1
+
+
+def test_the_node_that_the_configuration_names_is_still_known_when_the_cluster_has_forgotten_it(
+    cluster: FakeCluster, pool: CachePool
+) -> None:
+    cluster.owner = 1
+    pool.check()
+    assert ("127.0.0.1", cluster.nodes[0].port) in pool.known_nodes
+
+
+def test_what_one_node_does_not_answer_to_a_question_of_operators_is_no_failure_of_the_pool(cluster: FakeCluster, pool: CachePool) -> None:
+    cluster.answers[1, "INFO"] = [None] * 3
+    with pytest.raises(StoreUnavailableError):
+        pool.ask_at(("127.0.0.1", cluster.nodes[1].port), [("INFO", "server")])
+    assert pool.report().works
+    assert sum(pool.report().failures.values()) == 0
+
+
+def another(cluster: FakeCluster) -> CachePool:
+    opened = CachePool(
+        CacheInstance(
+            name="unread",
+            host="127.0.0.1",
+            port=cluster.nodes[0].port,
+            db=0,
+            username="",
+            password="",
+            maxconncnt=2,
+            tls=None,
+            cluster=True,
+        ),
+        CONFIG,
+        Resolver(),
+    )
+    opened._state.cluster.map.topology = Topology([("127.0.0.1", cluster.nodes[0].port)] * SLOTS, epoch=1)  # type: ignore[union-attr]
+    return opened
+
+
+@contextlib.contextmanager
+def full_backlog() -> Iterator[tuple[str, int]]:
+    """An address whose host swallows all attempts to connect."""
+    with contextlib.ExitStack() as exits:
+        listener = exits.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = exits.enter_context(socket.socket())
+            waiting.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                waiting.connect(listener.getsockname())
+        yield listener.getsockname()

@@ -20,7 +20,7 @@ ALLOWED = {
     "models": {"models", "stores", "errors"},
     "handlers": {"handlers", "models", "wire", "work", "errors"},
     "sync_center": {"models", "stores", "errors"},
-    "config": {"config", "config_keys", "config_reader", "config_source", "errors"},
+    "config": {"addresses", "config", "config_keys", "config_reader", "config_source", "errors"},
     "config_options": {"config"},
     "config_reader": {"config_keys", "config_source"},
     "config_source": {"config_keys"},

@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from dbproxy.doctor.finding import Subject, listed
+from dbproxy.doctor.finding import Level, Subject, listed
 from dbproxy.doctor.kinds import Kind
 from dbproxy.models import names
 from dbproxy.stores.redis import CacheCommand
@@ -34,9 +34,17 @@ class Usage:
     """Whether MULTI and EXEC are used."""
     probe: str
     """Beginning of the key that is written as a trial: one that an ACL for this pool should allow."""
+    staged: tuple[CacheCommand, ...] = ()
+    """What is used only if MySQL is a cluster with several writers (``models/staged_members.py``)."""
+
+    @property
+    def commands(self) -> tuple[CacheCommand, ...]:
+        """All of them."""
+        return (*self.reads, *self.writes, *self.staged)
 
 
 _STRING_KEYS = (names.msg_id_key(0), names.group_msg_id_key(0))
+_MEMBERS, _STAGED, _STAGED_HASH = names.group_member_key(0), names.staged_members_key(0), names.staged_members_key(0, "0")
 _GROUP, _COPY, _UNREAD, _COUNT = names.group_count_key(0), names.user_group_count_key(0, 0), names.unread_key(0), names.COUNT_FIELD
 
 USAGE: Mapping[str, Usage] = {
@@ -71,21 +79,33 @@ USAGE: Mapping[str, Usage] = {
         probe="group_set_dbproxy_doctor_",
     ),
     "token": Usage(
-        reads=(("GET", names.device_key(b"0")), ("MGET", names.device_key(b"0"))),
+        reads=(("GET", names.device_key(b"0")), ("MGET", names.device_key(b"0")), ("STRLEN", names.device_key(b"0"))),
         writes=(("SET", names.device_key(b"0"), 1),),
         transactions=False,
         probe="device_dbproxy_doctor_",
     ),
     "group_member": Usage(
         reads=(
-            ("HGET", names.group_member_key(0), "0"),
-            ("HGETALL", names.group_member_key(0)),
-            ("HKEYS", names.group_member_key(0)),
-            ("TYPE", names.group_member_key(0)),
+            ("HGET", _MEMBERS, "0"),
+            ("HGETALL", _MEMBERS),
+            ("HKEYS", _MEMBERS),
+            ("TYPE", _MEMBERS),
         ),
-        writes=(("HSET", names.group_member_key(0), "0", 1), ("DEL", names.group_member_key(0))),
+        writes=(("HSET", _MEMBERS, "0", 1), ("DEL", _MEMBERS)),
         transactions=True,
         probe="group_member_dbproxy_doctor_",
+        staged=(
+            ("SMEMBERS", _STAGED),
+            ("SADD", _STAGED, "0"),
+            ("SREM", _STAGED, "0"),
+            ("HSET", _STAGED_HASH, "0", 1),
+            ("EXPIRE", _STAGED, 60),
+            ("EXPIRE", _STAGED_HASH, 60),
+            ("RENAME", _STAGED_HASH, _MEMBERS),
+            ("PERSIST", _MEMBERS),
+            ("DEL", _STAGED),
+            ("DEL", _STAGED_HASH),
+        ),
     ),
 }
 """By the name of the pool. Other pools, such as ``sync`` of stock configurations, are opened and not used."""
@@ -131,7 +151,7 @@ def check_commands(server: Server, subject: Subject, usage: Usage) -> bool:
             "allow the account +multi, +exec and +discard while this command runs, to have them examined",
         )
         return True
-    commands = (*usage.reads, *usage.writes)
+    commands = usage.commands
     server.ask("MULTI")
     replies = server.ask_all(commands)
     if isinstance(server.ask("DISCARD"), redis.ResponseError):
@@ -141,14 +161,14 @@ def check_commands(server: Server, subject: Subject, usage: Usage) -> bool:
     problems = {command: str(reply) for command, reply in zip(commands, replies, strict=True) if isinstance(reply, redis.ResponseError)}
     if any(command in problems and _is_full(problems[command]) for command in usage.writes):
         # In a transaction a server that is full refuses reads too, which it does not otherwise.
-        problems = {command: why for command, why in problems.items() if command in usage.writes or not _is_full(why)}
+        problems = {command: why for command, why in problems.items() if command not in usage.reads or not _is_full(why)}
     if not usage.transactions:
         refused = {}
     if not problems and not refused:
         tried = sorted({str(command[0]) for command in commands})
         subject.ok(Kind.COMMANDS, f"the account may use {', '.join(tried)} on the keys of this pool")
         return True
-    _report(subject, problems, refused)
+    _report(subject, problems, refused, only_staged=not refused and all(command in usage.staged for command in problems))
     return not any(command in problems for command in usage.writes)
 
 
@@ -164,15 +184,18 @@ def _refused_transactions(server: Server) -> dict[str, str]:
     return {"EXEC": str(executed)}
 
 
-def _report(subject: Subject, problems: Mapping[CacheCommand, str], refused: Mapping[str, str]) -> None:
+def _report(subject: Subject, problems: Mapping[CacheCommand, str], refused: Mapping[str, str], *, only_staged: bool) -> None:
+    """Add a finding; a warning if all of that is needed only if MySQL is a cluster with several writers."""
     verbs = list(dict.fromkeys([*(str(command[0]) for command in problems), *refused]))
     keys = list(
         dict.fromkeys(_shown(command[1]) for command, why in problems.items() if "key" in why.lower() and "run the" not in why.lower())
     )
     text = next(iter((*problems.values(), *refused.values())))
-    subject.error(
+    subject.add(
+        Level.WARNING if only_staged else Level.ERROR,
         Kind.COMMANDS,
-        f"refused: {', '.join(verbs)}{' on keys such as ' + listed(keys) if keys else ''} ({subject.foreign(text)})",
+        f"refused: {', '.join(verbs)}{' on keys such as ' + listed(keys) if keys else ''} ({subject.foreign(text)})"
+        + (": needed to change members of groups if MySQL is a cluster with several writers" if only_staged else ""),
         _remedy(verbs) if "NOPERM" in text or "no permissions" in text else _cause(text),
     )
 

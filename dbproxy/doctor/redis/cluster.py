@@ -94,17 +94,20 @@ def usage_of_node(usage: Usage, topology: Topology, node: Address) -> Usage:
     """Return the commands of a pool with keys that this node serves; those whose key is always the same only on the node that has it."""
     reads = [found for command in usage.reads if (found := _at_node(command, topology, node)) is not None]
     writes = [found for command in usage.writes if (found := _at_node(command, topology, node)) is not None]
+    staged = [found for command in usage.staged if (found := _at_node(command, topology, node)) is not None]
     probe = _at_node(("SET", f"{usage.probe}{{0}}"), topology, node)
-    return replace(usage, reads=tuple(reads), writes=tuple(writes), probe=usage.probe if probe is None else str(probe[1]))
+    return replace(
+        usage, reads=tuple(reads), writes=tuple(writes), staged=tuple(staged), probe=usage.probe if probe is None else str(probe[1])
+    )
 
 
 def _at_node(command: CacheCommand, topology: Topology, node: Address) -> CacheCommand | None:
-    """The command with another id in place of the 0 in its key."""
+    """The command with another id in place of the 0 in its key; in both keys of RENAME."""
     verb, key, *arguments = command
     for number in range(_TRIED_IDS):
         other = key.replace(b"0", b"%d" % number) if isinstance(key, bytes) else str(key).replace("0", str(number))
         if topology.owners[slot_of((verb, other))] == node:
-            return (verb, other, *arguments)
+            return (verb, other, *(str(argument).replace("0", str(number)) if verb == "RENAME" else argument for argument in arguments))
         if other == key and number:
             break  # there is no id in it
     return None

@@ -42,6 +42,9 @@ RETRY_TIMEOUT = 1.0
 SHORTEST_STEP = 0.05
 """Seconds for a connect that is begun when there is no time left."""
 
+WELL_IN_TIME = 0.25
+"""Seconds after which the wait for other nodes is counted into the time that a node has for its reply."""
+
 _ASKING: CacheCommand = ("ASKING",)
 _NO_NODE = Wait("wait for a node of the cluster")
 
@@ -206,11 +209,13 @@ class Cluster:
         return found
 
     def _send(self, call: _Call, found: _Round, connect_until: float, notices: Notices) -> None:
-        left = connect_until - time.monotonic()
+        node, left = call.node, connect_until - time.monotonic()
         try:
-            call.node.ensure_connected(
-                call.connection, max(SHORTEST_STEP, min(left, RETRY_TIMEOUT) if call.node.failures else left), notices
-            )
+            within = max(SHORTEST_STEP, min(left, RETRY_TIMEOUT) if node.failures else left)
+            if node.failures and self.map.has_failed_for(node.address, self._timeout):
+                node.ensure_connected_by_one(call.connection, within, notices)
+            else:
+                node.ensure_connected(call.connection, within, notices)
         except (redis.RedisError, OSError) as error:
             call.node.failures += 1
             failure = NodeFailedError(call.node.address, error, connected=False)
@@ -231,8 +236,9 @@ class Cluster:
     def _receive(self, call: _Call, plan: Plan, asking: set[int], replies: list[Any], found: _Round, notices: Notices) -> None:
         """Take the replies of one node; ``call.sent`` is 0 afterwards if they did not come."""
         try:
-            # After a node that did not answer the others have had their time as well.
-            if found.lost is not None and not call.connection.has_replies(call.sent + self._timeout - time.monotonic()):
+            # While others were waited for, this one has had its time as well.
+            left = call.sent + self._timeout - time.monotonic()
+            if (found.lost is not None or left < self._timeout - WELL_IN_TIME) and not call.connection.has_replies(left):
                 raise redis.TimeoutError("it did not answer in time")
             received, refused = call.connection.receive(len(call.commands))
         except (redis.RedisError, OSError) as error:

@@ -70,14 +70,15 @@ class ClusterMap:
     def moved(self, slot: int, address: Address, notices: Notices) -> None:
         """A node has said who serves a slot."""
         with self._lock:
-            if address not in self._served:
+            is_new = address not in self._served
+            if is_new:
                 self._served.add(address)
                 self._epoch_is_news = False
-                notices.restarted(f"node {address[0]}:{address[1]} has taken over slots")
-                self._look_within(FAILURE_INTERVAL)
-            else:
-                self._look_within(RESHARD_INTERVAL)
+                notices.restarted()
+            self._look_within(FAILURE_INTERVAL if is_new else RESHARD_INTERVAL)
             self.topology.owners[slot] = address
+        if is_new:
+            notices.tell(f"node {address[0]}:{address[1]} has taken over slots")
 
     def down_since(self, addresses: Iterable[Address | None]) -> float:
         """Note that nodes cannot be used now (None: that a slot has no node); returns since when the first of them could not."""
@@ -88,6 +89,19 @@ class ClusterMap:
         """Note that a node can be used."""
         if self._down:
             self._down.pop(address, None)
+
+    def has_failed_for(self, address: Address, seconds: float) -> bool:
+        """Whether a node could not be used for at least so long."""
+        since = self._down.get(address)
+        return since is not None and time.monotonic() - since >= seconds
+
+    @property
+    def works_in_part(self) -> bool:
+        """Whether some master can be used, as far as is known."""
+        return any(
+            address not in self._down and ((node := self._nodes.get(address)) is None or not node.failures)
+            for address in self.topology.masters
+        )
 
     def look_soon(self) -> None:
         """Something failed: let the next thread look at the topology."""
@@ -152,19 +166,22 @@ class ClusterMap:
     def _to_ask(self) -> list[Address]:
         """All nodes that are known, those that work first, beginning with another one each time."""
         known = list(dict.fromkeys([*self.topology.masters, *self.topology.replicas, *self._seeds]))
-        start = int(time.monotonic() * 1000) % len(known)
+        start = int(time.monotonic() * 1000) % len(known) if self.topology.masters else 0  # at first who the configuration names
         return sorted(known[start:] + known[:start], key=lambda address: self.node(address).failures)
 
     def _take(self, new: Topology, notices: Notices) -> None:
         """Go on with another topology."""
+        news = ""
         with self._lock:
             former = self.topology
             joined = set(new.masters) - self._served
             if former.masters and joined:
                 names = ", ".join(f"{host}:{port}" for host, port in sorted(joined))
-                notices.restarted(f"node {names} has taken over slots")
+                news = f"node {names} has taken over slots"
             elif former.masters and self._epoch_is_news and new.epoch != former.epoch:
-                notices.restarted(f"slots or masters of the cluster have changed (epoch {new.epoch})")
+                news = f"slots or masters of the cluster have changed (epoch {new.epoch})"
+            if news:
+                notices.restarted()
             self._served = set(new.masters)
             self._epoch_is_news = True
             self.topology = new
@@ -177,18 +194,23 @@ class ClusterMap:
                 _, _, calls, seconds = node.connections_and_calls()
                 self._former_calls, self._former_seconds = self._former_calls + calls, self._former_seconds + seconds
             others = [node for address, node in self._nodes.items() if address not in self._served]
+        if news:
+            notices.tell(news)
         for node in gone:
             node.retire()
         for node in others:  # a former master
             node.close_idle()
 
     def has_data_of(self, other: ClusterMap) -> bool:
-        """Whether both are the same cluster, and no master was started again or replaced in between, as far as is known."""
+        """Whether both are the same cluster, and no master was started again or replaced in between, as far as is known. Takes no lock:
+        who asks may hold the pool's.
+        """
         masters = self.topology.masters
         if masters != other.topology.masters or self.topology.epoch != other.topology.epoch:
             return False
-        pairs = [(self.node(address).run_id, other.node(address).run_id) for address in masters]
-        return all(one is None or two is None or one == two for one, two in pairs)
+        pairs = [(self._nodes.get(address), other._nodes.get(address)) for address in masters]
+        run_ids = [(one.run_id, two.run_id) for one, two in pairs if one is not None and two is not None]
+        return all(one is None or two is None or one == two for one, two in run_ids)
 
     def close_idle(self) -> None:
         """Close the idle connections to all nodes."""

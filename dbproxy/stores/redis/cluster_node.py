@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -41,8 +42,12 @@ class Notices:
 
     connected: Callable[[], None]
     """A connection to a node was made."""
-    restarted: Callable[[str], None]
-    """A node may have older data than was written before; the text says which and why. Called before anything is asked of it."""
+    restarted: Callable[[], None]
+    """A node may have older data than was written before. Called before anything is asked of it, and under the locks of the node or the
+    map, so that it happens once: it may take no lock but a last one, and must not block.
+    """
+    tell: Callable[[str], None]
+    """The text says which node that is, and why. Called without any lock, for the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +74,15 @@ class Node:
         self._settings = settings
         self._instance = replace(settings.instance, host=address[0], port=address[1], db=0)
         self._idle: deque[DriverConnection] = deque()  # last in, first out; append and pop are atomic
+        self._made_lock = threading.Lock()
+        """Of the connections and what they have counted. No other lock is taken under it."""
         self._made: list[DriverConnection] = []
-        self._given_up = 0
+        """Those that are idle or in use."""
+        self._former_calls, self._former_seconds = 0, 0.0
+        """Of connections that were given up."""
         self._retired = False
+        self._trial = threading.Lock()
+        self._next_trial = 0.0
 
     def __str__(self) -> str:
         return f"{self.address[0]}:{self.address[1]}"
@@ -83,7 +94,8 @@ class Node:
         except IndexError:
             settings = self._settings
             connection = DriverConnection(self._instance, settings.config, settings.tls, settings.resolver, settings.calls)
-            self._made.append(connection)
+            with self._made_lock:
+                self._made.append(connection)
             return connection
 
     def give(self, connection: DriverConnection) -> None:
@@ -106,10 +118,36 @@ class Node:
         if found is not None:  # with an account that may not ask, only connections tell
             with self._lock:
                 former, self.run_id = self.run_id, found[1]
-                if former not in (None, found[1]):
-                    notices.restarted(f"node {self} was started again, or replaced by another")
+                is_other = former not in (None, found[1])
+                if is_other:
+                    notices.restarted()
+            if is_other:
+                notices.tell(f"node {self} was started again, or replaced by another")
         notices.connected()
         self.failures = 0
+
+    def ensure_connected_by_one(self, connection: DriverConnection, within: float, notices: Notices) -> None:
+        """As ``ensure_connected``, for a node that has not worked for long: while a thread tries to connect, and for as long again as that
+        took, the others are refused at once, so that a host that swallows packets holds up no more than one.
+
+        Raises:
+            redis.RedisError, OSError: as ``ensure_connected``.
+
+        """
+        if connection.usable:
+            return
+        began = time.monotonic()
+        if began < self._next_trial or not self._trial.acquire(blocking=False):
+            raise redis.ConnectionError("it could not be connected to just now")
+        try:
+            self._next_trial = 0.0
+            self.ensure_connected(connection, within, notices)
+        except (redis.RedisError, OSError):
+            now = time.monotonic()
+            self._next_trial = now + (now - began)
+            raise
+        finally:
+            self._trial.release()
 
     def topology(self, within: float, notices: Notices) -> Topology:
         """Ask this node for all nodes, waiting about so many seconds at each step.
@@ -145,14 +183,20 @@ class Node:
             except IndexError:
                 return
             connection.disconnect()
-            self._given_up += 1
+            with self._made_lock:
+                self._made.remove(connection)
+                self._former_calls += connection.calls
+                self._former_seconds += connection.seconds
 
     def connections_and_calls(self) -> tuple[int, int, int, float]:
         """Connections in use, open ones that are idle, pipelines sent, and the seconds for which the node was waited for."""
-        made, idle = self._made.copy(), self._idle.copy()
-        in_use = max(0, len(made) - self._given_up - len(idle))
+        with self._made_lock:
+            made, idle = self._made.copy(), self._idle.copy()
+            calls, seconds = self._former_calls, self._former_seconds
         open_idle = sum(connection.open for connection in idle)
-        return in_use, open_idle, sum(connection.calls for connection in made), sum(connection.seconds for connection in made)
+        calls += sum(connection.calls for connection in made)
+        seconds += sum(connection.seconds for connection in made)
+        return max(0, len(made) - len(idle)), open_idle, calls, seconds
 
 
 def _ask(connection: DriverConnection, commands: Sequence[CacheCommand], within: float) -> list[Any]:

@@ -118,12 +118,12 @@ class Plan:
     def __init__(self, commands: Sequence[CacheCommand]) -> None:
         self.blocks: dict[int, int] = {}
         """Where a MULTI stands → how many commands belong to it, EXEC included; of all others each stands alone."""
-        self._lengths: list[int] | None = None
-        """Of each command that was asked for: how many take its place; None: one for each."""
+        self._lengths: list[int | None] | None = None
+        """Of each command that was asked for: how many MGETs take its place, None: it stands there itself. None: all do."""
         self.commands = commands
         if any(command[0] == "MGET" for command in commands):
             parts = [[("MGET", key) for key in command[1:]] if command[0] == "MGET" else [command] for command in commands]
-            self._lengths = [len(part) if command[0] == "MGET" else 0 for command, part in zip(commands, parts, strict=True)]
+            self._lengths = [len(part) if command[0] == "MGET" else None for command, part in zip(commands, parts, strict=True)]
             self.commands = [command for part in parts for command in part]
         self.slots = [slot_of(command) for command in self.commands]
         if ("MULTI",) in self.commands:
@@ -155,7 +155,7 @@ class Plan:
             return replies
         answers, rest = [], iter(replies)
         for length in self._lengths:
-            if not length:
+            if length is None:
                 answers.append(next(rest))
                 continue
             values = [next(rest) for _ in range(length)]

@@ -62,7 +62,11 @@ class CachePool(LimitedPool[CacheState]):
         """``known_nodes``: see CacheState."""
         super().__init__(instance.name, calls, CacheState(instance, config, resolver, calls, known_nodes))
         self._resolver = resolver
-        self._notices = Notices(self.counters.connected, self._node_restarted)
+        self._notices = Notices(
+            self.counters.connected,
+            self.distrust,
+            lambda text: logger.warning("%s: %s: its data may be older than what was written", self, text),
+        )
         self._run_id_lock = threading.Lock()
         self._failovers = 0
         self.restarts = 0
@@ -177,9 +181,7 @@ class CachePool(LimitedPool[CacheState]):
     def _send_again(
         self, state: CacheState, connection: DriverConnection, began: float, commands: Sequence[CacheCommand], replies: list[Any]
     ) -> tuple[list[Any], redis.ResponseError | None]:
-        """Send the commands that a former master has refused, and no others, to the one that has taken its place, and put their replies
-        into ``replies``. See ``_exchange``.
-        """
+        """Send what a former master has refused, and no more, to its successor; the replies go into ``replies``. See ``_exchange``."""
         for _ in range(MOVES):
             places = not_executed(commands, replies)
             if not places:
@@ -204,7 +206,7 @@ class CachePool(LimitedPool[CacheState]):
 
     @property
     def known_nodes(self) -> frozenset[Address]:
-        """All nodes of the cluster, replicas included; empty if it is none."""
+        """See CacheState."""
         return self._state.known_nodes
 
     @property
@@ -212,20 +214,25 @@ class CachePool(LimitedPool[CacheState]):
         """Whether it leads to a Redis Cluster."""
         return self._state.cluster is not None
 
+    @property
+    def works_in_part(self) -> bool:
+        """See CacheState."""
+        return self._state.works_in_part
+
     def ask_at(self, address: Address, commands: Sequence[CacheCommand]) -> list[Any]:
         """Send commands to one of ``addresses``, wherever their keys are, and return the replies: a command that is refused has a
-        redis.ResponseError as its reply. Raises as ``execute``.
+        redis.ResponseError as its reply. Raises as ``execute``; of one node of a cluster that does not count as a failure of the pool.
         """
         if self._state.cluster is None:
             return self._exchange(commands)[0]
-        return self._with_cluster(lambda cluster: cluster.exchange_with(address, commands, self._notices))
+        return self._with_cluster(lambda cluster: cluster.exchange_with(address, commands, self._notices), counts=False)
 
     def close(self) -> None:
         """Close the idle connections; see LimitedPool."""
         self._state.close_idle()
 
-    def _with_cluster(self, use: Callable[[Cluster], _T]) -> _T:
-        """Call what uses the cluster, as one of ``maxconncnt`` threads; it takes its connections itself."""
+    def _with_cluster(self, use: Callable[[Cluster], _T], *, counts: bool = True) -> _T:
+        """Call what uses the cluster, as one of ``maxconncnt`` threads. ``counts``: whether its outcome says how the pool works."""
         self._calls.before_call()
         state = self._state
         if state.cluster is None:
@@ -235,14 +242,15 @@ class CachePool(LimitedPool[CacheState]):
         try:
             result = use(state.cluster)
         except NodeFailedError as error:
+            if not counts:
+                raise StoreUnavailableError(f"{state.label}: {error}") from error.error
             raise self._failed(state, error.error, error.connected, str(error)) from error.error
-        else:
-            self.counters.works = True
-            return result
         finally:
             state.free.release()
             if state.retired:
                 state.close_idle()
+        self.counters.works |= counts
+        return result
 
     @contextmanager
     def _connection(self) -> Iterator[tuple[CacheState, DriverConnection, float]]:
@@ -295,9 +303,8 @@ class CachePool(LimitedPool[CacheState]):
         """Connect a connection, and notice when it leads to other data than the one before; with an account that may not use INFO no
         restart is noticed.
         """
-        run_id = state.address.connect(connection, began)
-        while not self._notice_server(state, connection, run_id):  # the pool has left that server meanwhile
-            run_id = state.address.connect(connection, began)
+        while not self._notice_server(state, connection, state.address.connect(connection, began)):
+            pass  # the pool has left that server meanwhile
         self.counters.connected()
 
     def _notice_server(self, state: CacheState, connection: DriverConnection, run_id: bytes | None) -> bool:
@@ -322,12 +329,6 @@ class CachePool(LimitedPool[CacheState]):
             if not state.retired:
                 logger.warning("%s was started again, or replaced by another", state.label)
         return True
-
-    def _node_restarted(self, text: str) -> None:
-        """A node of the cluster may have older data than was written."""
-        with self._run_id_lock:
-            self.restarts += 1
-        logger.warning("%s: %s: its data may be older than what was written", self, text)
 
     # for the thread that watches what the Sentinels say
 

@@ -62,8 +62,17 @@ class CacheState(PoolState):
 
     @property
     def known_nodes(self) -> frozenset[NodeAddress]:
-        """All nodes of the cluster, replicas included; empty if it is none."""
-        return frozenset() if self.cluster is None else frozenset(self.cluster.map.topology.nodes)
+        """All nodes of the cluster, replicas included, and the address that the configuration names, which may be no node any more; empty
+        if it is none.
+        """
+        if self.cluster is None:
+            return frozenset()
+        return frozenset({*self.cluster.map.topology.nodes, (self.instance.host, self.instance.port)})
+
+    @property
+    def works_in_part(self) -> bool:
+        """Whether it is a Redis Cluster of which some master can be used, as far as is known."""
+        return self.cluster is not None and self.cluster.map.works_in_part
 
     def connections_and_calls(self) -> tuple[int, int, int, float]:
         """Connections in use, open ones that are idle, pipelines sent, and the seconds for which servers were waited for."""

@@ -5,7 +5,8 @@ failover goes on, whoever needs a connection waits for it, but not for longer th
 then everything is refused at once until there is one again. A master that is about to be replaced counts as none.
 
 Each failover has a number, its epoch, which rises. What a Sentinel says about an earlier epoch than that of the master which was last
-connected to is out of date (it was down or cut off meanwhile) and counts only if all Sentinels say so, as after they were set up anew.
+connected to is out of date (it was down or cut off meanwhile) and counts only if all Sentinels say so, as after they were set up anew, or
+if the majority of them does, nobody else, and there has been no master for ``SET_UP_ANEW``: one of them is dead then.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ busy machines, or cut off from it, are wrong.
 
 LONGEST_FAILOVER = 3.0
 """Seconds for which nothing is sent to a master that is being replaced."""
+
+SET_UP_ANEW = 30.0
+"""Seconds after which the majority of the Sentinels is believed an earlier epoch: for longer than they need to agree after a failover."""
 
 _QUESTIONS: tuple[CacheCommand, ...] = (("PING",), ("INFO", "server"), ("INFO", "replication"), ("ROLE",))
 """PING, because a server that loads its data refuses it; ROLE for an account that may not use INFO."""
@@ -132,12 +136,21 @@ class ServiceMaster(Address):
                 identity = self._try(connection, named, limit, errors)
                 if identity is not None:
                     return identity.run_id
-        if outdated and len(outdated) == len(self.sentinels.all()):
+        if not tried and self._is_the_truth(outdated):
             identity = self._try(connection, max(outdated, key=lambda named: named.epoch), limit, errors)
             if identity is not None:
                 return identity.run_id
         errors += [NoMasterError(f"the Sentinel {named.sentinel} does not know of the last failover") for named in outdated]
         raise self._failure(errors)
+
+    def _is_the_truth(self, outdated: list[Named]) -> bool:
+        """Whether what these Sentinels say counts, though it is about an earlier epoch; the others have not answered."""
+        number = len(self.sentinels.all())
+        if len(outdated) == number:
+            return True
+        is_missing_for_long = self._missing_since and time.monotonic() - self._missing_since >= SET_UP_ANEW
+        agree = len({(named.address, named.epoch) for named in outdated}) == 1
+        return bool(is_missing_for_long) and agree and 2 * len(outdated) > number
 
     def _try(self, connection: DriverConnection, named: Named, limit: float, errors: list[Exception]) -> Identity | None:
         """Connect to a server that a Sentinel names; None, with the reason in ``errors``, if it cannot be used as a master."""
