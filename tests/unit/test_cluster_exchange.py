@@ -18,8 +18,10 @@ from redis.crc import key_slot
 from dbproxy.config import CacheInstance, Config
 from dbproxy.errors import StartupError, StoreUnavailableError
 from dbproxy.stores.redis import CachePool
+from dbproxy.stores.redis.cluster import WELL_IN_TIME
 from dbproxy.stores.redis.cluster_node import Notices
 from dbproxy.stores.redis.cluster_slots import SLOTS, Topology
+from dbproxy.stores.redis.driver import DriverConnection
 from dbproxy.stores.resolver import Resolver
 from dbproxy.testing.waiting import eventually
 
@@ -38,6 +40,8 @@ class FakeCluster:
     def __init__(self) -> None:
         self.nodes = [FakeRedis(self._reply_of(number)) for number in (0, 1)]
         self.answers: dict[tuple[int, str], list[Reply]] = {}
+        self.delays: dict[int, float] = {}
+        """By node: for how long it keeps back the replies to GET."""
         self.owner = 0
         self.epoch = 1
 
@@ -47,6 +51,8 @@ class FakeCluster:
             planned = self.answers.get((number, name))
             if planned:
                 return planned.pop(0)
+            if name == "GET":
+                time.sleep(self.delays.get(number, 0))
             if name == "INFO":
                 return b"$8\r\nrun_id:%d\r\n" % number
             if name != "CLUSTER":
@@ -267,6 +273,29 @@ def test_what_one_node_does_not_answer_to_a_question_of_operators_is_no_failure_
         pool.ask_at(("127.0.0.1", cluster.nodes[1].port), [("INFO", "server")])
     assert pool.report().works
     assert sum(pool.report().failures.values()) == 0
+
+
+def test_while_one_node_is_waited_for_the_time_of_the_others_passes_too(
+    cluster: FakeCluster, pool: CachePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pool._state.cluster is not None
+    first, second = (("127.0.0.1", node.port) for node in cluster.nodes)
+    owners = [first] * SLOTS
+    owners[key_slot(b"unread_2")] = second
+    pool._state.cluster.map.topology = Topology(owners, epoch=1)
+    pool.execute([("GET", KEY), ("GET", "unread_2")])
+    waits: list[float] = []
+    has_replies = DriverConnection.has_replies
+
+    def noted(connection: DriverConnection, within: float) -> bool:
+        waits.append(within)
+        return has_replies(connection, within)
+
+    monkeypatch.setattr(DriverConnection, "has_replies", noted)
+    cluster.delays[1] = WELL_IN_TIME + 0.05
+    pool.execute([("GET", KEY), ("GET", "unread_2")])
+    (left,) = waits
+    assert left < CONFIG.cache_timeout - WELL_IN_TIME
 
 
 def another(cluster: FakeCluster) -> CachePool:

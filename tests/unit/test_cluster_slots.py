@@ -44,6 +44,7 @@ def test_the_keys_of_an_mget_are_asked_for_where_they_are() -> None:
     assert list(plan.commands) == [("MGET", one), ("MGET", other), ("MGET", one), ("GET", other), ("MGET", other)]
     assert plan.by_owner(OWNERS) == {FIRST: [0, 2], SECOND: [1, 3, 4]}
     assert plan.answers([[b"a"], [None], [b"a"], b"b", [b"b"]]) == [[b"a", None, b"a"], b"b", [b"b"]]
+    assert Plan([("GET", one), ("MGET",), ("GET", other)]).answers([b"a", b"b"]) == [b"a", [], b"b"]
     refusal = redis.exceptions.ClusterDownError("The cluster is down")
     assert plan.answers([[b"a"], refusal, [b"a"], b"b", [b"b"]]) == [refusal, b"b", [b"b"]]
 

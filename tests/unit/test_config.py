@@ -361,7 +361,7 @@ def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Path) -> None:
         ("db1, db2:3308,10.0.0.3", (("db1", 3307), ("db2", 3308), ("10.0.0.3", 3307))),
         ("::1", (("::1", 3307),)),
         ("[::1]:3308, [fe80::2]", (("::1", 3308), ("fe80::2", 3307))),
-        ("db1,db1", (("db1", 3307),)),
+        ("db1,db1,db1:3307", (("db1", 3307),)),
     ],
 )
 def test_a_database_may_have_several_hosts(value: str, addresses: tuple[tuple[str, int], ...]) -> None:
