@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from examined import examined
@@ -116,7 +117,7 @@ def test_conversations_of_other_nodes_are_stored_out_of_a_batch_that_needs_a_los
         lost = owners[1]
         lose(stack, lost)
         assert client.send_message(1, 101).msg_id == 0
-        replies = client.requests([message(relation, 100 + relation) for relation in owners for _ in (1, 2)], timeout=30)
+        replies: Sequence[Any] = client.requests([message(relation, 100 + relation) for relation in owners for _ in (1, 2)], timeout=30)
         for relation, owner in owners.items():
             ids = [reply.msg_id for reply in replies if reply.from_user_id == relation]
             if owner is lost:
@@ -131,7 +132,7 @@ def test_a_cluster_that_is_lost_as_a_whole_is_waited_for_once(stack: ClusterStac
             assert client.send_message(relation, 100 + relation).msg_id == 1
         for node in stack.nodes:
             stack.kill(node)
-        replies = client.requests([message(relation, 100 + relation) for relation in range(1, 11)], timeout=25)
+        replies: Sequence[Any] = client.requests([message(relation, 100 + relation) for relation in range(1, 11)], timeout=25)
         assert [reply.msg_id for reply in replies] == [0] * 10
 
 

@@ -280,7 +280,7 @@ def test_while_one_node_is_waited_for_the_time_of_the_others_passes_too(
 ) -> None:
     assert pool._state.cluster is not None
     first, second = (("127.0.0.1", node.port) for node in cluster.nodes)
-    owners = [first] * SLOTS
+    owners: list[tuple[str, int] | None] = [first] * SLOTS
     owners[key_slot(b"unread_2")] = second
     pool._state.cluster.map.topology = Topology(owners, epoch=1)
     pool.execute([("GET", KEY), ("GET", "unread_2")])
