@@ -73,6 +73,9 @@ def test_a_pool_is_made_anew_although_the_node_that_is_configured_is_gone_from_t
         stack.kill(first)
 
         def is_forgotten() -> bool:
+            """By all nodes, for any of them may be asked, and by the pool."""
+            if any(str(first.port) in str(node.ask("CLUSTER", "SLOTS")) for node in stack.nodes[1:]):
+                return False
             pool = caches.unread
             assert pool._state.cluster is not None
             pool._state.cluster.map.look(pool._notices)
