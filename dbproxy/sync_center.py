@@ -4,16 +4,19 @@ A group message does not touch the recent sessions of the members who only read.
 the groups in which somebody wrote since the last time, so that it costs one pass per group and not one row per member and message. Small
 groups share a transaction: most of what one costs is waiting for the server.
 
-Of several proxies one does it, the one that has begun last: the others see in Redis that it is being done, and leave it alone. When that
-time grows old (the proxy has ended, or it cannot finish a run) one of them goes on. Two that do it at the same moment do no harm: both
-write the same.
+Of several proxies one does it, the one that was started last. It keeps a key in Redis with a token of its own, and renews it while a run
+makes progress; the others leave the sync to it until that key has expired, or is given up because a backend failed. They also leave it
+alone while somebody else writes the time of the last run, which C++ daemons do. Two that do it at the same moment do no harm: both write
+the same.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 
 from dbproxy.errors import StatementError, StoreError
@@ -36,7 +39,7 @@ FIRST_INTERVAL = 24 * 60 * 60
 
 
 MISSED_INTERVALS = 2
-"""So many intervals after a run of another process it is taken for gone."""
+"""So many intervals after the last sign of another process it is taken for gone."""
 
 
 class SyncCenter:
@@ -50,6 +53,10 @@ class SyncCenter:
         self._unread = unread
         self._members = members
         self._interval = interval
+        self._token = uuid.uuid4().hex.encode()
+        self._has_begun = False
+        self._owned_at = -math.inf
+        """Monotonic time at which the owner's key was renewed."""
         self._last_run = 0
         self._completed = time.monotonic()
         self.failures = 0
@@ -99,67 +106,125 @@ class SyncCenter:
             self._changed.notify_all()
 
     def sync(self) -> None:
-        """One run, unless another process has done one lately.
+        """One run, unless another process does them.
 
         Raises:
             StoreError: a backend failed; the next run does what this one has not.
 
         """
         now = int(time.time())
-        last_run = number(self._unread.read([("GET", names.LAST_UPDATE_GROUP_KEY)])[0])
-        if self._last_run and last_run != self._last_run and 0 <= now - last_run < MISSED_INTERVALS * self._interval:
-            self._completed = time.monotonic() - (now - last_run)
+        reply, owner = self._unread.read([("GET", names.LAST_UPDATE_GROUP_KEY), ("GET", names.GROUP_SYNC_OWNER_KEY)])
+        last_run = number(reply)
+        if not self._becomes_owner(owner, last_run, now):
+            if last_run:
+                self._completed = time.monotonic() - max(0, now - last_run)
             return
+        try:
+            self._sync_since(last_run, now)
+        except StatementError:  # of single groups; another process would fare no better
+            raise
+        except StoreError:
+            self._give_up()
+            raise
+
+    def _sync_since(self, last_run: int, now: int) -> None:
         since = max(1, min(last_run or self._last_run or now - FIRST_INTERVAL, now) - OVERLAP)
         rows = self._master.select(f"select id,lastChated from IMGroup where status=0 and lastChated>={since}")
         chated = {int(group_id): int(last_chated) for group_id, last_chated in rows}
         self._done = {group_id: done for group_id, done in self._done.items() if chated.get(group_id) == done < now - 1}
         members = self._members.get_many(group_id for group_id in chated if group_id not in self._done)
         failures: list[StatementError] = []
+        one_by_one: dict[int, Sequence[int]] = {}
         for groups in _together(members):
             try:
-                if not self._sync_groups(groups, chated, now):
-                    return
+                busy = self._sync_groups(groups, chated, now)
             except StatementError as error:
                 if len(groups) == 1:
                     failures.append(error)
-                    continue
-                if not self._sync_one_by_one(groups, chated, now, failures):
+                else:
+                    one_by_one |= groups
+                continue
+            if busy is None:
+                return
+            one_by_one |= {group_id: groups[group_id] for group_id in busy}
+        for group_id, users in one_by_one.items():  # one of which something is wrong, or whose lock is held, keeps no other waiting
+            try:
+                if self._sync_groups({group_id: users}, chated, now, waits=True) is None:
                     return
+            except StatementError as error:
+                failures.append(error)
         if failures:
             raise failures[0]
         self._last_run = now
+        self._keep_owning(0)
         self._unread.execute([("SET", names.LAST_UPDATE_GROUP_KEY, now)])
         self._completed = time.monotonic()
 
-    def _sync_one_by_one(
-        self, groups: Mapping[int, Sequence[int]], chated: Mapping[int, int], now: int, failures: list[StatementError]
-    ) -> bool:
-        """Bring groups up to date that failed together: one of which something is wrong must not keep the others waiting."""
-        for group_id, users in groups.items():
-            try:
-                if not self._sync_groups({group_id: users}, chated, now):
-                    return False
-            except StatementError as error:
-                failures.append(error)
-        return True
-
-    def _sync_groups(self, groups: Mapping[int, Sequence[int]], chated: Mapping[int, int], now: int) -> bool:
-        """Bring the sessions of these groups up to date, of several in one transaction; False when it has to end before that."""
+    def _sync_groups(
+        self, groups: Mapping[int, Sequence[int]], chated: Mapping[int, int], now: int, *, waits: bool = False
+    ) -> set[int] | None:
+        """Bring the sessions of these groups up to date, of several in one transaction. Returns the groups that were left out because
+        somebody holds their lock, unless it ``waits`` for it; None when it has to end before that.
+        """
         sessions = [(user_id, group_id) for group_id, users in groups.items() for user_id in users]
         times = {group_id: chated[group_id] for group_id in groups}
+        busy: set[int] = set()
         for start in range(0, len(sessions), MEMBERS_PER_TRANSACTION):
-            if self._stopping or self._paused:
+            if self._stopping or self._paused or not self._keep_owning(self._interval / 2):
+                return None
+            part = [session for session in sessions[start : start + MEMBERS_PER_TRANSACTION] if session[1] not in busy]
+            busy |= self._master.write(lambda connection, part=part: self._touch(connection, part, times, now, waits=waits))  # type: ignore[misc]
+        self._done |= {group_id: time for group_id, time in times.items() if group_id not in busy}
+        return busy
+
+    def _touch(self, connection: DBConn, sessions: Sequence[SessionKey], times: Mapping[int, int], now: int, *, waits: bool) -> set[int]:
+        """One transaction; returns the groups that were left out because their lock is held."""
+        groups = {GroupMembers.lock_name(group_id): group_id for _, group_id in sessions}
+        with named_locks(connection, tuple(groups), waits=waits) as held:
+            free = {groups[name]: times[groups[name]] for name in held}
+            sessions = [session for session in sessions if session[1] in free]
+            if sessions:
+                SessionModel.touch_group_sessions(connection, sessions, free, now, held)
+        return set(groups.values()) - free.keys()
+
+    # which process does it
+
+    def _becomes_owner(self, owner: bytes | None, last_run: int, now: int) -> bool:
+        """Whether this process does the next run: the first after its start, or because no other does them."""
+        is_first, self._has_begun = not self._has_begun, True
+        others_do = last_run != self._last_run and 0 <= now - last_run < MISSED_INTERVALS * self._interval
+        if not is_first:
+            if others_do or owner not in (None, self._token):
                 return False
-            part = sessions[start : start + MEMBERS_PER_TRANSACTION]
-            self._master.write(lambda connection, part=part: self._touch(connection, part, times, now))  # type: ignore[misc]
-        self._done |= times
+            if owner is None and self._own("NX") is None:
+                return False
+        self._own()
         return True
 
-    def _touch(self, connection: DBConn, sessions: Sequence[SessionKey], times: Mapping[int, int], now: int) -> None:
-        lock_names = tuple(map(GroupMembers.lock_name, times))
-        with named_locks(connection, lock_names):
-            SessionModel.touch_group_sessions(connection, sessions, times, now, lock_names)
+    def _keep_owning(self, after: float) -> bool:
+        """Renew the owner's key if the last time was ``after`` seconds ago; False: another process has taken over."""
+        if time.monotonic() - self._owned_at < after:
+            return True
+        (owner,) = self._unread.read([("GET", names.GROUP_SYNC_OWNER_KEY)])
+        if owner not in (None, self._token):
+            return False
+        self._own()
+        return True
+
+    def _own(self, *condition: str) -> object:
+        """Set the owner's key, NX: if there is none. The reply is None if that has not happened."""
+        milliseconds = max(1, int(1000 * MISSED_INTERVALS * self._interval))
+        (reply,) = self._unread.execute([("SET", names.GROUP_SYNC_OWNER_KEY, self._token, "PX", milliseconds, *condition)])
+        self._owned_at = time.monotonic()
+        return reply
+
+    def _give_up(self) -> None:
+        """Let another process go on at once: this one may be the only one that does not reach a backend."""
+        try:
+            if self._keep_owning(0):
+                self._unread.execute([("SET", names.GROUP_SYNC_OWNER_KEY, self._token, "PX", 1)])
+        except StoreError as error:
+            logger.debug("the group session sync could not be given up: %s", error)
 
     def _run(self) -> None:
         while self._begin_run():

@@ -17,12 +17,18 @@ With two busy proxies a range is over nearly as soon as it has begun. To find th
 one, while the conversations are locked. So after each sign of others (a range that they have ended, an insert of ours whose ids do not
 follow those of the one before) the ids of this table are read at once, until ``ALONE_AFTER`` inserts in turn have followed each other. That
 decides only which of two exact queries is used.
+
+``others_write`` needs more than that: a gap may be an insert of ours that was rolled back. So as long as nothing else is known the newest
+row is looked at as well, and only one that is not ours counts. It may be one of ours whose transaction is not recorded yet; then it is
+taken back when that is. With others there are gaps all the time, so each of them lets the sign last.
 """
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dbproxy.models.bounded_cache import BoundedCache
@@ -38,6 +44,9 @@ ALONE_AFTER = 8
 """Inserts into a table, one behind the other, after which nobody else seems to write to it. Two proxies with the same load pass it in one
 of 256 cases; a smaller number would add failed attempts, a larger one reads of ids after the other one has ended.
 """
+
+SIGN_LASTS = 5.0
+"""Seconds after the last sign of others for which they are supposed to write."""
 
 NO_MESSAGE = b"0|0"
 """Packed status and msgId of a conversation without messages."""
@@ -81,17 +90,19 @@ class LastIdsQuery:
 class LastIds:
     """The largest msg_ids of the conversations of one kind."""
 
-    def __init__(self, kind: ConversationKind) -> None:
+    def __init__(self, kind: ConversationKind, clock: Callable[[], float] = time.monotonic) -> None:
         self._kind = kind
         self._cached: BoundedCache[int, _CachedId] = BoundedCache(CACHED_CONVERSATIONS)
         self._ranges: dict[str, RowRange] = {}
-        self._shared: set[str] = set()
-        """The tables with signs of others."""
+        self._clock = clock
+        self._signs: dict[str, tuple[int, float]] = {}
+        """table → id of the newest row that was not ours, and when it was last supposed that others write (``clock``)."""
+        self._sign_ends = -math.inf
         self._lock = threading.Lock()
 
     def others_write(self) -> bool:
         """Whether other processes seem to write to any of the tables. Never blocks."""
-        return bool(self._shared)
+        return self._sign_ends > self._clock()
 
     def query(self, conversation_ids: Iterable[int]) -> LastIdsQuery:
         """Return the query for the largest msg_ids of these conversations. Their locks must be held when it is executed, in the
@@ -108,6 +119,8 @@ class LastIds:
                 newest[table] = rows.newest
             else:
                 unknown.append(conversation_id)
+                if rows and rows.newest and rows.alone < ALONE_AFTER and table not in self._signs:
+                    newest[table] = rows.newest  # whether the gap is of others
         statements = []
         if newest:
             row = packed("id", self._kind.id_column, "msgId", "created")
@@ -123,11 +136,12 @@ class LastIds:
         remaining = list(results)
         newest = remaining.pop(0)[0] if query.newest else ()
         rows = list(remaining.pop(0)) if remaining else []
-        unchanged = {table for (table, expected), row in zip(query.newest.items(), newest, strict=True) if row == expected}
+        found_newest = dict(zip(query.newest, newest, strict=True))
+        unchanged = {table for table, expected in query.newest.items() if found_newest[table] == expected}
         found = {conversation_id: msg_id for conversation_id, (table, msg_id) in query.cached.items() if table in unchanged}
         for table, expected in query.newest.items():
             if table not in unchanged:
-                self._end_range(table, expected)
+                self._end_range(table, expected, found_newest[table])
         if len(found) < len(query.cached):
             rows += connection.select(self._largest([conversation_id for conversation_id in query.cached if conversation_id not in found]))
         removed: list[int] = []
@@ -151,24 +165,44 @@ class LastIds:
             # A lower id than before: another thread of ours was faster, or the table was emptied and the ids begin again.
             epoch = before.epoch + 1 if first_row_id <= before.last else before.epoch
             follows = first_row_id == before.last + 1
+            self._look_for_signs(table, first_row_id, last_row_id, is_gap=not follows and first_row_id > before.last > 0)
             alone = min(before.alone + 1, ALONE_AFTER) if follows or not before.last else 0
-            self._set_range(table, RowRange(epoch, before.first if follows else first_row_id, last_row_id, newest, alone))
+            self._ranges[table] = RowRange(epoch, before.first if follows else first_row_id, last_row_id, newest, alone)
             for message in messages:
                 self._cached.put(message.conversation_id, _CachedId(message.msg_id, last_row_id, epoch))
 
-    def _end_range(self, table: str, newest: bytes) -> None:
-        """Invalidate all that was cached with this newest row, also if the next row of ours gets the id behind it."""
+    def _end_range(self, table: str, newest: bytes, found: bytes | None) -> None:
+        """Invalidate all that was cached with this newest row, also if the next row of ours gets the id behind it. ``found``: the row that
+        is the newest instead.
+        """
+        row_id = int(found.partition(SEPARATOR)[0]) if found else 0
         with self._lock:
             rows = self._ranges[table]
+            if row_id > rows.last:
+                self._sign(table, row_id)
             if rows.newest == newest:
-                self._set_range(table, RowRange(rows.epoch + 1, rows.last + 1, rows.last, b"", alone=0))
+                self._ranges[table] = RowRange(rows.epoch + 1, rows.last + 1, rows.last, b"", alone=0)
 
-    def _set_range(self, table: str, rows: RowRange) -> None:
-        self._ranges[table] = rows
-        if rows.alone < ALONE_AFTER:
-            self._shared.add(table)
+    def _look_for_signs(self, table: str, first: int, last: int, *, is_gap: bool) -> None:
+        """Before rows ``first`` to ``last`` of ours are recorded; the lock is held."""
+        sign = self._signs.get(table)
+        if sign is None:
+            return
+        row_id, at = sign
+        if first <= row_id <= last:
+            self._sign(table, None)
+        elif is_gap and at + SIGN_LASTS > self._clock():
+            self._sign(table, row_id)
+        elif at + SIGN_LASTS <= self._clock():
+            self._sign(table, None)
+
+    def _sign(self, table: str, row_id: int | None) -> None:
+        """Others write to ``table``, or None: they do not; the lock is held."""
+        if row_id is None:
+            del self._signs[table]
         else:
-            self._shared.discard(table)
+            self._signs[table] = row_id, self._clock()
+        self._sign_ends = max((at for _, at in self._signs.values()), default=-math.inf) + SIGN_LASTS
 
     def _largest(self, conversation_ids: Sequence[int]) -> str:
         """The query for (conversation id, packed status and msgId) of the largest msg_id of each conversation. If the index is sorted by

@@ -73,7 +73,10 @@ TOTAL_USER_UPDATE_KEY = "total_user_update"
 """String: unix time of the last change of any user's data."""
 
 LAST_UPDATE_GROUP_KEY = "last_update_group"
-"""String: unix time of the last run of the group session sync."""
+"""String: unix time at which the last complete run of the group session sync began; written at its end."""
+
+GROUP_SYNC_OWNER_KEY = "last_update_group_owner"
+"""String: a token of the process that does the group session sync; it expires when that does not renew it."""
 
 # pool "group_member"
 

@@ -19,7 +19,7 @@ Fields: TypeAlias = dict[str, Any]
 Snapshot: TypeAlias = tuple[dict[str, dict[int, Fields]], Fields]
 """Tables (table → id → row) and Redis keys (key → string or hash)."""
 
-BACKGROUND_KEYS = {"last_update_group", "total_user_update", "total_user_updated"}
+BACKGROUND_KEYS = {"last_update_group", "last_update_group_owner", "total_user_update", "total_user_updated"}
 """Keys that the background work of the proxy writes at any time."""
 
 

@@ -64,7 +64,7 @@ def account(server: PrivateRedis, *rules: str) -> Iterator[dict[str, Any]]:
 
 
 KEYS = (
-    *("~msg_id_*", "~group_msg_id_*", "~unread_*", "~*_im_group_msg", "~*_im_user_group", "~total_user_update", "~last_update_group"),
+    *("~msg_id_*", "~group_msg_id_*", "~unread_*", "~*_im_group_msg", "~*_im_user_group", "~total_user_update", "~last_update_group*"),
     *("~group_set_*", "~device_*", "~group_member_*"),
 )
 COMMANDS = sorted({str(command[0]) for usage in USAGE.values() for command in usage.commands})

@@ -122,6 +122,7 @@ def test_every_redis_key_is_explained_with_its_pool(document: str) -> None:
         names.user_group_count_key(7, 9),
         names.TOTAL_USER_UPDATE_KEY,
         names.LAST_UPDATE_GROUP_KEY,
+        names.GROUP_SYNC_OWNER_KEY,
         names.group_member_key(9),
         names.staged_members_key(9),
         names.staged_members_key(9, "abc"),

@@ -51,6 +51,7 @@ USAGE: Mapping[str, Usage] = {
     "unread": Usage(
         reads=(
             ("GET", names.LAST_UPDATE_GROUP_KEY),
+            ("GET", names.GROUP_SYNC_OWNER_KEY),
             ("GET", names.TOTAL_USER_UPDATE_KEY),
             ("HSCAN", _UNREAD, 0, "COUNT", 100),
             ("HVALS", _UNREAD),
@@ -61,6 +62,7 @@ USAGE: Mapping[str, Usage] = {
         writes=(
             *((verb, key, 1) for key in _STRING_KEYS for verb in ("SET", "INCRBY")),
             ("SET", names.LAST_UPDATE_GROUP_KEY, 1),
+            ("SET", names.GROUP_SYNC_OWNER_KEY, 1),
             ("SET", names.TOTAL_USER_UPDATE_KEY, 1),
             *(("DEL", key) for key in (*_STRING_KEYS, _GROUP, _COPY, _UNREAD)),
             ("HINCRBY", _UNREAD, "0", 1),

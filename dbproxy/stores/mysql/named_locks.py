@@ -14,27 +14,31 @@ from dbproxy.stores.mysql.errors import error_code
 
 
 @contextmanager
-def named_locks(connection: DBConn, names: Sequence[str]) -> Iterator[None]:
-    """Hold named locks for the length of the block. The thread that has the connection.
+def named_locks(connection: DBConn, names: Sequence[str], *, waits: bool = True) -> Iterator[Sequence[str]]:
+    """Hold named locks for the length of the block; yields those that are held: all of them, unless it does not wait (``waits`` False) for
+    those that are not free. The thread that has the connection.
 
     A server that receives nothing for longer than ``idle_timeout`` releases them and closes the connection: code that writes elsewhere
     under these locks has to check ``is_lost`` afterwards.
 
     Raises:
-        LockWaitError: one was not free within DBLockTimeout.
+        LockWaitError: one was not free within DBLockTimeout; the locks are asked for one after the other, so with several it may take as
+            often as long.
 
     """
-    timeout = connection.lock_timeout
+    timeout = connection.lock_timeout if waits else 0
     names = sorted(set(names))  # one order for all, so that there are no deadlocks
     if not names:
-        yield
+        yield ()
         return
     quoted = [connection.quoted(name) for name in names]
     try:
         got = connection.select("select " + ",".join(f"get_lock({name},{timeout:.1f})" for name in quoted))[0]
-        if got.count(b"1") < len(names):
-            raise LockWaitError(ER.LOCK_WAIT_TIMEOUT, f"the locks {', '.join(names)} were not free within {timeout:g} s")
-        yield
+        held = [name for name, is_held in zip(names, got, strict=True) if is_held == b"1"]
+        if waits and len(held) < len(names):
+            missing = sorted(set(names) - set(held))
+            raise LockWaitError(ER.LOCK_WAIT_TIMEOUT, f"the locks {', '.join(missing)} were not free within {timeout:g} s")
+        yield held
     finally:
         if connection.open:
             _release(connection, quoted)
