@@ -118,6 +118,14 @@ def test_a_command_that_the_account_may_not_use_is_named(stack: Stack, durable: 
     assert f"+{command.lower()} " in finding.remedy
 
 
+def test_what_only_several_writers_need_is_a_warning(stack: Stack, durable: PrivateRedis) -> None:
+    with account(durable, *LEAST, "-sadd", "-rename") as keys:
+        finding = look(stack, **keys).only(Kind.COMMANDS, "Redis group_member")
+    assert finding.level is Level.WARNING
+    assert "refused: SADD, RENAME (" in finding.what
+    assert "several writers" in finding.what
+
+
 def test_keys_that_the_account_may_not_use_are_named(stack: Stack, durable: PrivateRedis) -> None:
     with account(durable, *(rule for rule in LEAST if rule != "~msg_id_*")) as keys:
         finding = look(stack, **keys).only(Kind.COMMANDS, "Redis unread")

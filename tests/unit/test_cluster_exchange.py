@@ -208,6 +208,8 @@ def test_connections_that_are_given_up_are_forgotten_and_what_they_counted_is_ke
 def test_a_reload_may_take_a_pool_while_its_topology_is_being_changed(cluster: FakeCluster, pool: CachePool) -> None:
     other = another(cluster)
     assert pool._state.cluster is not None
+    assert other._state.cluster is not None
+    pool._state.cluster.map.topology = other._state.cluster.map.topology = Topology([("127.0.0.1", 9)] * SLOTS)  # nobody was there yet
     with pool._state.cluster.map._lock:
         adopting = threading.Thread(target=pool.adopt, args=(other,), daemon=True)
         adopting.start()
@@ -263,8 +265,10 @@ def test_the_node_that_the_configuration_names_is_still_known_when_the_cluster_h
     cluster: FakeCluster, pool: CachePool
 ) -> None:
     cluster.owner = 1
-    pool.check()
-    assert ("127.0.0.1", cluster.nodes[0].port) in pool.known_nodes
+    assert pool._state.cluster is not None
+    pool._state.cluster.map.look(pool._notices)
+    assert pool.addresses == (("127.0.0.1", cluster.nodes[1].port),)
+    assert pool.known_nodes == {("127.0.0.1", node.port) for node in cluster.nodes}
 
 
 def test_what_one_node_does_not_answer_to_a_question_of_operators_is_no_failure_of_the_pool(cluster: FakeCluster, pool: CachePool) -> None:
