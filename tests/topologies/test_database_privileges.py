@@ -32,7 +32,7 @@ def test_servers_are_told_apart_and_a_read_only_one_is_seen_to_be(stack: Replica
     with InProcessProxy(stack, {"StopGrace": 1}) as proxy:
         master, slave = proxy.application.observed.master, reads_of(proxy)
         with slave.connection() as connection:
-            replica = connection.seat.role
+            replica = connection.connected_to.role
         assert master.identity
         assert replica.identity not in ("", master.identity)
         assert replica.refusal == "it is read-only"

@@ -28,7 +28,7 @@ class Asked:
         if self.error is not None:
             raise self.error
         server = SimpleNamespace(role=SimpleNamespace(identity="master"))
-        yield SimpleNamespace(select=lambda _: [(b"0-1-5", b"1", b"0")], is_mariadb=True, seat=server)
+        yield SimpleNamespace(select=lambda _: [(b"0-1-5", b"1", b"0")], is_mariadb=True, connected_to=server)
 
     def close(self) -> None:
         self.is_closed = True

@@ -13,11 +13,11 @@ import pytest
 from dbproxy.stores.backend_calls import UNTRACKED
 from dbproxy.stores.mysql import DBConn, DBPool
 from dbproxy.stores.mysql.master_position import MasterPosition, Position
-from dbproxy.stores.mysql.replica import Replica, Verdict
+from dbproxy.stores.mysql.replica import Replica, ReplicaFindings
 from dbproxy.stores.mysql.replica_connection import NO_CONDITION, NotFreshError, ReplicaConn
 from dbproxy.stores.mysql.replica_reads import ReplicaReads
 from dbproxy.stores.mysql.replica_set import MOST_UNANSWERED, ReplicaSet
-from dbproxy.stores.mysql.server_choice import Seat
+from dbproxy.stores.mysql.server_choice import ConnectedServer
 from dbproxy.stores.mysql.server_role import ServerRole
 
 
@@ -27,7 +27,7 @@ class Connection(ReplicaConn):
     is_mariadb = True
 
     def __init__(self, server: str) -> None:
-        self.seat = Seat(ServerRole(server, 1000), 0, math.inf)
+        self.connected_to = ConnectedServer(ServerRole(server, 1000), 0, math.inf)
         self.conditions: list[str] = []
 
     def quoted(self, name: str) -> str:
@@ -113,14 +113,14 @@ def test_a_server_that_does_not_say_which_one_it_is_is_always_asked() -> None:
 def test_another_server_than_the_one_that_has_confirmed_shows_nothing_unasked() -> None:
     reads, _, (pool,) = made("first")
     confirm(reads.replicas.replicas[0])
-    pool.made.seat = Seat(ServerRole("other", 1000), 0, math.inf)
+    pool.made.connected_to = ConnectedServer(ServerRole("other", 1000), 0, math.inf)
     with pytest.raises(NotFreshError), reads.connection():
         pass
 
 
 def test_a_former_server_of_the_master_shows_nothing_unasked_after_a_failover() -> None:
     reads, master, (pool,) = made("first")
-    reads.replicas.judge(reads.replicas.replicas[0], Verdict("first", "master", failovers=-1, lag=0.0, caught_up=True))
+    reads.replicas.judge(reads.replicas.replicas[0], ReplicaFindings("first", "master", failovers=-1, lag=0.0, caught_up=True))
     with reads.connection():
         assert master.asked == 1
         assert is_asked(pool)

@@ -10,10 +10,10 @@ import pytest
 
 from dbproxy.stores.mysql import DBPool
 from dbproxy.stores.mysql.master_position import Position
-from dbproxy.stores.mysql.replica import Replica, Verdict
-from dbproxy.stores.mysql.replica_set import MOST_UNANSWERED, ReplicaSet, Turn
+from dbproxy.stores.mysql.replica import Replica, ReplicaFindings
+from dbproxy.stores.mysql.replica_set import MOST_UNANSWERED, ReplicaRead, ReplicaSet
 
-GOOD = Verdict("server", "gtid", 0, lag=0.0, caught_up=True)
+GOOD = ReplicaFindings("server", "gtid", 0, lag=0.0, caught_up=True)
 
 
 class NoPool:
@@ -30,7 +30,7 @@ def replicas(number: int) -> ReplicaSet:
     return made
 
 
-def begin(of: ReplicaSet, moment: float = math.inf, tried: tuple[Replica, ...] = ()) -> tuple[Replica, Turn]:
+def begin(of: ReplicaSet, moment: float = math.inf, tried: tuple[Replica, ...] = ()) -> tuple[Replica, ReplicaRead]:
     begun = of.begin(tried, moment)
     assert begun is not None
     return begun
@@ -39,25 +39,25 @@ def begin(of: ReplicaSet, moment: float = math.inf, tried: tuple[Replica, ...] =
 def test_the_one_with_the_fewest_reads_is_next() -> None:
     some = replicas(3)
     assert len({id(begin(some)[0]) for _ in range(3)}) == 3
-    busy, turn = begin(some)
-    with turn:
+    busy, reading = begin(some)
+    with reading:
         assert all(begin(some)[0] is not busy for _ in range(2))
 
 
 def test_a_replica_that_has_said_nothing_yet_gets_few_reads() -> None:
     alone = replicas(1)
-    turns = [begin(alone)[1] for _ in range(MOST_UNANSWERED)]
+    readings = [begin(alone)[1] for _ in range(MOST_UNANSWERED)]
     assert alone.begin((), math.inf) is None
-    turns[0].answered(None, "server")
+    readings[0].answered(None, "server")
     assert alone.begin((), math.inf) is not None
 
 
 def test_one_that_has_shown_what_it_has_is_preferred_and_not_asked_again() -> None:
     some = replicas(2)
     assert some.needs_position(10.0, 0)
-    shown, turn = begin(some)
-    with turn:
-        turn.answered(Position("0-1-5", "master", asked_at=11.0), "server")
+    shown, reading = begin(some)
+    with reading:
+        reading.answered(Position("0-1-5", "master", asked_at=11.0), "server")
         assert not some.needs_position(10.0, 0)
         assert begin(some, 10.0)[0] is shown
     assert some.needs_position(12.0, 0)
@@ -65,7 +65,7 @@ def test_one_that_has_shown_what_it_has_is_preferred_and_not_asked_again() -> No
 
 def test_the_server_of_the_master_need_not_be_asked_until_a_failover() -> None:
     alone = replicas(1)
-    alone.judge(alone.replicas[0], Verdict("server", "master", 3, lag=0.0, caught_up=True))
+    alone.judge(alone.replicas[0], ReplicaFindings("server", "master", 3, lag=0.0, caught_up=True))
     assert not alone.needs_position(10.0, 3)
     assert alone.needs_position(10.0, 4)
 
@@ -75,7 +75,7 @@ def test_too_much_lag_is_told_once_and_ends_below_half_of_it(caplog: pytest.LogC
     caplog.set_level(logging.INFO)
     (replica,) = alone.replicas
     for lag, state in ((4.9, "used"), (5.1, "left_out"), (9.0, "left_out"), (2.6, "left_out"), (2.4, "used")):
-        alone.judge(replica, Verdict("server", "gtid", 0, lag=lag))
+        alone.judge(replica, ReplicaFindings("server", "gtid", 0, lag=lag))
         assert replica.state == state
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
@@ -84,7 +84,7 @@ def test_one_that_fell_behind_waits_until_it_has_caught_up() -> None:
     alone = replicas(1)
     (replica,) = alone.replicas
     alone.fell_behind(replica)
-    alone.judge(replica, Verdict("server", "gtid", 0, lag=0.3))
+    alone.judge(replica, ReplicaFindings("server", "gtid", 0, lag=0.3))
     assert alone.begin((), 0.0) is None
     alone.count_master_read()
     assert alone.master_reads()["behind"] == 1

@@ -11,7 +11,7 @@ import pytest
 from dbproxy.config import DBInstance
 from dbproxy.stores.backend_calls import UNTRACKED
 from dbproxy.stores.mysql.errors import CannotConnectError
-from dbproxy.stores.mysql.server_choice import NO_SEAT, ServerChoice
+from dbproxy.stores.mysql.server_choice import NOT_CONNECTED, ServerChoice
 from dbproxy.stores.mysql.server_role import History, ServerRole
 from dbproxy.stores.mysql.server_search import Address
 
@@ -68,12 +68,12 @@ def test_the_one_in_use_is_kept_when_an_earlier_one_takes_writes_again() -> None
 def test_connections_of_the_former_server_are_not_held_after_a_failover() -> None:
     servers = Servers(a="writable", b="read-only")
     choice = choice_of(servers, A, B)
-    seat = choice.connect(servers.attempt)
-    assert choice.holds(seat)
-    assert not choice.holds(NO_SEAT)
+    connected = choice.connect(servers.attempt)
+    assert choice.holds(connected)
+    assert not choice.holds(NOT_CONNECTED)
     servers.answers |= {"a": "refuses", "b": "writable"}
     other = choice.connect(servers.attempt)
-    assert not choice.holds(seat)
+    assert not choice.holds(connected)
     assert choice.holds(other)
     assert (choice.failovers, servers.closed) == (1, 1)
 
@@ -81,22 +81,22 @@ def test_connections_of_the_former_server_are_not_held_after_a_failover() -> Non
 def test_a_server_that_is_started_again_is_no_failover() -> None:
     servers = Servers(a="writable", b="read-only")
     choice = choice_of(servers, A, B)
-    seat = choice.connect(servers.attempt)
+    connected = choice.connect(servers.attempt)
     servers.answers["a"] = "refuses"
     with pytest.raises(CannotConnectError, match=r"none of its servers takes writes: a:1: .*; b:2: it is read-only"):
         choice.connect(servers.attempt)
     servers.answers["a"] = "writable"
     time.sleep(0.15)
-    assert choice.connect(servers.attempt).generation == seat.generation
+    assert choice.connect(servers.attempt).generation == connected.generation
     assert choice.failovers == 0
 
 
 def test_reading_goes_on_with_a_server_that_has_become_read_only() -> None:
     servers = Servers(a="writable", b="read-only")
     choice = choice_of(servers, A, B)
-    seat = choice.connect(servers.attempt)
+    connected = choice.connect(servers.attempt)
     servers.answers["a"] = "read-only"
-    choice.refused(seat.generation)
+    choice.refused(connected.generation)
     again = choice.connect(servers.attempt)
     assert again.role.identity == "a"
     assert again.expires < time.monotonic() + 2  # it is looked for another one soon
@@ -110,29 +110,29 @@ def test_reading_goes_on_with_a_server_that_has_become_read_only() -> None:
 def test_an_old_refusal_is_no_news() -> None:
     servers = Servers(a="writable")
     choice = choice_of(servers, A)
-    seat = choice.connect(servers.attempt)
-    choice.refused(seat.generation)
-    choice.refused(seat.generation)
+    connected = choice.connect(servers.attempt)
+    choice.refused(connected.generation)
+    choice.refused(connected.generation)
     assert (choice.generation, servers.closed) == (1, 1)
 
 
 def test_another_server_behind_the_same_address_is_a_failover() -> None:
     servers = Servers(a="writable")
     choice = choice_of(servers, A)
-    seat = choice.connect(servers.attempt)
+    connected = choice.connect(servers.attempt)
     servers.identities["a"] = "another"
     choice.connect(servers.attempt)
     assert choice.failovers == 1
-    assert not choice.holds(seat)
+    assert not choice.holds(connected)
 
 
 def test_a_pool_that_does_not_write_takes_what_it_finds() -> None:
     servers = Servers(a="read-only")
     choice = choice_of(servers, A, for_writes=False)
-    seat = choice.connect(servers.attempt)
+    connected = choice.connect(servers.attempt)
     servers.identities["a"] = "another"
     choice.connect(servers.attempt)
-    assert choice.holds(seat)
+    assert choice.holds(connected)
     assert choice.failovers == 1
 
 
@@ -176,7 +176,7 @@ def test_one_thread_searches_and_the_others_wait_for_it() -> None:
 def test_a_search_that_began_before_a_failover_does_not_undo_it() -> None:
     servers = Servers(a="writable", b="read-only")
     choice = choice_of(servers, A, B)
-    seat = choice.connect(servers.attempt)
+    connected = choice.connect(servers.attempt)
 
     def another_thread_finds_b() -> None:
         servers.before_answer = lambda: None
@@ -186,7 +186,7 @@ def test_a_search_that_began_before_a_failover_does_not_undo_it() -> None:
 
     servers.before_answer = another_thread_finds_b
     assert choice.connect(servers.attempt).role.identity == "b"
-    assert not choice.holds(seat)
+    assert not choice.holds(connected)
 
 
 MARIADB = [("1", "0-1-105"), ("2", "0-1-100,0-2-230")]

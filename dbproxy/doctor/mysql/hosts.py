@@ -78,7 +78,7 @@ def _ask(instance: DBInstance, pool: DBPool, subject: Subject) -> _Host:
             instance,
             subject,
             f"{session.server.engine} {session.server.version}",
-            connection.seat.role.refusal,
+            connection.connected_to.role.refusal,
             group or session.variables.get("group_replication_group_name", ""),
             not group and server.may_write_nevertheless(session),
         )

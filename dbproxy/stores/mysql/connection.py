@@ -19,7 +19,7 @@ from dbproxy.stores.mysql.errors import CannotConnectError, ServerLeftError
 from dbproxy.stores.mysql.login import Login
 from dbproxy.stores.mysql.multi_writer import MultiWriterSession, read_what_others_commit
 from dbproxy.stores.mysql.result import QueryResult, Row
-from dbproxy.stores.mysql.server_choice import NO_SEAT, ServerChoice
+from dbproxy.stores.mysql.server_choice import NOT_CONNECTED, ServerChoice
 from dbproxy.stores.mysql.server_connection_id import NO_SESSION, find_session
 from dbproxy.stores.mysql.server_role import ServerRole, ask_role
 from dbproxy.stores.mysql.server_search import Address
@@ -46,7 +46,7 @@ class DBConn(Channel):
         self._login = Login(instance, config, tls, resolver)
         super().__init__(calls)
         self._choice = choice
-        self.seat = NO_SEAT
+        self.connected_to = NOT_CONNECTED
         """What it knows of the server that it leads to."""
         self._on_connect = on_connect
         self.lock_timeout = config.db_lock_timeout
@@ -102,7 +102,7 @@ class DBConn(Channel):
 
         """
         self.committing = self.has_user_text = False
-        if self._sock is not None and not self._choice.holds(self.seat):
+        if self._sock is not None and not self._choice.holds(self.connected_to):
             self.close()
         self._was_idle = self._sock is not None
         if not self._was_idle:
@@ -137,8 +137,8 @@ class DBConn(Channel):
         self._reconnect()
 
     def _reconnect(self) -> None:
-        self.seat = NO_SEAT
-        self.seat = self._choice.connect(self._connect_to)
+        self.connected_to = NOT_CONNECTED
+        self.connected_to = self._choice.connect(self._connect_to)
         self._on_connect()
 
     def _connect_to(self, address: Address, timeout: float) -> ServerRole:
@@ -195,7 +195,7 @@ class DBConn(Channel):
         Returns for each statement the id of the first row that it has inserted, 0 for one that inserts nothing.
         ServerLeftError: the pool has turned to another server since the connection was checked out.
         """
-        if self.seat.generation != self._choice.generation:
+        if self.connected_to.generation != self._choice.generation:
             self.discard()
             raise ServerLeftError(CR.CR_SERVER_GONE_ERROR, "not committed: the server takes no writes any more")
         all_at_once = (*statements, "commit")

@@ -149,7 +149,7 @@ class MasterPosition:
         generation, asked_at = choice.generation, time.monotonic()
         with self._pool.connection() as connection:
             text, counted, read_only = connection.select(_MARIADB if connection.is_mariadb else _MYSQL)[0]
-            is_mariadb, server = connection.is_mariadb, connection.seat.role.identity
+            is_mariadb, server = connection.is_mariadb, connection.connected_to.role.identity
         if server != self._master.identity:
             self._pool.close()
             return Position("", server, asked_at, "new connections to the master lead to another server than those that are in use")

@@ -227,9 +227,9 @@ class DBPool(LimitedPool[Connections]):
     def _takes_writes(self) -> bool:
         try:
             with self.connection() as connection:
-                if not connection.seat.role.takes_writes:
+                if not connection.connected_to.role.takes_writes:
                     connection.close()  # the next one may lead elsewhere
-                return connection.seat.role.takes_writes
+                return connection.connected_to.role.takes_writes
         except StoreError:
             return False
 
@@ -302,7 +302,7 @@ class DBPool(LimitedPool[Connections]):
         if isinstance(error, ServerLeftError):
             return NotWritableError(f"{state.label}: {text}")
         if state.choice.for_writes and is_not_writable(error):
-            generation = connection.seat.generation
+            generation = connection.connected_to.generation
             connection.close()
             self.counters.failed("refused", f"{state.label}: {text}")
             state.choice.refused(generation)

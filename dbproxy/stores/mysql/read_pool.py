@@ -69,7 +69,7 @@ class ReadPool(BackendPool):
         kind = DBConn if self._is_stock else ReplicaConn
         instances = [dataclasses.replace(instance, hosts=(address,), default_port=address[1]) for address in own]
         pools = [DBPool(one, config, resolver, calls, connections=kind) for one in instances]
-        hasty = dataclasses.replace(
+        short_timeouts = dataclasses.replace(
             config,
             db_connect_timeout=min(config.db_connect_timeout, _WATCH_TIMEOUT),
             db_timeout=min(config.db_timeout, _WATCH_TIMEOUT),
@@ -78,7 +78,7 @@ class ReadPool(BackendPool):
         def single(of: DBInstance, address: Address, tracked: BackendCalls) -> DBPool:
             """A pool of one connection that waits for nothing long."""
             of = dataclasses.replace(of, hosts=(address,), default_port=address[1], maxconncnt=1)
-            return DBPool(of, hasty, resolver, tracked)
+            return DBPool(of, short_timeouts, resolver, tracked)
 
         self._watched = [single(one, one.addresses[0], UNTRACKED) for one in instances]
         position = MasterPosition(master, lambda address: single(config.db_instances[master.name], address, Unpaused(calls)), calls)
@@ -87,7 +87,7 @@ class ReadPool(BackendPool):
             lambda: () if self._direct is not None else tuple(zip(self._set.replicas, self._watched, strict=True)),
             master,
             lambda: self._reads.position,
-            lambda replica, verdict: self._set.judge(replica, verdict),
+            lambda replica, findings: self._set.judge(replica, findings),
         )
         self._master_may_move = len(masters) > 1
         self._direct: DBPool | None = pools[0] if self._is_stock else None

@@ -52,7 +52,7 @@ class ReplicaReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ReplicaFindings:
     """What was found out about a replica."""
 
     identity: str = ""

@@ -36,7 +36,7 @@ def gtid_wait(position: str, seconds: float, *, is_mariadb: bool) -> str:
     return f"{'master_gtid_wait' if is_mariadb else 'wait_for_executed_gtid_set'}({position},{seconds})"
 
 
-def has_reached(position: str, *, is_mariadb: bool) -> tuple[str]:
+def reach_condition(position: str, *, is_mariadb: bool) -> tuple[str]:
     """Return the condition that a server reaches ``position``, a literal, within ``CATCH_UP_TIMEOUT``."""
     return (f"select {_MOST}+abs({gtid_wait(position, CATCH_UP_TIMEOUT, is_mariadb=is_mariadb)})",)
 
@@ -69,7 +69,7 @@ class ReplicaConn(DBConn):
         if not condition:
             super()._send(statement)
             return
-        server = self.seat.role.identity
+        server = self.connected_to.role.identity
         super()._send(";".join((*condition, statement)))
         self._call = statement
         self.limit_answers(ANSWER_TIMEOUT)
@@ -82,6 +82,6 @@ class ReplicaConn(DBConn):
             raise NotFreshError("it has not got what was committed before") from None
         finally:
             self.limit_answers(None)
-        if self.seat.role.identity != server:  # connected again, and not to the server that the condition was made for
+        if self.connected_to.role.identity != server:  # connected again, and not to the server that the condition was made for
             raise NotFreshError("another server answers at this address")
         self._on_answer()

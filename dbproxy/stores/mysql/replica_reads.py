@@ -15,8 +15,8 @@ from dbproxy.stores.mysql.failures import is_lost
 from dbproxy.stores.mysql.master_position import MasterPosition, Position
 from dbproxy.stores.mysql.pool import DBPool
 from dbproxy.stores.mysql.replica import NODE, MasterRead, Replica
-from dbproxy.stores.mysql.replica_connection import NO_CONDITION, SYNCHRONOUS_NODE, NotFreshError, ReplicaConn, has_reached
-from dbproxy.stores.mysql.replica_set import ReplicaSet, Turn
+from dbproxy.stores.mysql.replica_connection import NO_CONDITION, SYNCHRONOUS_NODE, NotFreshError, ReplicaConn, reach_condition
+from dbproxy.stores.mysql.replica_set import ReplicaRead, ReplicaSet
 
 logger = logging.getLogger(__name__)
 
@@ -58,10 +58,10 @@ class ReplicaReads:
                 return self._read_from_master(work, "no_position", began, known)
             if begun is None:
                 break
-            replica, turn, position = begun
+            replica, reading, position = begun
             try:
-                with turn, replica.pool.connection() as connection:
-                    self._require(connection, replica, position, moment, turn)
+                with reading, replica.pool.connection() as connection:
+                    self._require(connection, replica, position, moment, reading)
                     return work(connection)
             except DeadlineError:
                 raise
@@ -74,13 +74,13 @@ class ReplicaReads:
                 why = "failed"
                 break
             except StoreUnavailableError as error:
-                if turn.is_answered and time.monotonic() - began > _NO_SECOND_TRY:
+                if reading.is_answered and time.monotonic() - began > _NO_SECOND_TRY:
                     raise
                 why = "failed"
                 if is_lost(error) and replica not in lost:
                     lost.append(replica)  # perhaps only this connection was
                     continue
-                if error.__cause__ is not None and not turn.is_answered:
+                if error.__cause__ is not None and not reading.is_answered:
                     self.replicas.leave_out(replica, f"it does not answer: {error}")
                 tried.append(replica)
         return self._read_from_master(work, why, began, known)
@@ -94,9 +94,9 @@ class ReplicaReads:
             with self._master.connection() as connection:
                 yield connection
             return
-        replica, turn, position = begun
-        with turn, replica.pool.connection() as connection:
-            self._require(connection, replica, position, moment, turn)
+        replica, reading, position = begun
+        with reading, replica.pool.connection() as connection:
+            self._require(connection, replica, position, moment, reading)
             yield connection
 
     def _read_from_master(self, work: Callable[[DBConn], Result], why: MasterRead | None, began: float, known: Position | None) -> Result:
@@ -113,7 +113,9 @@ class ReplicaReads:
                 raise
             return self.read(work, last)
 
-    def _begin(self, tried: Sequence[Replica], moment: float, position: Position | None) -> tuple[Replica, Turn, Position | None] | None:
+    def _begin(
+        self, tried: Sequence[Replica], moment: float, position: Position | None
+    ) -> tuple[Replica, ReplicaRead, Position | None] | None:
         """Choose a replica, and find out what it has to have reached so that it shows what was committed before ``moment``; that is None
         only for one that need not be asked. None: no replica can be used.
 
@@ -136,12 +138,12 @@ class ReplicaReads:
             raise StoreUnavailableError(position.refusal)
         return position
 
-    def _require(self, connection: DBConn, replica: Replica, position: Position | None, moment: float, turn: Turn) -> None:
+    def _require(self, connection: DBConn, replica: Replica, position: Position | None, moment: float, reading: ReplicaRead) -> None:
         """Have a connection make sure that its server has what was committed before ``moment``. A server that does not say which one it is
         is always asked.
         """
         assert isinstance(connection, ReplicaConn)
-        server = connection.seat.role.identity
+        server = connection.connected_to.role.identity
         condition: Sequence[str] = NO_CONDITION
         confirms: Position | None = None
         if replica.fresh_by == NODE:
@@ -152,6 +154,6 @@ class ReplicaReads:
             if not server or server != replica.identity or not replica.is_master_now(self._master.failovers):
                 raise NotFreshError("another server answers at this address")
         elif position.text and not (server and server == position.server):
-            condition = has_reached(connection.quoted(position.text), is_mariadb=connection.is_mariadb)
+            condition = reach_condition(connection.quoted(position.text), is_mariadb=connection.is_mariadb)
             confirms = position
-        connection.require(condition, lambda: turn.answered(confirms, server))
+        connection.require(condition, lambda: reading.answered(confirms, server))

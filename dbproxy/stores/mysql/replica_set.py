@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dbproxy.stores.mysql.master_position import Position
 from dbproxy.stores.mysql.pool import DBPool
-from dbproxy.stores.mysql.replica import MASTER_READS, MasterRead, Replica, ReplicaReport, Verdict
+from dbproxy.stores.mysql.replica import MASTER_READS, MasterRead, Replica, ReplicaFindings, ReplicaReport
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -21,7 +21,7 @@ MOST_UNANSWERED = 4
 """Reads that may wait for the first sign of one replica; it comes within a millisecond, so more of them mean that something is wrong."""
 
 
-class Turn:
+class ReplicaRead:
     """A read at a replica, for the length of the block."""
 
     def __init__(self, lock: threading.Lock, replica: Replica) -> None:
@@ -70,9 +70,9 @@ class ReplicaSet:
         self._next = 0
         self._master_reads: dict[MasterRead, int] = dict.fromkeys(MASTER_READS, 0)
 
-    def begin(self, tried: Sequence[Replica], moment: float) -> tuple[Replica, Turn] | None:
+    def begin(self, tried: Sequence[Replica], moment: float) -> tuple[Replica, ReplicaRead] | None:
         """Choose a replica: best one that is known to have what was committed before ``moment``; of these the one with the fewest reads; by
-        turns where several have the same number. None: no one can be used but those that were ``tried``. The turn has to be entered.
+        turns where several have the same number. None: no one can be used but those that were ``tried``. The read has to be entered.
         """
         with self._lock:
             self._next += 1
@@ -90,7 +90,7 @@ class ReplicaSet:
                 return None
             best.in_use += 1
             best.unanswered += 1
-            return best, Turn(self._lock, best)
+            return best, ReplicaRead(self._lock, best)
 
     def count_master_read(self, why: MasterRead | None = None) -> None:
         """A read goes to the master instead. ``why`` None: as the states of the replicas say."""
@@ -122,17 +122,17 @@ class ReplicaSet:
         if not was:
             self._tell(replica, reason)
 
-    def judge(self, replica: Replica, verdict: Verdict) -> None:
+    def judge(self, replica: Replica, findings: ReplicaFindings) -> None:
         """Take over what was found out about a replica."""
         with self._lock:
             was, told = replica.reason, replica.told
-            replica.reason = reason = verdict.refusal(self.most_lag, is_left_out=bool(was))
-            replica.lag = verdict.lag
-            replica.answers = bool(verdict.identity)
-            replica.as_of = verdict.failovers
-            if verdict.identity:
-                replica.identity, replica.fresh_by = verdict.identity, verdict.fresh_by
-            if verdict.caught_up:
+            replica.reason = reason = findings.refusal(self.most_lag, is_left_out=bool(was))
+            replica.lag = findings.lag
+            replica.answers = bool(findings.identity)
+            replica.as_of = findings.failovers
+            if findings.identity:
+                replica.identity, replica.fresh_by = findings.identity, findings.fresh_by
+            if findings.caught_up:
                 replica.behind = False
             replica.told = True
         if bool(was) != bool(reason) or not told:

@@ -19,7 +19,7 @@ from dbproxy.stores.mysql.errors import error_code, is_refusal
 from dbproxy.stores.mysql.gtid import has_reached, without_blanks
 from dbproxy.stores.mysql.master_position import MasterPosition, Position
 from dbproxy.stores.mysql.pool import DBPool
-from dbproxy.stores.mysql.replica import GTID, MASTER, NODE, UNKNOWN, Replica, Verdict
+from dbproxy.stores.mysql.replica import GTID, MASTER, NODE, UNKNOWN, Replica, ReplicaFindings
 from dbproxy.stores.mysql.replica_connection import gtid_wait
 from dbproxy.stores.mysql.replication import ReplicaStatus, replica_status, status_statement
 
@@ -41,7 +41,7 @@ _NODE = "show global status where variable_name in ('wsrep_ready','wsrep_cluster
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class ReplicaAnswers:
     """What a replica has said."""
 
     identity: str
@@ -82,7 +82,7 @@ class ReplicaWatch:
         replicas: Callable[[], Sequence[tuple[Replica, DBPool]]],
         master: DBPool,
         position: Callable[[], MasterPosition],
-        judge: Callable[[Replica, Verdict], None],
+        judge: Callable[[Replica, ReplicaFindings], None],
     ) -> None:
         """``replicas``: those that there are, each with a pool of one connection for the watch alone. ``judge`` is told what was found."""
         self._replicas = replicas
@@ -135,42 +135,42 @@ class ReplicaWatch:
             self._positions.append(position)
         return position
 
-    def _examine(self, replica: Replica, pool: DBPool, position: Position | None, failovers: int) -> Verdict:
+    def _examine(self, replica: Replica, pool: DBPool, position: Position | None, failovers: int) -> ReplicaFindings:
         known = position is not None and not position.refusal
         try:
             with pool.connection() as connection:
-                sight = _look(connection, position.text if known and position is not None and replica.behind else "")
+                answers = _look(connection, position.text if known and position is not None and replica.behind else "")
         except StoreError as error:
-            return Verdict(reason=f"it cannot be asked: {error}", failovers=failovers)
+            return ReplicaFindings(reason=f"it cannot be asked: {error}", failovers=failovers)
         master = self._master.identity if position is None else position.server
-        if sight.identity and sight.identity == master:
-            return Verdict(sight.identity, MASTER, failovers, lag=0.0, caught_up=True)
-        if sight.cluster and sight.cluster == self._cluster_of_master():
-            reason = "" if sight.is_ready else "it is no working part of its Galera cluster (wsrep_ready=OFF)"
-            return Verdict(sight.identity, NODE, failovers, reason, caught_up=True)
+        if answers.identity and answers.identity == master:
+            return ReplicaFindings(answers.identity, MASTER, failovers, lag=0.0, caught_up=True)
+        if answers.cluster and answers.cluster == self._cluster_of_master():
+            reason = "" if answers.is_ready else "it is no working part of its Galera cluster (wsrep_ready=OFF)"
+            return ReplicaFindings(answers.identity, NODE, failovers, reason, caught_up=True)
         reason = "" if position is None else position.refusal
-        if not sight.has_gtids:
+        if not answers.has_gtids:
             reason = "it counts no GTIDs, so whether what it has is old cannot be asked; gtid_mode=ON changes that"
         if reason:
-            return Verdict(sight.identity, UNKNOWN, failovers, reason, sight.own_lag)
-        lag = sight.own_lag if position is None else self._lag(sight)
-        return Verdict(sight.identity, GTID, failovers, sight.stopped, lag, sight.caught_up is True or lag == 0.0)
+            return ReplicaFindings(answers.identity, UNKNOWN, failovers, reason, answers.own_lag)
+        lag = answers.own_lag if position is None else self._lag(answers)
+        return ReplicaFindings(answers.identity, GTID, failovers, answers.stopped, lag, answers.caught_up is True or lag == 0.0)
 
-    def _lag(self, sight: Sight) -> float | None:
+    def _lag(self, answers: ReplicaAnswers) -> float | None:
         """Seconds for which the master is known to be ahead: since the first of its positions that the replica has not reached. The
         replica's own number counts if it is larger: it knows of times before this process was started.
         """
         ahead_since: float | None = None
         try:
             for known in reversed(self._positions):
-                if has_reached(sight.position, known.text):
+                if has_reached(answers.position, known.text):
                     break
                 ahead_since = known.asked_at
         except ValueError:  # the master is of another engine
             return None
         if ahead_since is None:
             return 0.0
-        return max(time.monotonic() - ahead_since, sight.own_lag or 0.0)
+        return max(time.monotonic() - ahead_since, answers.own_lag or 0.0)
 
     def _cluster_of_master(self) -> str:
         try:
@@ -187,7 +187,7 @@ class ReplicaWatch:
                 logger.exception("the replicas could not be examined")
 
 
-def _look(connection: DBConn, wanted: str) -> Sight:
+def _look(connection: DBConn, wanted: str) -> ReplicaAnswers:
     """Ask a replica. ``wanted``: a position that it is given a moment to reach; empty: none."""
     script = [_MARIADB if connection.is_mariadb else _MYSQL, _IS_NODE]
     if wanted:
@@ -195,8 +195,8 @@ def _look(connection: DBConn, wanted: str) -> Sight:
     own, is_node, *waited = connection.script(script)
     position, counted = own[0]
     node: dict[bytes, bytes] = dict(connection.select(_NODE)) if is_node and is_node[0][1] in (b"ON", b"1") else {}
-    return Sight(
-        identity=connection.seat.role.identity,
+    return ReplicaAnswers(
+        identity=connection.connected_to.role.identity,
         position=without_blanks((position or b"").decode()),
         has_gtids=counted in (b"ON", b"ON_PERMISSIVE"),
         cluster=node.get(b"wsrep_cluster_state_uuid", b"").decode(),

@@ -13,7 +13,7 @@ from typing import TypeVar
 from dbproxy.errors import BackendNotReadyError, StartupError, StoreError, StoreUnavailableError
 from dbproxy.stores.mysql import schema
 from dbproxy.stores.mysql.lock_rows import make_lock_table
-from dbproxy.stores.mysql.manager import DBManager
+from dbproxy.stores.mysql.manager import MASTER, DBManager
 from dbproxy.stores.mysql.pool import DBPool
 from dbproxy.stores.mysql.read_pool import ReadablePool
 from dbproxy.stores.mysql.result import Row
@@ -22,7 +22,6 @@ Answer = TypeVar("Answer")
 
 logger = logging.getLogger(__name__)
 
-_MASTER = "teamtalk_master"
 
 _MADE_IF_MISSING = "IMTransmitFile"
 """The table of offline files, which the dump of the original installation forgets."""
@@ -50,7 +49,7 @@ def check_tables(pool: ReadablePool) -> schema.ContentLimits:
 
 def _check_server(pool: DBPool, *, makes: bool) -> schema.ContentLimits:
     rows = _columns(pool)
-    if pool.name == _MASTER:
+    if pool.name == MASTER:
         _asked(lambda: make_lock_table(pool))
     if makes and not any(table.lower() == _MADE_IF_MISSING.lower() for table, _, _ in rows):
         _make_transmit_file(pool)

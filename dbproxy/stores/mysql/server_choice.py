@@ -41,12 +41,12 @@ _PAUSE = 0.1
 _RECHECK = 1.0
 """Seconds for which a connection to a server that takes no writes is used before it is made again: there may be another one."""
 
-_RACES = 10
+_CONNECT_ATTEMPTS = 10
 """How often connecting begins again because others have found another server meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class ConnectedServer:
     """What a connection knows of the server it leads to."""
 
     role: ServerRole
@@ -55,7 +55,7 @@ class Seat:
     """Monotonic time after which the connection is made again before it is used."""
 
 
-NO_SEAT = Seat(ServerRole("", MAX_PACKET), -1, -math.inf)
+NOT_CONNECTED = ConnectedServer(ServerRole("", MAX_PACKET), -1, -math.inf)
 """Of a connection that leads nowhere."""
 
 
@@ -123,9 +123,9 @@ class ServerChoice:
         """Whether there are others to choose from."""
         return self._searches
 
-    def holds(self, seat: Seat) -> bool:
-        """Whether a connection with this seat may go on."""
-        return seat.generation == self.generation and (seat.expires is math.inf or seat.expires > time.monotonic())
+    def holds(self, connected: ConnectedServer) -> bool:
+        """Whether a connection to this server may go on."""
+        return connected.generation == self.generation and (connected.expires is math.inf or connected.expires > time.monotonic())
 
     def renew(self) -> None:
         """Let no connection go on that there is."""
@@ -137,14 +137,14 @@ class ServerChoice:
         with self._changed:
             self.failovers = former.failovers + (not self._identity or self._identity != former._identity)
 
-    def connect(self, attempt: Attempt) -> Seat:
+    def connect(self, attempt: Attempt) -> ConnectedServer:
         """Connect with ``attempt`` to the server in use, or to the one that takes its place.
 
         Raises:
             CannotConnectError: the server cannot be reached; or none of the list takes writes, with what each says.
 
         """
-        for _ in range(_RACES):
+        for _ in range(_CONNECT_ATTEMPTS):
             generation, current = self.generation, self._current
             if current is None or ((not self._takes_writes or self._list.is_silent(current)) and self._search_is_due()):
                 return self._search(attempt)
@@ -157,9 +157,9 @@ class ServerChoice:
                 return self._search(attempt)
             if not role.takes_writes and self._search_is_due():
                 return self._search(attempt)
-            seat = self._accept(current, role, generation)
-            if seat is not None:
-                return seat
+            connected = self._accept(current, role, generation)
+            if connected is not None:
+                return connected
         raise CannotConnectError(CR.CR_CONN_HOST_ERROR, f"instance {self._name} changes its server again and again")
 
     def refused(self, generation: int) -> None:
@@ -212,7 +212,7 @@ class ServerChoice:
         """Whether there is a list to be searched, and that has not just been done."""
         return self._searches and time.monotonic() - self._searched_at > _PAUSE
 
-    def _search(self, attempt: Attempt) -> Seat:
+    def _search(self, attempt: Attempt) -> ConnectedServer:
         """Look for a server that takes writes, or wait for the thread that does. If none does, but the server in use answers, it is that
         one: reading goes on.
         """
@@ -228,7 +228,7 @@ class ServerChoice:
                 self._lost_since = self._lost_since or began
                 ends = self._lost_since + self._patience if self._identity else began
         if found is not None:
-            return self._accept(found, attempt(found, self._patience)) or NO_SEAT
+            return self._accept(found, attempt(found, self._patience)) or NOT_CONNECTED
         try:
             while True:
                 try:
@@ -251,19 +251,19 @@ class ServerChoice:
         error.__cause__ = self._failed_with.__cause__
         return error
 
-    def _take(self, found: Found) -> Seat:
+    def _take(self, found: Found) -> ConnectedServer:
         """Use the server that a search has found."""
         is_first, rivals = not self._identity, tuple(found.rivals)
-        seat = self._accept(found.address, found.role) or NO_SEAT
+        connected = self._accept(found.address, found.role) or NOT_CONNECTED
         if is_first:
             logger.info("MySQL instance %s: %s takes the writes%s", self._name, named(found.address), found.said)
         if rivals and rivals != self._rivals:
             others = ", ".join(map(named, rivals))
             logger.warning("MySQL instance %s: not only %s takes writes, but also %s", self._name, named(found.address), others)
         self._rivals = rivals
-        return seat
+        return connected
 
-    def _accept(self, address: Address, role: ServerRole, generation: int | None = None) -> Seat | None:
+    def _accept(self, address: Address, role: ServerRole, generation: int | None = None) -> ConnectedServer | None:
         """Use this server from now on; None if others have found another one since ``generation``."""
         now = time.monotonic()
         with self._changed:
@@ -278,7 +278,7 @@ class ServerChoice:
             if self.for_writes:
                 self._takes_writes = role.takes_writes
                 self._lost_since = None if role.takes_writes else self._lost_since or now
-            seat = Seat(role, self.generation, math.inf if self._takes_writes else now + _RECHECK)
+            connected = ConnectedServer(role, self.generation, math.inf if self._takes_writes else now + _RECHECK)
             tell, self._not_known = role.not_known != self._not_known, role.not_known
             if self.server != former:
                 self._connections.show_server(self.server)
@@ -288,7 +288,7 @@ class ServerChoice:
         if moved and self.for_writes:
             self._connections.close_idle()
             logger.warning("MySQL instance %s: another server answers now, at %s (before: %s)", self._name, named(address), former)
-        return seat
+        return connected
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:
