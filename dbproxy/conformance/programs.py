@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from dbproxy.models.names import LAST_UPDATE_GROUP_KEY
 from dbproxy.testing.capabilities import ASKED_INTERVAL, Capabilities, ask_capabilities
 from dbproxy.testing.client import Client
 from dbproxy.testing.proxy import ProxyProcess
+from dbproxy.testing.sign_of_life import SIGNS, answers
 from dbproxy.testing.stack import Stack
-from dbproxy.wire.pb import buddy_pb2, message_pb2, server_pb2
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -32,13 +32,6 @@ SIGN_TIMEOUT = 2.0
 
 ALIVE_TIMEOUT = 8.0
 """Seconds after which a program that does not give its sign of life counts as hanging."""
-
-_SIGNS: tuple[Message, ...] = (
-    server_pb2.IMValidateReq(user_name="\x01nobody", password="-"),
-    message_pb2.IMUnreadMsgCntReq(user_id=1),
-    buddy_pb2.IMUsersInfoReq(user_id=1, user_id_list=[1]),
-)
-"""Requests that change nothing. A program may not know all of them."""
 
 
 class Program(ABC):
@@ -67,20 +60,12 @@ class Program(ABC):
 
     def find_sign_of_life(self) -> None:
         """Find out what the program answers while it is known to be well."""
-        self._sign = next((request for request in _SIGNS if self._answers(request, SIGN_TIMEOUT)), None)
+        self._sign = next((request for request in SIGNS if answers(self.connect, request, SIGN_TIMEOUT)), None)
 
     @property
     def hangs(self) -> bool:
         """Whether it does not answer what it has answered before, though it is there."""
-        return self._sign is not None and not self._answers(self._sign, ALIVE_TIMEOUT)
-
-    def _answers(self, request: Message, timeout: float) -> bool:
-        try:
-            with contextlib.closing(self.connect()) as client:
-                client.request(request, timeout=timeout)
-        except (OSError, ValueError, AssertionError, DecodeError):  # TimeoutError and ConnectionClosedError are OSErrors
-            return False
-        return True
+        return self._sign is not None and not answers(self.connect, self._sign, ALIVE_TIMEOUT)
 
     @abstractmethod
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""``python -m dbproxy.smoke`` is the command dbproxy.smoke."""
+"""``python -m dbproxy.smoke`` is the command dbproxy-smoke."""
 
 from __future__ import annotations
 

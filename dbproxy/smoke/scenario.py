@@ -41,6 +41,7 @@ class Scenario:
         self._exits = contextlib.ExitStack()
         self._user: ChatClient
         self._peer: ChatClient
+        self._peer_is_in = False
         self._sent = self._answered = message_pb2.IMMsgDataAck()
         self._text = f"dbproxy-smoke {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {secrets.token_hex(4)}"
         self._group_id = 0
@@ -131,7 +132,9 @@ class Scenario:
     def _log_in_peer(self) -> str:
         assert self._plan.peer is not None
         self._peer = self._client()
-        return self._log_in_as(self._peer, self._plan.peer)
+        found = self._log_in_as(self._peer, self._plan.peer)
+        self._peer_is_in = True
+        return found
 
     def _log_in_as(self, client: ChatClient, account: Account) -> str:
         answer = client.login(account.name, account.password, client_type=self._plan.client_type_id)
@@ -305,7 +308,7 @@ class Scenario:
         return ""
 
     def _log_out(self) -> str:
-        for client in [self._user] if self._plan.peer is None else [self._user, self._peer]:
+        for client in [self._user, self._peer] if self._peer_is_in else [self._user]:
             answer = client.logout()
             if answer.result_code:
                 raise StepFailedError(f"result {answer.result_code}")

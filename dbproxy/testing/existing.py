@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from dbproxy.config import Config
-from dbproxy.testing.existing_servers import MARK_KEY, ExistingMySQL, ExistingRedis
+from dbproxy.testing.existing_mysql import ExistingMySQL
+from dbproxy.testing.existing_redis import OWN_KEYS, ExistingRedis
 from dbproxy.testing.observe import Snapshot
 from dbproxy.testing.servers import PrivateMariaDB, PrivateRedis
 from dbproxy.testing.stack import POOLS, Stack
@@ -22,7 +24,7 @@ MYSQL_URL, REDIS_URL = "DBPROXY_TEST_MYSQL", "DBPROXY_TEST_REDIS"
 
 
 class ExistingStack(Stack):
-    """A stack on servers that run already. Tests that kill, freeze or restart servers cannot use it.
+    """A stack on servers that run already. Killing, freezing or stopping them raises NotOursError.
 
     ``mysql_url`` and ``redis_url`` as for :class:`ExistingMySQL` and :class:`ExistingRedis`; one that is None is a private server.
     """
@@ -35,8 +37,7 @@ class ExistingStack(Stack):
     def snapshot(self) -> Snapshot:
         """Return all rows and keys; see Stack."""
         tables, keys = super().snapshot()
-        keys.pop(MARK_KEY, None)
-        return tables, keys
+        return tables, {key: value for key, value in keys.items() if key not in OWN_KEYS}
 
     def _start_servers(self, directory: Path) -> None:
         if self._existing_mysql is None:
@@ -83,10 +84,11 @@ class ConfiguredStack(Stack):
         self._mysql = ExistingMySQL(f"mysql://{account}@{_host(master.host)}:{master.port}/{master.dbname}", per_worker=False)
         self._pools: dict[str, ExistingRedis] = {}
         urls: dict[str, ExistingRedis] = {}
+        run = secrets.token_hex(8)  # two of its addresses may be the same database
         for name, cache in config.cache_instances.items():
             account = f"{quote(cache.username, safe='')}:{quote(cache.password, safe='')}"
             url = f"redis://{account}@{_host(cache.host)}:{cache.port}/{cache.db}"
-            self._pools[name] = urls.setdefault(url, ExistingRedis(url, per_worker=False))
+            self._pools[name] = urls.setdefault(url, ExistingRedis(url, per_worker=False, run=run))
 
     def redis(self, pool: str = "unread", *, decode_responses: bool = True) -> redis.Redis:
         """Return a new client of the database of a cache pool; see Stack."""
@@ -95,8 +97,7 @@ class ConfiguredStack(Stack):
     def snapshot(self) -> Snapshot:
         """Return all rows and keys; see Stack."""
         tables, keys = super().snapshot()
-        keys.pop(MARK_KEY, None)
-        return tables, keys
+        return tables, {key: value for key, value in keys.items() if key not in OWN_KEYS}
 
     def _start_servers(self, directory: Path) -> None:
         self.mariadb = self._started(self._mysql)

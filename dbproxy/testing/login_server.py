@@ -121,10 +121,12 @@ def _described(body: bytes) -> MsgServer:
     if code:
         raise LoginServerError(f"login_server knows no msg_server: code {code}: {answer.get('msg', '')}", code)
     try:
-        host, port = str(answer["priorIP"]), int(answer["port"])
-    except (ValueError, KeyError):
-        raise LoginServerError(f"the answer names no address of a msg_server: {body[:200]!r}") from None
-    return MsgServer(host, port, *(str(answer.get(key, "")) for key in ("backupIP", "msfsPrior", "discovery")))
+        host, port = answer["priorIP"], int(answer["port"])
+    except (ValueError, TypeError, KeyError):
+        host, port = "", 0
+    if not isinstance(host, str) or not host or not 0 < port < 65536:
+        raise LoginServerError(f"the answer names no address of a msg_server: {body[:200]!r}")
+    return MsgServer(host, port, *(str(answer.get(key) or "") for key in ("backupIP", "msfsPrior", "discovery")))
 
 
 def _ask_with_pdu(host: str, port: int, timeout: float) -> MsgServer:

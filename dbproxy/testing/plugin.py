@@ -8,8 +8,9 @@ It is loaded into every pytest run of an environment in which this package is in
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -75,7 +76,11 @@ def dbproxy_stack() -> Iterator[Stack]:
         yield stack
 
 
-_PROXY = pytest.StashKey["InProcessProxy | ProxyProcess"]()
+_PROXIES = pytest.StashKey["dict[str, ProxyProcess]"]()
+"""Of the session: name of a fixture → the proxy that it has given last."""
+
+_NEVER_READY = pytest.StashKey["dict[str, str]"]()
+"""Of the session: configuration keys → how a start of the program under test with them has ended."""
 
 
 @pytest.fixture
@@ -84,16 +89,28 @@ def dbproxy_proxy(request: pytest.FixtureRequest, dbproxy_stack: Stack) -> Itera
     unless another program was chosen.
     """
     from dbproxy.testing.choice import chosen_proxy
+    from dbproxy.testing.process import NotReadyError
     from dbproxy.testing.proxy import InProcessProxy, ProxyProcess
 
     overrides: dict[str, object] = {"StopGrace": 1}
     for mark in reversed(list(request.node.iter_markers("dbproxy"))):  # the nearest one wins
         overrides |= mark.kwargs
     dbproxy_stack.reset()
-    kind = ProxyProcess if chosen_proxy() else InProcessProxy
-    with kind(dbproxy_stack, overrides) as proxy:
-        request.node.stash[_PROXY] = proxy
-        yield proxy
+    if not chosen_proxy():
+        with InProcessProxy(dbproxy_stack, overrides) as proxy:
+            yield proxy
+        return
+    never_ready, keys = request.session.stash.setdefault(_NEVER_READY, {}), repr(sorted(overrides.items()))
+    if keys in never_ready:
+        pytest.fail(f"not started again, because it never got ready before: {never_ready[keys]}", pytrace=False)
+    process = ProxyProcess(dbproxy_stack, overrides)
+    try:
+        process.start()
+    except NotReadyError as error:
+        never_ready[keys] = str(error)
+        raise
+    with process:
+        yield process
 
 
 @pytest.fixture
@@ -146,14 +163,42 @@ def dbproxy_cluster() -> Iterator[ClusterStack]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Say of a program under test whether it has died, when a test with it has failed."""
-    report = yield
-    proxy = item.stash.get(_PROXY, None)
-    if proxy is None or not report.failed or call.when != "call":
-        return report
-    from dbproxy.testing.proxy import ProxyProcess
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Generator[None, object, object]:
+    """Remember which fixtures give a proxy."""
+    __tracebackhide__ = True  # of every fixture that fails
+    value = yield
+    module = sys.modules.get("dbproxy.testing.proxy")  # not imported: there is none
+    if module is not None and isinstance(value, module.ProxyProcess):
+        request.session.stash.setdefault(_PROXIES, {})[fixturedef.argname] = value
+    return value
 
-    if isinstance(proxy, ProxyProcess):
-        report.sections.append(("the program under test", f"it {proxy.condition}; the end of {proxy.log_path}:\n{proxy.log(last=25)}"))
+
+def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
+    """Forget the proxy of a fixture that has ended."""
+    request.session.stash.get(_PROXIES, {}).pop(fixturedef.argname, None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say of every program under test whether it has died or hangs, when a test with it or a fixture has failed."""
+    report = yield
+    if not report.failed or call.when == "teardown" or call.excinfo is None:
+        return report
+    for proxy in _proxies_of(item, call.excinfo):
+        condition = proxy.condition_at_error or proxy.condition
+        report.sections.append(("the program under test", f"it {condition}; the end of {proxy.log_path}:\n{proxy.log(last=25)}"))
     return report
+
+
+def _proxies_of(item: pytest.Item, failure: pytest.ExceptionInfo[BaseException]) -> list[ProxyProcess]:
+    """Return the proxies of the fixtures of a test, and of the variables of the functions that it was in when it failed. None if one did
+    not start: that error says everything.
+    """
+    module = sys.modules.get("dbproxy.testing.proxy")
+    if module is None or failure.errisinstance(module.StartupError):
+        return []
+    known = item.session.stash.get(_PROXIES, {})
+    values = [known.get(name) for name in getattr(item, "fixturenames", ())]
+    for entry in failure.traceback:
+        values += list(entry.frame.f_locals.values())
+    return list({id(value): value for value in values if isinstance(value, module.ProxyProcess)}.values())

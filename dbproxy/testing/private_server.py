@@ -75,6 +75,8 @@ class PrivateServer(ChildProcess, ABC):
     """
 
     kind = "server"
+    is_private = True
+    """Whether it may be killed, stopped and frozen; False for one that somebody else runs."""
     start_timeout: float = 60
     """Seconds that a start may take before StartupError."""
 

@@ -16,6 +16,10 @@ from dbproxy.testing.reaper import REAPER
 from dbproxy.testing.successor import Successor
 
 
+class NotReadyError(StartupError):
+    """A program was started and runs, but was not ready in time."""
+
+
 def free_port() -> int:
     """Return a TCP port of 127.0.0.1 that is free now. Another process may take it before the caller does, who has to try another then."""
     with socket.socket() as probe:
@@ -134,7 +138,9 @@ class ChildProcess:
         REAPER.watch(self._process.pid)
 
     def _await_ready(self, ready: Callable[[], bool], timeout: float) -> None:
-        """Poll ``ready`` until it is true; StartupError with the end of the log when the process ends first or ``timeout`` seconds pass."""
+        """Poll ``ready`` until it is true; StartupError with the end of the log when the process ends first, NotReadyError when
+        ``timeout`` seconds pass.
+        """
         deadline = time.monotonic() + timeout
         while True:
             if not self.running:
@@ -144,7 +150,7 @@ class ChildProcess:
                 return
             if time.monotonic() > deadline:
                 self.kill()
-                raise StartupError(f"{self.name} was not ready after {timeout:g} s; the end of {self.log_path}:\n{self.log(last=25)}")
+                raise NotReadyError(f"{self.name} was not ready after {timeout:g} s; the end of {self.log_path}:\n{self.log(last=25)}")
             time.sleep(0.01)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import dbproxy
 from dbproxy.errors import StartupError
+from dbproxy.testing import sign_of_life
 from dbproxy.testing.choice import chosen_proxy
 from dbproxy.testing.client import Client
 from dbproxy.testing.process import ChildProcess, can_connect, free_port, process_state
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
 def limited(descriptors: int) -> tuple[str, ...]:
     """Return the ``launcher`` of a :class:`ProxyProcess` with this hard limit of file descriptors."""
     return ("/bin/sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh")
+
+
+def _own_path() -> dict[str, str]:
+    """The environment in which this package is found, though the working directory is another one; not for other people's programs."""
+    path = [str(Path(dbproxy.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"PYTHONPATH": os.pathsep.join(path)}
 
 
 class ProxyAddress(ABC):
@@ -91,11 +98,11 @@ class ProxyProcess(ProxyAddress, ChildProcess):
         self._python_options = tuple(python_options)
         self._arguments = tuple(arguments)
         self._launcher = tuple(launcher)
-        # its working directory is another one, so a checkout that is not installed needs its path
-        path = [str(Path(dbproxy.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._env = {"PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1", **(env or {})}
+        self._env = {"PYTHONUNBUFFERED": "1", **({} if self._command else _own_path()), **(env or {})}
         self._port = int(str(self._overrides.get("ListenPort") or 0))
         self._fixed_port = bool(self._port)
+        self.condition_at_error = ""
+        """What ``condition`` was when an exception left the with block of this proxy, before it was stopped."""
 
     @property
     def port(self) -> int:
@@ -181,8 +188,8 @@ class ProxyProcess(ProxyAddress, ChildProcess):
 
     @property
     def condition(self) -> str:
-        """What can be said of the process from outside: whether it runs, is suspended, has ended and how, and whether it accepts
-        connections.
+        """What can be said of the process from outside: whether it runs, is suspended, has ended and how, whether it accepts connections
+        and answers requests. Takes some seconds when it hangs.
         """
         status = self.returncode
         if self._process is None:
@@ -191,12 +198,18 @@ class ProxyProcess(ProxyAddress, ChildProcess):
             return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"has ended with status {status}"
         if process_state(self.pid) == "T":
             return "is suspended"
-        return "runs and accepts connections" if can_connect(self.host, self._port) else "runs, but accepts no connection"
+        if not can_connect(self.host, self._port):
+            return "runs, but accepts no connection"
+        if sign_of_life.answers_any(self.client, sign_of_life.ANSWER_TIMEOUT):
+            return "runs and answers"
+        return f"hangs: it runs and accepts connections, but has answered none of {len(sign_of_life.SIGNS)} requests in time"
 
     def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, Exception):
+            self.condition_at_error = self.condition
         self.stop()
 
 

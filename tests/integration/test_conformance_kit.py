@@ -199,29 +199,10 @@ def test_a_running_proxy_is_examined_through_its_configuration(dbproxy_stack: St
         assert len(dbproxy_stack.rows("SELECT * FROM IMDepart")) == 1
 
 
-def test_fixtures_test_the_chosen_program_and_say_when_it_has_died(tmp_path: Path) -> None:
-    (tmp_path / "test_it.py").write_text(
-        """
-def test_unread(dbproxy_client):
-    assert dbproxy_client.send_message(1, 2, "hello").msg_id == 1
-    assert dbproxy_client.unread(2).total_cnt == 1
-
-def test_group(dbproxy_stack, dbproxy_client):
-    dbproxy_client.send_group_message(1, 7, "hello")
-"""
-    )
-    (tmp_path / "pytest.ini").write_text(f"[pytest]\ndbproxy_command = {command_of('dies')}\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
-    assert "the program under test" in done.stdout
-    assert "it was ended by SIGABRT; the end of" in done.stdout
-
-
 def test_a_program_is_started_with_a_configuration_in_its_directory(dbproxy_stack: Stack) -> None:
     dbproxy_stack.reset()
     with ProxyProcess(dbproxy_stack, command=shlex.split(command_of())) as proxy:
-        assert proxy.condition == "runs and accepts connections"
+        assert proxy.condition == "runs and answers"
         with Client(proxy.host, proxy.port) as client:
             assert client.unread(1).total_cnt == 0
         proxy.restart()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import dbproxy
+from dbproxy.testing import Stack
 
 ROOT = Path(dbproxy.__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -37,6 +38,14 @@ def test_the_tests_find_what_another_program_does_wrong(tmp_path: Path) -> None:
     assert "3 passed" in right.stdout, right.stdout + right.stderr
     wrong = run_tests(tmp_path, str(EXAMPLES / "test_faults.py"), "--dbproxy-command", f"{SMALL_PROXY} ids-restart", "-k", "restarted")
     assert "1 failed" in wrong.stdout, wrong.stdout + wrong.stderr
+
+
+def test_faults_are_skipped_on_servers_that_cannot_be_killed(tmp_path: Path, dbproxy_stack: Stack) -> None:
+    server, redis_server = dbproxy_stack.mariadb, dbproxy_stack.redis_server
+    mysql_url = f"mysql://{server.user}:{server.password}@127.0.0.1:{server.port}/of_examples"
+    options = "--dbproxy-mysql", mysql_url, "--dbproxy-redis", f"redis://127.0.0.1:{redis_server.port}/9"
+    done = run_tests(tmp_path, str(EXAMPLES / "test_faults.py"), *options)
+    assert "1 passed, 2 skipped" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.watchdog(240)

@@ -3,17 +3,46 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+import dbproxy
 from dbproxy.config import load_config
 from dbproxy.errors import StartupError
 from dbproxy.testing import PrivateMariaDB, PrivateRedis, ProxyProcess, Stack, seed
 from dbproxy.testing.existing import ConfiguredStack, ExistingStack, chosen_stack
-from dbproxy.testing.existing_servers import ExistingMySQL, ServerUrl
+from dbproxy.testing.existing_mysql import ExistingMySQL
+from dbproxy.testing.existing_redis import ExistingRedis
+from dbproxy.testing.existing_servers import ExistingServer, NotOursError, ServerUrl
+from dbproxy.testing.faulty_link import FaultyLink
+from dbproxy.testing.private_server import PrivateServer
+from dbproxy.testing.process import free_port
+from dbproxy.testing.servers import SCHEMA
+from dbproxy.testing.waiting import eventually
+
+ROOT = Path(dbproxy.__file__).parents[1]
+
+KILLED_RUN = """
+import os, signal, sys
+from dbproxy.testing import seed
+from dbproxy.testing.existing import ExistingStack
+from dbproxy.testing.existing_redis import ExistingRedis
+ExistingRedis.lease_seconds = 1
+stack = ExistingStack(*sys.argv[1:]).start()
+seed.users(stack, "alice")
+with stack.redis() as client:
+    client.set("msg_id_1", "5")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+"""A test run that is killed while it has rows and keys."""
 
 
 @dataclass
@@ -99,7 +128,7 @@ def test_a_database_with_rows_or_other_tables_is_refused_and_untouched(servers: 
     tables = "CREATE TABLE IMUser (id INT PRIMARY KEY)", "CREATE TABLE orders (id INT PRIMARY KEY)"
     servers.execute("CREATE DATABASE of_tests", "USE of_tests", *tables, statement)
     before = servers.execute("SELECT TABLE_NAME, TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'of_tests'")
-    with pytest.raises(StartupError, match=r"of_tests at 127\.0\.0\.1:.* is not empty and was not made by these tests"):
+    with pytest.raises(StartupError, match=r"of_tests at 127\.0\.0\.1:.* is not empty, and a test run would empty it: "):
         ExistingStack(servers.mysql_url, servers.redis_url).start()
     assert servers.execute("SELECT TABLE_NAME, TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'of_tests'") == before
 
@@ -114,26 +143,132 @@ def test_a_redis_database_with_keys_is_refused_and_untouched(servers: Servers) -
     assert "of_tests" not in servers.databases()
 
 
-def test_what_an_interrupted_run_has_left_is_used_again(servers: Servers) -> None:
-    interrupted = ExistingStack(servers.mysql_url, servers.redis_url).start()
-    seed.users(interrupted, "alice")
-    claim = interrupted.mariadb.__dict__["_claim"]
-    claim.close()  # as when the process is killed: nothing is cleaned up
+def killed_run(servers: Servers) -> None:
+    command = [sys.executable, "-c", KILLED_RUN, servers.mysql_url, servers.redis_url]
+    done = subprocess.run(command, timeout=60, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == -signal.SIGKILL
     with servers.redis.connect(7) as client:
-        client.set("msg_id_1", "5")
+        assert eventually(lambda: client.exists("dbproxy.testing.run"), 0, 10) == 0
+
+
+def table_names(servers: Servers) -> set[str]:
+    rows = servers.execute("SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'of_tests'")
+    return {str(row["name"]) for row in rows}
+
+
+def test_what_a_killed_run_has_left_in_its_own_tables_is_used_again(servers: Servers) -> None:
+    killed_run(servers)
     with ExistingStack(servers.mysql_url, servers.redis_url) as stack:
+        assert len(stack.rows("SELECT * FROM IMUser")) == 1
         stack.reset()
         assert stack.snapshot() == ({name: {} for name in stack.tables()}, {})
-    interrupted.mariadb.__dict__["_claim"] = None
-    interrupted.close()
+    assert table_names(servers) == set()
+    with servers.redis.connect(7) as client:
+        assert client.keys() == []
+
+
+def test_rows_in_tables_of_somebody_are_refused_whatever_run_was_there_before(servers: Servers) -> None:
+    servers.execute("CREATE DATABASE of_tests", "USE of_tests")
+    with contextlib.closing(servers.mariadb.connect("of_tests")) as connection, connection.cursor() as cursor:
+        for statement in SCHEMA.read_text(encoding="utf-8").split(";\n"):
+            if statement.strip():
+                cursor.execute(statement)
+    killed_run(servers)
+    servers.execute("TRUNCATE of_tests.IMUser", "INSERT INTO of_tests.IMDepart VALUES (7, 'sales', 1, 0, 0, 1, 1)")
+    with pytest.raises(StartupError, match=r"there are rows \(IMDepart\)\. Name another database, or empty these tables yourself"):
+        ExistingMySQL(servers.mysql_url).start()
+    assert [row["id"] for row in servers.execute("SELECT id FROM of_tests.IMDepart")] == [7]
+
+
+def test_tables_that_somebody_has_added_to_those_of_a_killed_run_are_refused_and_kept(servers: Servers) -> None:
+    killed_run(servers)
+    servers.execute("CREATE TABLE of_tests.orders (id INT PRIMARY KEY)")
+    with pytest.raises(StartupError, match=r"interrupted test run, but others have been added \(orders\)"):
+        ExistingMySQL(servers.mysql_url).start()
+    assert {"orders", "IMUser"} <= table_names(servers)
+
+
+def test_only_our_own_tables_are_dropped_at_the_end(servers: Servers) -> None:
+    servers.execute("CREATE DATABASE of_tests")
+    with ExistingStack(servers.mysql_url, None):
+        servers.execute("CREATE TABLE of_tests.orders (id INT PRIMARY KEY)")
+    assert table_names(servers) == {"orders"}
 
 
 def test_two_runs_on_one_database_exclude_each_other(servers: Servers) -> None:
-    with (
-        ExistingStack(servers.mysql_url, servers.redis_url),
-        pytest.raises(StartupError, match=r"of_tests at 127\.0\.0\.1:.* is used by another test run"),
-    ):
-        ExistingMySQL(servers.mysql_url).start()
+    with ExistingStack(servers.mysql_url, servers.redis_url) as stack:
+        with pytest.raises(StartupError, match=r"of_tests at 127\.0\.0\.1:.* is used by another test run"):
+            ExistingMySQL(servers.mysql_url).start()
+        for _ in range(2):
+            with pytest.raises(StartupError, match=r"database 7 of Redis at .* is used by another test run .* free again in \d+ s"):
+                ExistingRedis(servers.redis_url).start()
+            stack.reset()
+        with stack.redis() as client:  # as a program does that empties its stores
+            client.flushdb()
+        stack.reset()
+        with pytest.raises(StartupError, match="used by another test run"):
+            ExistingRedis(servers.redis_url).start()
+    ExistingRedis(servers.redis_url).start().close()
+
+
+def test_a_run_keeps_its_redis_database_longer_than_the_lease_and_notices_when_another_one_has_it(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ExistingRedis, "lease_seconds", 0.4)
+    first = ExistingRedis(servers.redis_url).start()
+    with servers.redis.connect(7) as client:
+        renewed = first.__dict__["_renewal"]
+        assert eventually(lambda: client.exists("dbproxy.testing.run"), 0, 1.5) == 1
+        first.__dict__["_closed"].set()  # as a process that stands still
+        renewed.join()
+        assert eventually(lambda: client.exists("dbproxy.testing.run"), 0) == 0
+        client.delete("dbproxy.testing")
+        second = ExistingRedis(servers.redis_url).start()
+        client.set("msg_id_1", "5")
+        with pytest.raises(StartupError, match="used by another test run"):
+            first.flush()
+        first.close()
+        assert client.get("msg_id_1") == "5"
+        second.close()
+        assert client.keys() == []
+
+
+def test_keys_that_an_interrupted_run_cannot_have_left_are_refused(servers: Servers) -> None:
+    killed_run(servers)
+    with servers.redis.connect(7) as client:
+        assert 0 < client.ttl("dbproxy.testing") <= 86400
+        client.delete("dbproxy.testing")  # a day later
+        with pytest.raises(StartupError, match=r"is not empty .* redis-cli -h 127\.0\.0\.1 -p \d+ -n 7 FLUSHDB"):
+            ExistingRedis(servers.redis_url).start()
+        assert client.keys() == ["msg_id_1"]
+
+
+@pytest.mark.parametrize("action", ["kill", "stop", "freeze", "terminate", "restart"])
+def test_servers_that_are_not_ours_are_not_killed_and_it_is_said(servers: Servers, action: str) -> None:
+    with ExistingStack(servers.mysql_url, servers.redis_url) as stack:
+        for server in (stack.mariadb, stack.redis_server):
+            with pytest.raises(NotOursError, match=r"the server at 127\.0\.0\.1:\d+ is not ours: tests that kill, .* need private ones"):
+                getattr(server, action)()
+            with pytest.raises(NotOursError):
+                _ = server.pid
+        stack.reset()
+    assert servers.mariadb.running
+    assert servers.redis.running
+
+
+@pytest.mark.parametrize("name", ["mariadb", "redis"])
+def test_a_server_that_is_starting_is_waited_for(servers: Servers, name: str) -> None:
+    there: PrivateServer = getattr(servers, name)
+    with FaultyLink(("127.0.0.1", free_port())) as link:  # as a container: connections are accepted and closed
+        starts = threading.Timer(1, link.lead_to, [there.address])
+        starts.start()
+        if name == "mariadb":
+            with ExistingStack(servers.mysql_url.replace(f":{there.port}", f":{link.port}"), None) as stack:
+                assert stack.rows("SELECT * FROM IMUser") == []
+        else:
+            with ExistingStack(None, f"redis://127.0.0.1:{link.port}/7") as stack, stack.redis() as client:
+                assert client.keys("msg*") == []
+        starts.join()
 
 
 def test_each_worker_of_xdist_has_its_own_databases(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +330,8 @@ def test_a_url_that_cannot_be_used_is_refused_without_its_password(scheme: str, 
     assert "u:p@" not in str(caught.value).replace("user:password@", "")
 
 
-def test_a_server_that_cannot_be_reached_is_named(servers: Servers) -> None:
+def test_a_server_that_cannot_be_reached_is_named(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ExistingServer, "start_timeout", 0)
     with pytest.raises(StartupError, match=r"the MySQL server at 127\.0\.0\.1:1 cannot be used for tests: "):
         ExistingStack("mysql://u:secret@127.0.0.1:1/x", None).start()
     with pytest.raises(StartupError, match=r"the database 0 of Redis at 127\.0\.0\.1:1 cannot be used for tests: "):

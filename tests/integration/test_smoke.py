@@ -110,6 +110,13 @@ def test_a_wrong_password_fails_with_the_reason_and_what_needs_it_is_skipped(ser
     assert re.search(r"2 of 20 steps OK, 1 failed, 17 skipped", done.stdout)
 
 
+def test_a_wrong_password_of_the_peer_is_one_failure(servers: MessageServers) -> None:
+    done = smoke("--login", servers.login_url, *PAIR, **{**PASSWORDS, "DBPROXY_SMOKE_PEER_PASSWORD": "wrong"})
+    assert done.returncode == 1
+    assert [text.partition(":")[0] for text in failures(done)] == ["log in as bob"], done.stdout
+    assert re.search(r"^OK .* log out as alice", done.stdout, re.MULTILINE)
+
+
 def test_a_login_server_that_is_down_is_unreachable() -> None:
     port = free_port()
     done = smoke("--login", f"http://127.0.0.1:{port}", "--user", "alice", **PASSWORDS)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import threading
+
 import pytest
 
 from dbproxy.smoke.report import summary
 from dbproxy.smoke.steps import Outcome, Result, Step, StepFailedError, UnreachableError, run_steps, until
 from dbproxy.testing.chat_text import decrypt_text, encrypt_text
 from dbproxy.testing.client import ConnectionClosedError
-from dbproxy.testing.login_server import MsgServer, check_login_url
+from dbproxy.testing.login_server import LoginServerError, MsgServer, check_login_url, find_msg_server
 
 KEY = "12345678901234567890123456789012"
 
@@ -113,6 +117,33 @@ def test_urls_of_a_login_server_are_taken(url: str) -> None:
 def test_other_urls_are_refused_with_what_is_expected(url: str) -> None:
     with pytest.raises(ValueError, match="expected http://host:port, https://host:port or tcp://host:port"):
         check_login_url(url)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        {"priorIP": "10.0.0.1", "port": None},
+        {"priorIP": None, "port": 8000},
+        {"priorIP": "10.0.0.1", "port": 0},
+        {"priorIP": "10.0.0.1", "port": "x"},
+        {"port": 8000},
+    ],
+)
+def test_an_answer_without_a_usable_address_is_said_to_have_none(address: dict[str, object]) -> None:
+    body = json.dumps({"code": 0, **address}).encode()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(LoginServerError, match="the answer names no address of a msg_server"):
+            find_msg_server(f"http://127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
 
 
 def test_a_backup_address_is_tried_once_and_only_if_there_is_one() -> None:
