@@ -11,8 +11,9 @@
 :class:`ChatClient` is the other end: it logs in at a msg_server as the users' programs do, so that a whole installation can be tested.
 
 What is started here runs on free private ports and in private directories, and ends with the process that started it. Servers that run
-already are used only where their URLs say so (``--dbproxy-mysql``, ``--dbproxy-redis``), and are only connected to. A pytest plugin with the fixtures ``dbproxy_stack``, ``dbproxy_proxy`` and ``dbproxy_client`` comes with the package. Names are imported when they are
-first used, so that the plugin costs a pytest run without these fixtures nothing.
+already are used only where their URLs say so (``--dbproxy-mysql``, ``--dbproxy-redis``), and are only connected to. A pytest plugin with
+the fixtures ``dbproxy_stack``, ``dbproxy_proxy`` and ``dbproxy_client`` comes with the package. Names are imported when they are first
+used, so that the plugin costs a pytest run without these fixtures nothing.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """What a program that is tested can do beyond the protocol. It is asked, never assumed: the original has no flags, no settable interval of
-its group session sync, and needs two seconds to start.
+its group session sync, and may need up to 2 s to start.
 """
 
 from __future__ import annotations

@@ -191,16 +191,18 @@ class ProxyProcess(ProxyAddress, ChildProcess):
         """What can be said of the process from outside: whether it runs, is suspended, has ended and how, whether it accepts connections
         and answers requests. Takes some seconds when it hangs.
         """
-        status = self.returncode
         if self._process is None:
             return "was not started"
+        accepts = can_connect(self.host, self._port)
+        answers = accepts and sign_of_life.answers_any(self.client, sign_of_life.ANSWER_TIMEOUT)
+        status = self.returncode
         if status is not None:
             return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"has ended with status {status}"
         if process_state(self.pid) == "T":
             return "is suspended"
-        if not can_connect(self.host, self._port):
+        if not accepts:
             return "runs, but accepts no connection"
-        if sign_of_life.answers_any(self.client, sign_of_life.ANSWER_TIMEOUT):
+        if answers:
             return "runs and answers"
         return f"hangs: it runs and accepts connections, but has answered none of {len(sign_of_life.SIGNS)} requests in time"
 

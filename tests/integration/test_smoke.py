@@ -260,7 +260,7 @@ def test_name_and_password_are_asked_for_at_a_terminal(servers: MessageServers) 
         ),
         (("--login", "http://h:1", "--user", "alice", "--password-file", "/nowhere"), "/nowhere: No such file or directory"),
         (("--login", "ftp://h:1", "--user", "alice"), "expected http://host:port, https://host:port or tcp://host:port"),
-        (("--login", "http://h:1", "--timeout", "0"), "expected seconds above 0, at most 3600"),
+        (("--login", "http://h:1", "--timeout", "0"), "expected seconds from 0.001 to 3600"),
     ],
 )
 def test_a_mistake_in_the_command_line_is_named(arguments: tuple[str, ...], reason: str) -> None:
