@@ -16,7 +16,6 @@ import pymysql
 from pymysql.constants import CLIENT, CR, ER
 
 from dbproxy.errors import StartupError
-from dbproxy.stores.mysql.schema import LOCK_TABLE
 from dbproxy.testing.existing_servers import MARK, MARK_KEY, ExistingServer, NotYetError, ServerUrl, worker_number
 from dbproxy.testing.servers import SCHEMA, PrivateMariaDB
 
@@ -173,7 +172,7 @@ class ExistingMySQL(ExistingServer, PrivateMariaDB):
     def _is_ours(self, table: str) -> bool:
         """Whether a test run makes a table of this name."""
         schema = "" if self._schema is None else self._schema.read_text(encoding="utf-8")
-        return table.casefold() in {name.casefold() for name in (*_TABLE_NAME.findall(schema), LOCK_TABLE)}
+        return table.casefold() in {name.casefold() for name in _TABLE_NAME.findall(schema)}
 
     def _refused(self, problem: str, tables: Sequence[str], remedy: str) -> StartupError:
         more = f" and {len(tables) - _NAMED} more" if len(tables) > _NAMED else ""

@@ -50,7 +50,7 @@ def test_reset_starts_what_a_test_has_killed(stack: Stack) -> None:
         stack.mysql()
     stack.redis_server.freeze()
     stack.reset()
-    assert len(stack.tables()) == 26
+    assert len(stack.tables()) == 27
     with stack.redis() as client:
         assert client.ping()
 
