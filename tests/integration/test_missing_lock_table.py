@@ -22,10 +22,11 @@ def test_it_is_not_used_again_when_the_table_turns_out_to_be_missing(stack: Stac
     databases = DBManager(load_config(stack.write_config(overrides={"teamtalk_master_maxconncnt": 1})))
     try:
         databases.open()
-        stack.rows("drop table if exists IMProxyLock")
+        stack.rows("rename table IMProxyLock to hidden")
         with pytest.raises(StatementError):
             databases.master.write(begin)
         with databases.master.connection() as connection:
             assert not connection.needs_lock_rows
     finally:
         databases.close()
+        stack.rows("rename table hidden to IMProxyLock")
