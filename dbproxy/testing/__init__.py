@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from dbproxy.testing.chat_client import ChatClient, KickedError, LoginRefusedError
     from dbproxy.testing.client import Client, ConnectionClosedError, Pdu
     from dbproxy.testing.cluster import ClusterStack
+    from dbproxy.testing.existing import ExistingStack
+    from dbproxy.testing.existing_servers import NotOursError
     from dbproxy.testing.file_server import FileServer
     from dbproxy.testing.galera import GaleraStack
     from dbproxy.testing.login_server import LoginServerError, MsgServer, find_msg_server
@@ -42,6 +44,7 @@ __all__ = [
     "Client",
     "ClusterStack",
     "ConnectionClosedError",
+    "ExistingStack",
     "FileServer",
     "GaleraStack",
     "InProcessProxy",
@@ -49,6 +52,7 @@ __all__ = [
     "LoginRefusedError",
     "LoginServerError",
     "MsgServer",
+    "NotOursError",
     "Pdu",
     "PrivateMariaDB",
     "PrivateRedis",
@@ -67,6 +71,7 @@ _HOME = {
     "Client": "client",
     "ClusterStack": "cluster",
     "ConnectionClosedError": "client",
+    "ExistingStack": "existing",
     "FileServer": "file_server",
     "GaleraStack": "galera",
     "InProcessProxy": "proxy",
@@ -74,6 +79,7 @@ _HOME = {
     "LoginRefusedError": "chat_client",
     "LoginServerError": "login_server",
     "MsgServer": "login_server",
+    "NotOursError": "existing_servers",
     "Pdu": "client",
     "PrivateMariaDB": "servers",
     "PrivateRedis": "servers",
