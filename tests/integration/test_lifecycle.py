@@ -28,7 +28,8 @@ def start_and_fail(stack: Stack, tmp_path: Path, overrides: Mapping[str, object]
 @pytest.mark.parametrize(
     ("key", "named"),
     [
-        ("teamtalk_slave_port", "teamtalk_slave_port"),
+        ("teamtalk_master_port", "teamtalk_master_port"),
+        ("teamtalk_slave_password", "teamtalk_slave_password"),
         ("token_port", "token_port"),
         ("teamtalk_master_password", "teamtalk_master_password"),
         ("teamtalk_master_dbname", "teamtalk_master_dbname"),

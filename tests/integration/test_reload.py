@@ -221,7 +221,7 @@ def test_a_proxy_that_stops_reloads_nothing(stack: Stack) -> None:
 
 def test_a_signal_while_it_starts_does_not_end_it(stack: Stack) -> None:
     """A script that starts a proxy and sends it a signal at once; the proxy reads the file again when it serves."""
-    proxy = ReloadingProxy(stack, {"teamtalk_slave_port": 1, "StartTimeout": 60})
+    proxy = ReloadingProxy(stack, {"teamtalk_master_port": 1, "StartTimeout": 60})
     starting = threading.Thread(target=_fail_to_start, args=(proxy,))
     starting.start()
     try:
