@@ -74,6 +74,7 @@ class Forwarder:
                 self._accept_more()
                 for key, events in self._selector.select():
                     key.data(events)
+                self._observer.send()
                 if self._observer.is_gone and self._on_unseen is not None:
                     self._on_unseen()
                     self._on_unseen = None
@@ -155,7 +156,7 @@ class Link:
         server = self._server
         if server is None:
             return
-        server.events = selectors.EVENT_WRITE
+        self._selector.unregister(server.socket)
         code = server.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self._no_server(code)
@@ -190,12 +191,15 @@ class Link:
 
     def _watch(self) -> None:
         """Wait for what each side can do next."""
-        for side, handler in ((self._client, self._on_client), (self._server, self._on_server)):
-            if side is None:
-                continue
-            out, into = (self._to_server, self._to_client) if side is self._client else (self._to_client, self._to_server)
-            events = (selectors.EVENT_READ if out.wants_to_read else 0) | (selectors.EVENT_WRITE if into.wants_to_write else 0)
-            side.watch(self._selector, events, handler)
+        outward, inward = self._to_server, self._to_client
+        self._client.watch(self._selector, _events(outward, inward), self._on_client)
+        if self._server is not None:
+            self._server.watch(self._selector, _events(inward, outward), self._on_server)
+
+
+def _events(begins: _Direction, ends: _Direction) -> int:
+    """What is waited for on a side on which the one direction begins and the other one ends."""
+    return (selectors.EVENT_READ if begins.wants_to_read else 0) | (selectors.EVENT_WRITE if ends.wants_to_write else 0)
 
 
 class _Side:
@@ -210,8 +214,6 @@ class _Side:
     def watch(self, selector: selectors.BaseSelector, events: int, handler: Callable[[int], None] | None) -> None:
         """Wait for these events, 0 for none."""
         if events == self.events:
-            if events and selector.get_key(self.socket).data is not handler:
-                selector.modify(self.socket, events, handler)
             return
         if not self.events:
             selector.register(self.socket, events, handler)

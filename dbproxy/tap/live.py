@@ -26,6 +26,9 @@ BACKLOG = 512
 _OWN_DESCRIPTORS = 32
 """Of this process: the listener, the selector, the streams, and a reserve."""
 
+VIEWER_NICENESS = 10
+"""By how much the process that shows is nicer than the one that forwards, which shall not have to wait for a core."""
+
 LAST_LINES = 10.0
 """Seconds that the viewer has at the end to show what has passed."""
 
@@ -80,6 +83,7 @@ def _show(stream: socket.socket, selection: Selection, text: Callable[[TappedPdu
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _ignore)
     code = 0
+    os.nice(VIEWER_NICENESS)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a terminal that is not UTF-8 takes no emoji
     try:
         viewer = Viewer(stream, selection, text, session)

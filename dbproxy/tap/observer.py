@@ -43,13 +43,16 @@ class Observer:
         selector.register(self._socket, selectors.EVENT_READ, self._on_event)
 
     def tell(self, connection: int, event: Event, data: bytes = b"", when: float | None = None) -> None:
-        """Queue a record, and send what can be sent. ``when``: unix time, None: now."""
+        """Queue a record for ``send``. ``when``: unix time, None: now."""
         if self._gone or self._queued > MAX_QUEUED:
             return
         record = pack(time.time() if when is None else when, connection, event, data)
         self._queue.append(record)
         self._queued += len(record)
-        if not self._waiting:
+
+    def send(self) -> None:
+        """Send what can be sent: at the end of a turn, when everything has been forwarded."""
+        if self._queue and not self._waiting:
             self._send()
 
     def finish(self, timeout: float) -> None:
