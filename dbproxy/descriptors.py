@@ -17,7 +17,7 @@ CLUSTER_MASTERS = 6
 is left.
 """
 
-REPLICAS = "teamtalk_slave"
+MASTER, REPLICAS = "teamtalk_master", "teamtalk_slave"
 
 OPERATOR_CLIENTS = 16
 """The most clients that the control socket serves at once; the HTTP endpoint as well."""
@@ -36,9 +36,10 @@ def raise_limit() -> None:
 def reserved_descriptors(config: Config) -> int:
     """How many descriptors connections of peers must leave to the connections to backends and to the process itself."""
     reserved = sum(instance.maxconncnt for instance in config.db_instances.values())
-    # Each replica has a pool, and a connection for the watch; one more asks the master for its position.
-    slave = config.db_instances[REPLICAS]
-    reserved += slave.maxconncnt * (len(slave.addresses) - 1) + len(slave.addresses) + 1
+    # Each replica has a pool and a connection for the watch; one more asks the master for its position. Neither if it is the master.
+    master, slave = config.db_instances[MASTER], config.db_instances[REPLICAS]
+    if slave.addresses != master.addresses or len(slave.addresses) > 1:
+        reserved += slave.maxconncnt * (len(slave.addresses) - 1) + len(slave.addresses) + 1
     for instance in config.cache_instances.values():
         reserved += instance.maxconncnt * (CLUSTER_MASTERS if instance.cluster else 1) + len(instance.sentinels)
     operators = OPERATOR_CLIENTS * (bool(config.admin_socket) + (config.admin_listen is not None))
