@@ -107,3 +107,9 @@ def test_a_proxy_that_serves_loads_no_tool() -> None:
 def test_every_layer_is_listed() -> None:
     layers = {path.stem for path in PACKAGE.glob("*.py")} | {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
     assert layers - TOOLS - {"__init__", "__main__", "app", "cli"} == set(ALLOWED)
+
+
+def test_no_two_test_files_have_the_same_name() -> None:
+    """pytest imports them by name, so that the second one could not be collected in the same run."""
+    names = [path.name for path in (PACKAGE.parent / "tests").rglob("test_*.py")]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []
