@@ -12,7 +12,7 @@ POLL_INTERVAL = 0.01
 """Seconds between two calls."""
 
 
-def poll(check: Callable[[], T], accept: Callable[[T], bool], timeout: float = 5) -> T:
+def poll(check: Callable[[], T], accept: Callable[[T], bool], timeout: float = 15) -> T:
     """Call ``check`` until ``accept`` is true for its result or ``timeout`` seconds have passed; return the last result. Any thread."""
     deadline = time.monotonic() + timeout
     while not accept(result := check()) and time.monotonic() < deadline:
@@ -20,6 +20,6 @@ def poll(check: Callable[[], T], accept: Callable[[T], bool], timeout: float = 5
     return result
 
 
-def eventually(check: Callable[[], T], expected: T, timeout: float = 5) -> T:
+def eventually(check: Callable[[], T], expected: T, timeout: float = 15) -> T:
     """Call ``check`` until it returns ``expected`` or ``timeout`` seconds have passed; return the last result. Any thread."""
     return poll(check, lambda result: result == expected, timeout)

@@ -85,13 +85,13 @@ def test_a_frozen_database_fills_the_queue_and_no_more(stack: Stack) -> None:
         memory = memory_bytes([proxy.pid])
         stack.mariadb.freeze()
         flood.start()
-        assert eventually(lambda: "reading paused" in proxy.log(), True)
-        assert eventually(lambda: any(age > 1 for _, age in waits(proxy.log())), True)
+        assert eventually(lambda: "reading paused" in proxy.log(), True, 20)
+        assert eventually(lambda: any(age > 1 for _, age in waits(proxy.log())), True, 20)
         assert memory_bytes([proxy.pid]) - memory < MEMORY
         stack.mariadb.thaw()
         flood.join()
         assert clients[0].login("alice").result_code == 0
-        assert eventually(lambda: "no request waits for longer than 1 s any more" in proxy.log(), True)
+        assert eventually(lambda: "no request waits for longer than 1 s any more" in proxy.log(), True, 20)
     log = proxy.log()
     for answers in flood.answers:
         assert sorted(number for number, _ in answers) == list(range(1, flood.messages + 1))
@@ -111,7 +111,7 @@ def test_a_slow_network_to_the_database_fills_the_queue_and_no_more(stack: Stack
         memory = memory_bytes([proxy.pid])
         link.delay = 0.02
         flood.start()
-        assert eventually(lambda: "reading paused" in proxy.log(), True)
+        assert eventually(lambda: "reading paused" in proxy.log(), True, 20)
         flood.join()
         assert memory_bytes([proxy.pid]) - memory < MEMORY
         link.delay = 0
@@ -132,10 +132,10 @@ def test_requests_that_waited_too_long_are_refused_and_never_executed(stack: Sta
         flood = Flood(clients, 300, 100)
         stack.mariadb.freeze()
         flood.start()
-        assert eventually(lambda: any(age > 1 for _, age in waits(proxy.log())), True)
+        assert eventually(lambda: any(age > 1 for _, age in waits(proxy.log())), True, 20)
         stack.mariadb.thaw()
         flood.join()
-        assert eventually(lambda: "waited longer than 1 s (RequestTimeout)" in proxy.log(), True)
+        assert eventually(lambda: "waited longer than 1 s (RequestTimeout)" in proxy.log(), True, 20)
         assert clients[0].send_message(1, 2).msg_id
     answers = [msg_id for writer in flood.answers for _, msg_id in writer]
     assert len(answers) == 3 * 300
