@@ -10,7 +10,7 @@ import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pymysql
 from pymysql.constants import CLIENT, CR, ER
@@ -52,16 +52,6 @@ class ExistingMySQL(ExistingServer, PrivateMariaDB):
         self._borrowed = False
 
     @property
-    def address(self) -> tuple[str, int]:
-        """Host and port."""
-        return self._url.host, self._url.port
-
-    @property
-    def port(self) -> int:
-        """The TCP port."""
-        return self._url.port
-
-    @property
     def running(self) -> bool:
         """Whether the database has been claimed."""
         return self._claim is not None
@@ -99,21 +89,8 @@ class ExistingMySQL(ExistingServer, PrivateMariaDB):
             for name in sorted(names, key=lambda name: name.casefold() == _MARKED_TABLE.casefold()):
                 cursor.execute(f"{'TRUNCATE' if self._borrowed else 'DROP'} TABLE `{name}`")
 
-    def _connected(self, database: str | None) -> Connection[DictCursor]:
-        return pymysql.connect(
-            host=self._url.host,
-            port=self._url.port,
-            user=self.user,
-            password=self.password,
-            database=database,
-            charset="utf8mb4",
-            autocommit=True,
-            cursorclass=pymysql.cursors.DictCursor,
-            connect_timeout=10,
-            read_timeout=30,
-            write_timeout=30,
-            client_flag=CLIENT.MULTI_STATEMENTS,
-        )
+    def _connected(self, database: str | None, **options: Any) -> Connection[DictCursor]:  # noqa: ANN401 - those of PyMySQL
+        return super()._connected(database, client_flag=CLIENT.MULTI_STATEMENTS, **options)
 
     def _attempt(self) -> Connection[DictCursor]:
         try:

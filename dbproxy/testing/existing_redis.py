@@ -12,8 +12,6 @@ import threading
 from typing import TYPE_CHECKING
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from dbproxy.errors import StartupError
 from dbproxy.testing.existing_servers import MARK, MARK_KEY, ExistingServer, NotYetError, ServerUrl, worker_number
@@ -59,16 +57,6 @@ class ExistingRedis(ExistingServer, PrivateRedis):
         self._renewal: threading.Thread | None = None
 
     @property
-    def address(self) -> tuple[str, int]:
-        """Host and port."""
-        return self._url.host, self._url.port
-
-    @property
-    def port(self) -> int:
-        """The TCP port."""
-        return self._url.port
-
-    @property
     def running(self) -> bool:
         """Whether the database has been claimed."""
         return self._renewal is not None
@@ -86,18 +74,7 @@ class ExistingRedis(ExistingServer, PrivateRedis):
 
     def connect(self, db: int = 0, *, decode_responses: bool = True, timeout: float = 10) -> redis.Redis:
         """Return a client of the one database, whatever ``db``; see PrivateRedis."""
-        return redis.Redis(
-            host=self._url.host,
-            port=self._url.port,
-            db=self.number,
-            username=self.user or None,
-            password=self.password,
-            protocol=2,
-            decode_responses=decode_responses,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 0),
-        )
+        return self._client(self.number, decode_responses=decode_responses, timeout=timeout, username=self.user or None)
 
     def flush(self) -> None:
         """Remove all keys but those of the harness; StartupError when another run has the database now, because this one stood still."""

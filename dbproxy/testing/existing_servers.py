@@ -75,6 +75,18 @@ class ExistingServer(PrivateServer):
     once.
     """
 
+    _url: ServerUrl
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        return self._url.host, self._url.port
+
+    @property
+    def port(self) -> int:
+        """The TCP port."""
+        return self._url.port
+
     def terminate(self) -> NoReturn:
         """NotOursError."""
         self._refuse()

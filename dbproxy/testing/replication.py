@@ -8,9 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pymysql
-from pymysql.constants import CLIENT
-
 from dbproxy.errors import StartupError
 from dbproxy.testing.servers import SCHEMA, PrivateMariaDB
 
@@ -83,17 +80,8 @@ class ReplicatedServer(PrivateMariaDB):
         command = super()._command(directory)
         return [*command[: len(command) - len(self._options)], *options, *self._options]
 
-    def _root(self) -> Connection[DictCursor]:
-        return pymysql.connect(
-            unix_socket=str(self.unix_socket),
-            user="root",
-            charset="utf8mb4",
-            autocommit=True,
-            cursorclass=pymysql.cursors.DictCursor,
-            connect_timeout=5,
-            client_flag=CLIENT.MULTI_STATEMENTS,
-            init_command="SET SESSION sql_log_bin=0",
-        )
+    def _root(self, init_command: str | None = "SET SESSION sql_log_bin=0") -> Connection[DictCursor]:
+        return super()._root(init_command)
 
     def _prepare(self) -> None:
         super()._prepare()

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from dbproxy.errors import StartupError
 from dbproxy.testing.private_server import REDIS_SERVER, find_program
@@ -61,17 +59,8 @@ class PrivateSentinel(PrivateRedis):
             client.execute_command("SENTINEL", "DEBUG", *self._periods)
 
     def connect(self, db: int = 0, *, decode_responses: bool = True, timeout: float = 10) -> redis.Redis:
-        """Return a client of this Sentinel; the caller closes it."""
-        return redis.Redis(
-            host="127.0.0.1",
-            port=self.port,
-            password=self.password,
-            protocol=2,
-            decode_responses=decode_responses,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 0),
-        )
+        """Return a client of this Sentinel, which has no databases, whatever ``db``; the caller closes it."""
+        return super().connect(decode_responses=decode_responses, timeout=timeout)
 
     def _command(self, directory: Path) -> list[str]:
         path = directory / "sentinel.conf"

@@ -15,7 +15,7 @@ import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pymysql
 import redis
@@ -78,9 +78,13 @@ class PrivateMariaDB(PrivateServer):
 
     def connect(self, database: str | None = "teamtalk") -> Connection[DictCursor]:
         """Return a new connection for assertions: autocommit, rows as dicts, 30 s timeouts. The caller closes it."""
+        return self._connected(database, ssl_disabled=True)
+
+    def _connected(self, database: str | None, **options: Any) -> Connection[DictCursor]:  # noqa: ANN401 - those of PyMySQL
+        host, port = self.address
         return pymysql.connect(
-            host="127.0.0.1",
-            port=self.port,
+            host=host,
+            port=port,
             user=self.user,
             password=self.password,
             database=database,
@@ -90,7 +94,7 @@ class PrivateMariaDB(PrivateServer):
             connect_timeout=10,
             read_timeout=30,
             write_timeout=30,
-            ssl_disabled=True,
+            **options,
         )
 
     def _install(self, directory: Path) -> None:
@@ -148,7 +152,7 @@ class PrivateMariaDB(PrivateServer):
         """Whether the program is MySQL and not MariaDB; it need not run for that."""
         return is_mysql(mysqld())
 
-    def _root(self) -> Connection[DictCursor]:
+    def _root(self, init_command: str | None = None) -> Connection[DictCursor]:
         return pymysql.connect(
             unix_socket=str(self.unix_socket),
             user="root",
@@ -157,6 +161,7 @@ class PrivateMariaDB(PrivateServer):
             cursorclass=pymysql.cursors.DictCursor,
             connect_timeout=5,
             client_flag=CLIENT.MULTI_STATEMENTS,
+            init_command=init_command,
         )
 
     def _answers(self) -> bool:
@@ -240,10 +245,15 @@ class PrivateRedis(PrivateServer):
 
     def connect(self, db: int = 0, *, decode_responses: bool = True, timeout: float = 10) -> redis.Redis:
         """Return a client for assertions on logical database ``db``: no retries, ``timeout`` in seconds. The caller closes it."""
+        return self._client(db, decode_responses=decode_responses, timeout=timeout)
+
+    def _client(self, db: int, *, decode_responses: bool, timeout: float, username: str | None = None) -> redis.Redis:
+        host, port = self.address
         return redis.Redis(
-            host="127.0.0.1",
-            port=self.port,
+            host=host,
+            port=port,
             db=db,
+            username=username,
             password=self.password,
             protocol=2,
             decode_responses=decode_responses,
