@@ -15,9 +15,6 @@ nothing is known of it yet, and GTIDs are tried."""
 ReplicaState = Literal["used", "behind", "left_out"]
 """behind: it gets no reads until it has what a read has waited for in vain; left_out: it is stopped, too far behind, or does not answer."""
 
-REPLICA_STATES: Final[tuple[ReplicaState, ...]] = ("used", "behind", "left_out")
-
-
 MasterRead = Literal["left_out", "behind", "busy", "not_reached", "failed", "no_position"]
 """Why the master took a read: all replicas are left out; or are behind; or have as many reads as they may have; the replica did not get in
 time what the reader has to see; it failed; the position of the master is not known."""

@@ -83,8 +83,6 @@ BYTES_OF_LISTED_USER = 130
 SYNC_SECONDS_PER_GROUP, SYNC_SECONDS_PER_MEMBER = 0.000_3, 0.000_015
 """Half of what was measured for groups of 20 and of 20,000 while fifteen processes shared two cores: it waits for the server only."""
 
-SYNC_INTERVAL = 5.0
-
 
 @dataclass(frozen=True)
 class Result:
