@@ -7,11 +7,11 @@ and while it says no, there may be none. It has a thread of its own, which may w
 from __future__ import annotations
 
 import logging
-import threading
 
 from dbproxy.errors import StoreError
 from dbproxy.ops.snapshot import ObservedProxy
 from dbproxy.stores.pools import BackendPool
+from dbproxy.stores.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -19,31 +19,31 @@ INTERVAL = 2.0
 """Seconds between two rounds."""
 
 
-class BackendWatch:
-    """One round every ``interval`` seconds. ``start`` and ``stop`` belong to one thread."""
+class BackendWatch(Watch):
+    """One round every ``interval`` seconds."""
+
+    name = "backend-watch"
 
     def __init__(self, proxy: ObservedProxy, interval: float = INTERVAL) -> None:
+        super().__init__()
         self._proxy = proxy
         self._interval = interval
         self._calls: dict[str, int] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="backend-watch", daemon=True)
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self, timeout: float) -> None:
-        """Let the thread end, and wait up to ``timeout`` seconds; it may be waiting for a backend, and ends with the process then."""
-        self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
+    @property
+    def interval(self) -> float:
+        """Seconds between two rounds."""
+        return self._interval
 
     def round(self) -> None:
         """Ask those that nobody has asked since the last round, and those that did not work."""
         for pool in self._proxy.observed.pools:
             if not self._stop.is_set():
                 self._check(pool)
+
+    def log_failure(self) -> None:
+        """See Watch."""
+        logger.exception("the backends could not be checked")
 
     def _check(self, pool: BackendPool) -> None:
         before = pool.report()
@@ -59,10 +59,3 @@ class BackendWatch:
             if not before.works:
                 logger.info("answers again: %s", pool)
         self._calls[pool.name] = pool.report().calls
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._interval):
-            try:
-                self.round()
-            except Exception:
-                logger.exception("the backends could not be checked")

@@ -5,7 +5,6 @@ watch's own.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from dbproxy.stores.mysql.pool import DBPool
 from dbproxy.stores.mysql.replica import GTID, MASTER, NODE, UNKNOWN, Replica, ReplicaFindings
 from dbproxy.stores.mysql.replica_connection import gtid_wait
 from dbproxy.stores.mysql.replication import ReplicaStatus, replica_status, status_statement
+from dbproxy.stores.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +74,10 @@ class ReplicaAnswers:
         return f"its replication from {stopped[0]} is stopped" if stopped else ""
 
 
-class ReplicaWatch:
+class ReplicaWatch(Watch):
     """Examines the replicas of one ``ReadPool``."""
+
+    name = "replica-watch"
 
     def __init__(
         self,
@@ -85,30 +87,17 @@ class ReplicaWatch:
         judge: Callable[[Replica, ReplicaFindings], None],
     ) -> None:
         """``replicas``: those that there are, each with a pool of one connection for the watch alone. ``judge`` is told what was found."""
+        super().__init__()
         self._replicas = replicas
         self._master = master
         self._position = position
         self._judge = judge
         self._positions: deque[Position] = deque(maxlen=_POSITIONS)
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
 
     @property
-    def runs(self) -> bool:
-        """Whether the thread has been started."""
-        return self._thread is not None
-
-    def start(self) -> None:
-        """Start the thread; RuntimeError: the system has no more threads."""
-        thread = threading.Thread(target=self._run, name="replica-watch", daemon=True)
-        thread.start()
-        self._thread = thread
-
-    def stop(self, timeout: float) -> None:
-        """Let the thread end, and wait up to ``timeout`` seconds; it may be waiting for a server, and ends with the process then."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout)
+    def interval(self) -> float:
+        """``INTERVAL``."""
+        return INTERVAL
 
     def round(self) -> None:
         """Examine every replica once."""
@@ -120,6 +109,10 @@ class ReplicaWatch:
         for replica, pool in replicas:
             if not self._stop.is_set():
                 self._judge(replica, self._examine(replica, pool, position, failovers))
+
+    def log_failure(self) -> None:
+        """See Watch."""
+        logger.exception("the replicas could not be examined")
 
     def _ask_master(self) -> Position | None:
         """The position of the master; None: it does not answer."""
@@ -178,13 +171,6 @@ class ReplicaWatch:
         except StoreError:
             return ""
         return status.get(b"wsrep_cluster_state_uuid", b"").decode()
-
-    def _run(self) -> None:
-        while not self._stop.wait(INTERVAL):
-            try:
-                self.round()
-            except Exception:
-                logger.exception("the replicas could not be examined")
 
 
 def _look(connection: DBConn, wanted: str) -> ReplicaAnswers:

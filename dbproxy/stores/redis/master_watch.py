@@ -9,7 +9,6 @@ names the new master. In between nothing is sent to Redis, so nothing is lost. A
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ import redis
 from dbproxy.stores.redis.driver import DriverConnection
 from dbproxy.stores.redis.sentinels import Named, Sentinels
 from dbproxy.stores.redis.service_master import ServiceMaster
+from dbproxy.stores.watch import Watch
 
 if TYPE_CHECKING:
     from dbproxy.stores.redis.pool import CachePool
@@ -79,26 +79,22 @@ class _Watched:
             connection.disconnect()
 
 
-class MasterWatch:
-    """Watches the masters of those pools that have Sentinels; which ones have may change. ``start`` and ``stop`` belong to one thread."""
+class MasterWatch(Watch):
+    """Watches the masters of those pools that have Sentinels; which ones have may change."""
+
+    name = "master-watch"
 
     def __init__(self, pools: Iterable[CachePool]) -> None:
+        super().__init__()
         self._pools = tuple(pools)
         self._watched: dict[Hashable, _Watched] = {}
         self._restarts = {pool.name: pool.restarts for pool in self._pools}
         self._distrust_at: dict[str, float] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="master-watch", daemon=True)
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self, timeout: float) -> None:
-        """Let the thread end, and wait up to ``timeout`` seconds; it may be waiting for a server, and ends with the process then."""
-        self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
+    @property
+    def interval(self) -> float:
+        """``INTERVAL`` if there are pools with Sentinels, otherwise ``IDLE_INTERVAL``."""
+        return INTERVAL if any(pool.master for pool in self._pools) else IDLE_INTERVAL
 
     def round(self) -> None:
         """Ask the Sentinels of each service once, and have the pools of those that have a new master leave the former one."""
@@ -117,6 +113,10 @@ class MasterWatch:
                     watched.close()
                 watched = self._watched[settings] = _Watched(members[0][1].sentinels)
             self._follow(watched, members)
+
+    def log_failure(self) -> None:
+        """See Watch."""
+        logger.exception("the Sentinels could not be asked")
 
     def _follow(self, watched: _Watched, members: Sequence[tuple[CachePool, ServiceMaster]]) -> None:
         """Ask the Sentinels of a service, and act on what they say."""
@@ -149,10 +149,6 @@ class MasterWatch:
             self._restarts[pool.name] = pool.restarts
 
     def _run(self) -> None:
-        while not self._stop.wait(INTERVAL if any(pool.master for pool in self._pools) else IDLE_INTERVAL):
-            try:
-                self.round()
-            except Exception:
-                logger.exception("the Sentinels could not be asked")
+        super()._run()
         for watched in self._watched.values():
             watched.close()
