@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from dbproxy.app import Application
 
+END_VISIBLE_WITHIN = 2.0
+"""Seconds for which a program that does not answer is given to end: its parent sees the end after its sockets have closed."""
+
 
 def limited(descriptors: int) -> tuple[str, ...]:
     """Return the ``launcher`` of a :class:`ProxyProcess` with this hard limit of file descriptors."""
@@ -195,6 +198,9 @@ class ProxyProcess(ProxyAddress, ChildProcess):
             return "was not started"
         accepts = can_connect(self.host, self._port)
         answers = accepts and sign_of_life.answers_any(self.client, sign_of_life.ANSWER_TIMEOUT)
+        if not answers:
+            with contextlib.suppress(TimeoutError):
+                self.wait(END_VISIBLE_WITHIN)
         status = self.returncode
         if status is not None:
             return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"has ended with status {status}"
