@@ -16,6 +16,7 @@ from typing import Any
 
 from dbproxy.addresses import shown_address
 from dbproxy.config_keys import (
+    ADMIN_KEYS,
     CACHE_INSTANCE_KEYS,
     CACHE_INSTANCES,
     DB_INSTANCE_KEYS,
@@ -25,9 +26,9 @@ from dbproxy.config_keys import (
     REMOVED_KEYS,
     REQUIRED_KEYS,
     TLS_KEYS,
-    Network,
 )
 from dbproxy.config_reader import Reader, did_you_mean, names_by_former_name
+from dbproxy.config_rules import Network
 from dbproxy.config_source import Entries
 from dbproxy.errors import ConfigError
 
@@ -117,6 +118,28 @@ class CacheInstance:
 
 
 @dataclass(frozen=True, slots=True)
+class AdminSettings:
+    """What ``dbproxy-admin`` uses and the daemon does not."""
+
+    data_dir: str
+    """Directory of accounts, audit log and archives; relative: to the working directory."""
+    read_messages: bool
+    """Whether conversations may be read, searched and exported."""
+    http_msg_server: str | None
+    """URL of the HTTP interface of http_msg_server, ending in a slash; None: there is none."""
+    web_listen: tuple[str, int] | None
+    """Address and port of ``dbproxy-admin serve``; None: it does not start."""
+    web_cert: str
+    """Path of a PEM file with the certificate chain; empty: plain HTTP."""
+    web_key: str
+    """Path of a PEM file with its key; empty: it is in the file of the certificate."""
+    web_session_timeout: float
+    """Seconds without a request after which a person has to log in again."""
+    web_trusted_proxies: tuple[Network, ...]
+    """Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything the file says, checked and with the defaults filled in. Durations are in seconds, lengths and buffers in bytes."""
 
@@ -182,6 +205,7 @@ class Config:
     """Empty: stderr."""
     log_level: str
     """debug, info, warning or error."""
+    admin: AdminSettings
 
     unknown_keys: tuple[str, ...]
     """Keys of the file that nobody reads, in the file's order; see ``key_warnings``."""
@@ -242,19 +266,20 @@ def parse_config(
     values["cache_instances"] = reader.take_instances(
         CACHE_INSTANCES, REQUIRED_CACHE_INSTANCES, CACHE_INSTANCE_KEYS, CacheInstance, TlsSettings
     )
+    admin = reader.take(ADMIN_KEYS)
     reader.check_pairs(values)
     if not reader.problems:  # a mistake in a list of instances would make unknown keys of theirs
         reader.refuse_unknown(overrides or {})
     if reader.problems:
         raise ConfigError(reader.problems)
-    return Config(**values, unknown_keys=reader.unused(), former_keys=tuple(reader.former_keys))
+    return Config(**values, admin=AdminSettings(**admin), unknown_keys=reader.unused(), former_keys=tuple(reader.former_keys))
 
 
 def key_warnings(config: Config) -> list[str]:
     """Return one sentence for each key of the file that nobody reads (why, or which known key it looks like) or that is called otherwise
     now.
     """
-    keys = [("", key) for key in (*REQUIRED_KEYS, *OPTIONAL_KEYS, DB_INSTANCES, CACHE_INSTANCES)]
+    keys = [("", key) for key in (*REQUIRED_KEYS, *OPTIONAL_KEYS, *ADMIN_KEYS, DB_INSTANCES, CACHE_INSTANCES)]
     keys += [(name, key) for name in config.db_instances for key in DB_INSTANCE_KEYS + TLS_KEYS]
     keys += [(name, key) for name in config.cache_instances for key in CACHE_INSTANCE_KEYS + TLS_KEYS]
     known = [prefix + key.name for prefix, key in keys]

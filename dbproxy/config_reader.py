@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from dbproxy.config_keys import CLUSTER_DB, FILE_SUFFIX, OPTIONAL_KEYS, REMOVED_KEYS, TLS_KEYS, Key, Refused
+from dbproxy.config_keys import CLUSTER_DB, FILE_SUFFIX, OPTIONAL_KEYS, REMOVED_KEYS, TLS_KEYS, Key
+from dbproxy.config_rules import Refused
 from dbproxy.config_source import COMMAND_LINE, Entries, Entry, read_secret
 
 # A lower bound above its upper bound, or a lock wait that outlasts the wait for its statement, makes no sense.

@@ -12,7 +12,8 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from dbproxy.config_keys import FILE_SUFFIX, Refused
+from dbproxy.config_keys import FILE_SUFFIX
+from dbproxy.config_rules import Refused
 
 COMMAND_LINE = "--set"
 """Stands in errors where the name of the file and the line stand otherwise."""

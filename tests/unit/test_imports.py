@@ -20,11 +20,12 @@ ALLOWED = {
     "models": {"models", "stores", "errors"},
     "handlers": {"handlers", "models", "wire", "work", "errors"},
     "sync_center": {"models", "stores", "errors"},
-    "config": {"addresses", "config", "config_keys", "config_reader", "config_source", "errors"},
+    "config": {"addresses", "config", "config_keys", "config_reader", "config_rules", "config_source", "errors"},
     "config_options": {"config"},
-    "config_reader": {"config_keys", "config_source"},
-    "config_source": {"config_keys"},
-    "config_keys": {"errors"},
+    "config_reader": {"config_keys", "config_rules", "config_source"},
+    "config_source": {"config_keys", "config_rules"},
+    "config_keys": {"config_rules"},
+    "config_rules": set(),
     "errors": set(),
     "log": {"log_queue", "log_recent", "errors"},
     "log_recent": set(),
@@ -59,7 +60,7 @@ ALLOWED = {
 }
 """Which layers (or single modules) a layer may import. app and cli may import all and are not listed."""
 
-TOOLS = {"testing", "audit", "bench", "backends", "output", "doctor", "install", "tap", "conformance", "smoke", "option_types"}
+TOOLS = {"testing", "admin", "audit", "bench", "backends", "output", "doctor", "install", "tap", "conformance", "smoke", "option_types"}
 """What comes with the daemon but is no part of it: it may import every layer, and the daemon may not import it."""
 
 LATE = {("cli", "doctor")}
