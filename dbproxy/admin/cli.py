@@ -1,0 +1,75 @@
+"""The command dbproxy-admin: command line → exit code."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import logging
+import sys
+from collections.abc import Sequence
+
+from dbproxy import __version__
+from dbproxy.admin.administration import Administration
+from dbproxy.admin.audit_log import Actor, AuditLog
+from dbproxy.admin.commands.frame import EXIT_BACKEND, EXIT_CONFIG, EXIT_REFUSED, Topic, print_error
+from dbproxy.admin.errors import AdminError
+from dbproxy.admin.installation import Installation
+from dbproxy.config_options import add_config_options, config_of
+from dbproxy.errors import ConfigError, DbproxyError
+
+TOPICS: tuple[Topic, ...] = ()
+"""In the order of ``--help``."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with ``argv`` (None: that of the process) and return its exit code.
+
+    0 done, 1 refused or not found, 2 mistake in configuration or command line, 3 a backend failed.
+    """
+    options = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.ERROR, format="%(message)s", stream=sys.stderr)
+    try:
+        config = config_of(options)
+    except ConfigError as error:
+        for problem in error.problems:
+            print_error(problem)
+        return EXIT_CONFIG
+    try:
+        if getattr(options, "without_backends", False):
+            return int(options.run(config, options))
+        with Installation(config) as installation:
+            log = AuditLog(installation.data_directory)
+            return int(options.run(Administration(installation, command_line_actor(), log), options))
+    except AdminError as error:
+        print_error(f"dbproxy-admin: {error}")
+        return EXIT_REFUSED
+    except DbproxyError as error:
+        print_error(f"dbproxy-admin: {error}")
+        return EXIT_BACKEND
+    except KeyboardInterrupt:
+        print_error("dbproxy-admin: interrupted")
+        return 130
+
+
+def command_line_actor() -> Actor:
+    """Return who runs the command: the user of the system."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in containers
+        name = "unknown"
+    return Actor(f"os:{name}", "command line")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dbproxy-admin",
+        description="Manages the users, departments, groups and messages of a TeamTalk installation while its servers are running.",
+        epilog="Exit status: 0 done, 1 refused or not found, 2 mistake in the configuration or the command line, 3 a backend failed.",
+    )
+    add_config_options(parser)
+    version = f"dbproxy-admin {__version__}"
+    parser.add_argument("-v", "--version", action="version", version=version, help="print the version and exit")
+    topics = parser.add_subparsers(metavar="TOPIC", required=True)
+    for topic in TOPICS:
+        topic.add_commands(topics)
+    return parser

@@ -1,0 +1,1 @@
+"""The commands of dbproxy-admin, a file for each topic."""
