@@ -81,6 +81,15 @@ def _commands(parser: argparse.ArgumentParser) -> dict[str, tuple[str, argparse.
     return {}
 
 
+def _leaves(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
+    """Yield words, help and parser of each command that has no commands of its own, at any depth."""
+    for name, (text, sub) in _commands(parser).items():
+        if _commands(sub):
+            yield from ((f"{name} {words}", help_, leaf) for words, help_, leaf in _leaves(sub))
+        else:
+            yield name, text, sub
+
+
 def page(name: str, parser: argparse.ArgumentParser, others: Mapping[str, int], version: str, date: str) -> str:
     """Return the page of the command ``name`` as roff (man macros); ``others`` are the commands to be named, with their sections."""
     section = SECTIONS.get(name, 1)
@@ -97,10 +106,10 @@ def page(name: str, parser: argparse.ArgumentParser, others: Mapping[str, int], 
         heading = {"positional arguments": "ARGUMENTS", "options": "OPTIONS", "optional arguments": "OPTIONS"}.get(title, title.upper())
         lines += [f".SH {_escape(heading)}", *_options(parser, actions)]
     common = {option for _, actions in _groups(parser) for action in actions for option in action.option_strings}
-    commands = _commands(parser)
+    commands = list(_leaves(parser))
     if commands:
         lines.append(".SH COMMANDS")
-        for command, (text, sub) in commands.items():
+        for command, text, sub in commands:
             lines += [f".SS {_escape(command)}", *_synopsis(f"{name} {command}", sub, common), ".PP", *_text(sub.description or text)]
             for _, actions in _groups(sub):
                 lines += _options(sub, [action for action in actions if not common.intersection(action.option_strings)])

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dbproxy.config import Config, TlsSettings, key_warnings, load_config, parse_config
-from dbproxy.config_keys import CACHE_INSTANCE_KEYS, OPTIONAL_KEYS, REQUIRED_KEYS, TLS_KEYS, Key
+from dbproxy.config import AdminSettings, Config, TlsSettings, key_warnings, load_config, parse_config
+from dbproxy.config_keys import ADMIN_KEYS, CACHE_INSTANCE_KEYS, OPTIONAL_KEYS, REQUIRED_KEYS, TLS_KEYS, Key
 from dbproxy.errors import ConfigError
 
 STOCK = Path(__file__).parents[2] / "conf" / "dbproxyserver.conf"
@@ -55,7 +55,7 @@ def test_the_stock_file_loads_with_the_original_s_values() -> None:
 
 def test_the_stock_file_documents_every_optional_key_with_its_default() -> None:
     documented = dict(re.findall(r"(?m)^#(\w+)=(.*)$", STOCK.read_text(encoding="utf-8")))
-    assert documented == {key.name: key.default for key in OPTIONAL_KEYS}
+    assert documented == {key.name: key.default for key in OPTIONAL_KEYS + ADMIN_KEYS}
 
 
 def test_defaults_are_what_they_promise() -> None:
@@ -68,10 +68,11 @@ def test_defaults_are_what_they_promise() -> None:
 
 
 def test_every_field_has_exactly_one_key() -> None:
-    fields = {field.name for field in dataclasses.fields(Config)} - {"db_instances", "cache_instances", "unknown_keys", "former_keys"}
-    keyed = [key.field for key in REQUIRED_KEYS + OPTIONAL_KEYS]
-    assert len(keyed) == len(set(keyed))
-    assert set(keyed) == fields
+    others = {"db_instances", "cache_instances", "admin", "unknown_keys", "former_keys"}
+    for settings, keys in ((Config, REQUIRED_KEYS + OPTIONAL_KEYS), (AdminSettings, ADMIN_KEYS)):
+        keyed = [key.field for key in keys]
+        assert len(keyed) == len(set(keyed))
+        assert set(keyed) == {field.name for field in dataclasses.fields(settings)} - others
 
 
 def test_comments_blanks_bom_and_crlf_do_not_matter() -> None:
