@@ -1,0 +1,75 @@
+"""MessageStatus: hides stored messages from clients, and shows them again. Any thread."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from dbproxy.errors import OutcomeUnknownError
+from dbproxy.models.conversation_kind import ConversationKind
+from dbproxy.models.message_reader import VISIBLE
+from dbproxy.models.session import SessionKey
+from dbproxy.stores.mysql import DBConn, DBPool, lock_rows
+
+OUTCOME_TIMEOUT = 10.0
+"""Seconds after which the lookup of a lost commit is given up."""
+
+
+class FoundMessage(NamedTuple):
+    """A row with the msg_id that was asked for, as it was before the change."""
+
+    row_id: int
+    status: int
+
+
+class MessageStatus:
+    """Writes the status of messages: 0 is sent to clients, anything else is not. All that the proxy says of a conversation follows from it
+    (history, last message of a session), because it reads rows with status 0 only; ids and counters do not depend on it.
+    """
+
+    def __init__(self, master: DBPool) -> None:
+        self._master = master
+
+    def find(self, kind: ConversationKind, conversation_id: int, msg_id: int) -> list[FoundMessage]:
+        """The messages with this msg_id: none, one, or several in a damaged conversation."""
+        return self._master.read(lambda connection: _find(connection, kind, conversation_id, msg_id))
+
+    def set(self, kind: ConversationKind, conversation_id: int, session: SessionKey, msg_id: int, status: int) -> list[FoundMessage]:
+        """Set the status and ``updated`` of the message with this msg_id, unless there is none or several, or it is hidden or visible
+        already; returns what ``find`` did before. ``session``: one that belongs to the conversation, whose lock it takes, as those
+        who store messages do.
+
+        Raises:
+            StoreError: a backend failed, and nothing has changed (OutcomeUnknownError: perhaps it has).
+
+        """
+        found: list[FoundMessage] = []
+
+        def change(connection: DBConn) -> None:
+            lock = [*lock_rows(connection, (kind.lock_name(session),)), kind.lock_query((conversation_id,))]
+            connection.script(["begin", *lock])
+            found[:] = _find(connection, kind, conversation_id, msg_id)  # a read without locks: the lock of the conversation is enough
+            statements = []
+            if len(found) == 1 and (found[0].status == VISIBLE) != (status == VISIBLE):
+                statements.append(
+                    f"update {kind.table(conversation_id)} force index (primary) set status={status},updated={int(time.time())} "
+                    f"where id={found[0].row_id}"
+                )
+            connection.commit_script(statements)
+
+        try:
+            self._master.write(change)
+        except OutcomeUnknownError:
+            before = list(found)
+            self._master.resolve_outcome(change, OUTCOME_TIMEOUT)  # it is the same however often it is done
+            return before
+        return list(found)
+
+
+def _find(connection: DBConn, kind: ConversationKind, conversation_id: int, msg_id: int) -> list[FoundMessage]:
+    # The conditions for the status are for the index that is sorted by it: with msgId alone the server would read the whole conversation.
+    rows = connection.select(
+        f"select id,status from {kind.table(conversation_id)} force index ({kind.msg_id_index}) "
+        f"where {kind.id_column}={conversation_id} and msgId={msg_id} and (status={VISIBLE} or status>{VISIBLE}) order by id limit 100"
+    )
+    return [FoundMessage(int(row_id), int(status)) for row_id, status in rows]
