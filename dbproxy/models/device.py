@@ -55,13 +55,26 @@ class DeviceModel:
         prefix = _PREFIXES.get(client_type)
         value = token if prefix is None else prefix + b":" + token
         former = self._token.read([("GET", own_key)])[0]
-        commands: list[CacheCommand] = []
+        commands = self._unassign(former)
+        commands += [("SET", own_key, value), ("SET", names.device_key(token), user_id)]
+        self._token.execute(commands)
+
+    def forget(self, user_id: int) -> bool:
+        """Remove the token of a user's phone, which gets no pushes then; False: there is none."""
+        own_key = names.device_key(b"%d" % user_id)
+        former = self._token.read([("GET", own_key)])[0]
+        if former is None:
+            return False
+        self._token.execute([*self._unassign(former), ("DEL", own_key)])
+        return True
+
+    def _unassign(self, former: bytes | None) -> list[CacheCommand]:
+        """What has to be done so that the token in a user's key is no longer assigned to any user."""
         if former and b":" in former:
             former_key = names.device_key(former.partition(b":")[2])
             if self._token.read([("STRLEN", former_key)])[0]:
-                commands.append(("SET", former_key, b""))
-        commands += [("SET", own_key, value), ("SET", names.device_key(token), user_id)]
-        self._token.execute(commands)
+                return [("SET", former_key, b"")]
+        return []
 
     def tokens(self, user_ids: Iterable[int]) -> dict[int, DeviceToken]:
         """The phones of those of the users that have one and receive pushes at this hour, in text order of the user ids."""
