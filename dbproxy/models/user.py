@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import logging
 import time
 from collections.abc import Iterable, Sequence
@@ -12,6 +10,7 @@ from typing import NamedTuple
 
 from dbproxy.errors import StoreError
 from dbproxy.models import names
+from dbproxy.models.login_password import is_right
 from dbproxy.models.packing import TEXT_SEPARATOR, packed_texts
 from dbproxy.stores.mysql import DBPool, ReadPool, Row
 from dbproxy.stores.redis import CachePool
@@ -149,15 +148,8 @@ class UserModel:
         with self._master.connection() as connection:
             changed = connection.execute("update IMUser set sign_info=%s,updated=%s where id=%s", (sign_info, now, user_id))
         if changed:
-            self._publish_change(now)
+            publish_user_change(self._unread, now)
         return changed > 0
-
-    def _publish_change(self, now: int) -> None:
-        """Set the time that C++ daemons on the same Redis compare with that of their cached lists; ours read the table."""
-        try:
-            self._unread.execute([("SET", names.TOTAL_USER_UPDATE_KEY, now)])
-        except StoreError as error:
-            logger.error("a user has changed, but %s could not be set: %s", names.TOTAL_USER_UPDATE_KEY, error)
 
     def set_push_shield(self, user_id: int, status: int) -> bool:
         """Set the push shield; False when no row changed."""
@@ -173,13 +165,20 @@ class UserModel:
         return {int(user_id): int(status) for user_id, status in rows}
 
 
+def publish_user_change(unread: CachePool, now: int) -> None:
+    """Set the time that C++ daemons on the same Redis compare with that of their cached lists; ours read the table. Any thread."""
+    try:
+        unread.execute([("SET", names.TOTAL_USER_UPDATE_KEY, now)])
+    except StoreError as error:
+        logger.error("a user has changed, but %s could not be set: %s", names.TOTAL_USER_UPDATE_KEY, error)
+
+
 def _bytes(text: str | bytes) -> bytes:
     """The bytes of a protobuf string; protobuf returns bytes for one that is not UTF-8."""
     return text if isinstance(text, bytes) else text.encode()
 
 
 def _matches(secrets: Row, password: bytes) -> bool:
-    """Whether the stored hash is md5(password + salt), compared in constant time. The scheme is TeamTalk's."""
+    """Whether ``password``, as a client sends it, is that of the row."""
     stored, salt = secrets
-    digest = hashlib.md5(password + salt, usedforsecurity=False).hexdigest()
-    return hmac.compare_digest(digest.encode(), stored)
+    return is_right(stored, salt, password)
