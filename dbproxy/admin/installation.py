@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbproxy.backends import Backends
+from dbproxy.models.depart_writer import DepartWriter
 from dbproxy.models.device import DeviceModel
 from dbproxy.models.group import GroupModel
 from dbproxy.models.group_members import GroupMembers
@@ -16,6 +17,8 @@ from dbproxy.models.relation import RelationModel
 from dbproxy.models.session import SessionModel
 from dbproxy.models.unread import UnreadModel
 from dbproxy.models.user import UserModel
+from dbproxy.models.user_directory import UserDirectory
+from dbproxy.models.user_writer import UserWriter
 from dbproxy.stores.mysql.schema import ContentLimits
 from dbproxy.stores.mysql.schema_check import check_schema
 
@@ -94,3 +97,18 @@ class Installation(Backends):
     def devices(self) -> DeviceModel:
         """The tokens of phones."""
         return DeviceModel(self.caches.token, self.users, self.unread_counts)
+
+    @cached_property
+    def user_directory(self) -> UserDirectory:
+        """Finds users for people who administer them."""
+        return UserDirectory(self.master, self.slave)
+
+    @cached_property
+    def user_writer(self) -> UserWriter:
+        """Adds and changes users."""
+        return UserWriter(self.master, self.caches.unread)
+
+    @cached_property
+    def depart_writer(self) -> DepartWriter:
+        """Adds, changes and removes departments."""
+        return DepartWriter(self.master)
