@@ -53,6 +53,8 @@ class ConversationRow:
     second_user: Person | None
     last: int
     messages: int
+    at_least: bool = False
+    """Whether there may be more messages than are counted."""
 
 
 @dataclass(frozen=True, slots=True)
