@@ -46,8 +46,8 @@ def write(stack: Stack, *groups: int) -> None:
 
 
 def done(stack: Stack) -> list[int]:
-    """The groups whose members have the time of the last message."""
-    rows = stack.rows("select distinct g.id from IMRecentSession s join IMGroup g on g.id=s.peerId where s.updated=g.lastChated")
+    """The groups whose members have the time of the last message, or, where a session was added, that of the sync, a moment later."""
+    rows = stack.rows("select distinct g.id from IMRecentSession s join IMGroup g on g.id=s.peerId where s.updated>=g.lastChated")
     return sorted(int(str(row["id"])) for row in rows)
 
 
