@@ -114,6 +114,8 @@ def syncs(stack: Stack) -> Iterator[Callable[[float], SyncCenter]]:
 
 def test_of_several_syncs_one_works_and_another_goes_on_when_it_is_gone(stack: Stack, syncs: Callable[[float], SyncCenter]) -> None:
     seed.group(stack, 9, [1, 2])
+    for user_id in (1, 2):  # a session that is added gets the time of the sync, which may be a second later
+        seed.session(stack, user_id, 9, session_type=GROUP)
     first, second = syncs(100), syncs(100)
 
     def write_and_sync(sync: SyncCenter, last_run: int | None = None) -> bool:
