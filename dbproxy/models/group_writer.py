@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from dbproxy.errors import DeadlockError, OutcomeUnknownError, StatementError, StoreError
 from dbproxy.models.group import TEMPORARY
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.group_message import GroupMessageModel
-from dbproxy.models.session import SessionModel
-from dbproxy.stores.mysql import DBConn, DBPool, lock_rows, named_locks
+from dbproxy.models.group_transaction import OUTCOME_TIMEOUT, GroupTransactions
+from dbproxy.stores.mysql import DBConn, DBPool, lock_rows
 
 logger = logging.getLogger(__name__)
 
 ADD = 1
 """GroupModifyType of the protocol; any other value removes."""
 
+ACTIVE, DISMISSED = 0, 1
+"""IMGroup.status. A group that is dismissed has no members."""
+
 SYSTEM_USER = 0
 """The user id with which the system itself changes groups; it has the right to change all."""
-
-OUTCOME_TIMEOUT = 10.0
-"""Seconds after which the lookup of a lost commit is given up."""
-
 
 MAX_MEMBERS = 100_000
 """Users in one request to create or change a group, at most: a single step over millions would let no other thread run."""
@@ -49,6 +48,7 @@ class GroupWriter:
         self._master = master
         self._members = members
         self._messages = messages
+        self._transactions = GroupTransactions(master, members, messages)
 
     def create(self, creator: int, name: str, avatar: str, group_type: int, user_ids: Collection[int]) -> int | None:
         """Create a group and return its id; None when the name or the list of members is empty, the list is longer than ``MAX_MEMBERS``,
@@ -93,7 +93,7 @@ class GroupWriter:
         created.append(group_id)
         for statement in lock_rows(connection, (GroupMembers.lock_row_name(group_id),)):
             connection.execute(statement)
-        self._insert_members(connection, group_id, members, now)
+        GroupTransactions.insert_members(connection, group_id, members, now)
         # Keys of a former group with this id may be left from before the database was reloaded. No other process sees the new group
         # before the commit.
         self._messages.reset_counters(group_id, members)
@@ -117,11 +117,11 @@ class GroupWriter:
                 return None
         except OutcomeUnknownError as error:
             logger.warning("%s; looking for the members", error)
-            if not affected or not self._master.resolve_outcome(
-                lambda connection: self._has_changed(connection, group_id, change_type, affected), OUTCOME_TIMEOUT
+            if not affected or not self._transactions.resolve_outcome(
+                group_id, lambda connection: self._has_changed(connection, group_id, change_type, affected)
             ):
                 raise
-            self._clear_unread(group_id, affected)
+            self._transactions.clear_unread(group_id, affected)
         if not affected:
             return MemberChange((), ())
         return MemberChange(self._members.get_many((group_id,)).get(group_id, []), affected)
@@ -134,62 +134,33 @@ class GroupWriter:
         """
         now = int(time.time())
         affected.clear()
-        with self._members.locked(connection, group_id):
-            connection.script(("begin", *lock_rows(connection, (GroupMembers.lock_row_name(group_id),))))
+        with self._transactions.begun(connection, group_id):
             if not self._may_change(connection, user_id, group_id, change_type):
                 connection.execute("rollback")
                 return False
-            fields = self._members.read_hash(connection, group_id)
+            fields = self._transactions.read_hash(connection, group_id)
             if change_type == ADD:
                 affected += [user for user in wanted if b"%d" % user not in fields]
-                if not affected:
+                if not affected or (not fields and self._is_dismissed(connection, group_id)):
                     connection.execute("rollback")
                     return False
-                self._add_rows(connection, group_id, affected, now)
+                GroupTransactions.add_members(connection, group_id, affected, now)
+                fields |= {b"%d" % user: b"%d" % now for user in affected}
             elif wanted:
                 affected += wanted
-                self._remove_rows(connection, group_id, affected, now)
-            token = None
-            if affected:
-                for user_id in affected:
-                    if change_type == ADD:
-                        fields[b"%d" % user_id] = b"%d" % now
-                    else:
-                        fields.pop(b"%d" % user_id, None)
-                token = self._members.prepare_change(connection, group_id, fields)
-            connection.commit_script(
-                (
-                    f"update IMGroup set version=version+1,userCnt=(select count(distinct userId) from IMGroupMember "
-                    f"where groupId={group_id} and status=0) where id={group_id}",
-                )
-            )
-            if affected:
-                self._rewrite_hash(connection, group_id, fields, token)
-                self._clear_unread(group_id, affected)
+                GroupTransactions.remove_members(connection, group_id, affected, now)
+                for user in affected:
+                    fields.pop(b"%d" % user, None)
+            self._transactions.commit(connection, group_id, affected, fields)
         return True
 
-    def _rewrite_hash(self, connection: DBConn, group_id: int, fields: dict[bytes, bytes], token: bytes | None) -> None:
-        """Write the committed members to Redis. If that fails, the hash does not exist, and is restored from MySQL when it is needed."""
-        try:
-            self._members.finish_change(connection, group_id, fields, token)
-        except StoreError as error:
-            logger.error("group %d: its members will be written to Redis when they are needed: %s", group_id, error)
-
-    def _clear_unread(self, group_id: int, affected: Sequence[int]) -> None:
-        try:
-            self._messages.clear_unread([(user_id, group_id) for user_id in affected])
-        except StoreError as error:
-            logger.error("group %d: the counters of %d users could not be cleared: %s", group_id, len(affected), error)
-
-    def _has_changed(self, connection: DBConn, group_id: int, change_type: int, affected: Sequence[int]) -> bool:
-        """Whether a change whose connection was lost during the commit was committed. The lock is free when that transaction is over."""
+    @staticmethod
+    def _has_changed(connection: DBConn, group_id: int, change_type: int, affected: Sequence[int]) -> bool:
+        """Whether a change whose connection was lost during the commit was committed."""
         among = ",".join(map(str, affected))
-        with named_locks(connection, (GroupMembers.lock_name(group_id),)):
-            self._members.begin(connection, group_id)
-            rows = connection.select(
-                f"select distinct userId from IMGroupMember where groupId={group_id} and userId in ({among}) and status=0"
-            )
-            self._end_lookup(connection)
+        rows = connection.select(
+            f"select distinct userId from IMGroupMember where groupId={group_id} and userId in ({among}) and status=0"
+        )
         return len(rows) == (len(affected) if change_type == ADD else 0)
 
     def _is_created(self, connection: DBConn, group_id: int, row: _GroupRow) -> bool:
@@ -197,16 +168,9 @@ class GroupWriter:
         server may have cut the name off.
         """
         name, _, creator, *_, created = row
-        self._members.begin(connection, group_id)
-        rows = connection.select(f"select name from IMGroup where id={group_id} and creator={creator} and created={created} for update")
-        self._end_lookup(connection)
+        query = f"select name from IMGroup where id={group_id} and creator={creator} and created={created} for update"
+        rows = self._transactions.look_up(connection, group_id, lambda found: found.select(query))
         return any(name.encode().startswith(stored) for (stored,) in rows)
-
-    @staticmethod
-    def _end_lookup(connection: DBConn) -> None:
-        """Commit the lock row of a lookup: it lets the transaction that is looked for fail, should it still be under way."""
-        if connection.needs_lock_rows:
-            connection.execute("commit")
 
     @staticmethod
     def _may_change(connection: DBConn, user_id: int, group_id: int, change_type: int) -> bool:
@@ -216,27 +180,9 @@ class GroupWriter:
         return any(int(creator) == user_id or (int(kind) == TEMPORARY and change_type == ADD) for creator, kind in rows)
 
     @staticmethod
-    def _insert_members(connection: DBConn, group_id: int, user_ids: Iterable[int], now: int) -> None:
-        rows = ",".join(f"({group_id},{user_id},0,{now},{now})" for user_id in user_ids)
-        connection.execute(f"insert into IMGroupMember (groupId,userId,status,created,updated) values {rows}")
-
-    def _add_rows(self, connection: DBConn, group_id: int, user_ids: Sequence[int], now: int) -> None:
-        among = ",".join(map(str, user_ids))
-        rows = connection.select(f"select distinct userId from IMGroupMember where groupId={group_id} and userId in ({among})")
-        former = {int(user_id) for (user_id,) in rows}
-        if former:
-            connection.execute(
-                f"update IMGroupMember set status=0,updated={now} where groupId={group_id} and userId in ({','.join(map(str, former))})"
-            )
-        new = [user_id for user_id in user_ids if user_id not in former]
-        if new:
-            self._insert_members(connection, group_id, new, now)
-
-    @staticmethod
-    def _remove_rows(connection: DBConn, group_id: int, user_ids: Sequence[int], now: int) -> None:
-        among = ",".join(map(str, user_ids))
-        connection.execute(f"update IMGroupMember set status=1 where groupId={group_id} and userId in ({among})")
-        connection.execute(SessionModel.remove_group_sessions(group_id, user_ids, now))
+    def _is_dismissed(connection: DBConn, group_id: int) -> bool:
+        """Whether a group without members was dismissed: by somebody who was faster than this request."""
+        return bool(connection.select(f"select 1 from IMGroup where id={group_id} and status<>{ACTIVE} for update"))
 
 
 def _too_many(user_ids: Collection[int]) -> bool:

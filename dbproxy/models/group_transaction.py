@@ -1,0 +1,127 @@
+"""GroupTransactions: how a group and its members are changed: under the group's locks, with its member hash and counters. Any thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from dbproxy.errors import StoreError
+from dbproxy.models.group_members import GroupMembers
+from dbproxy.models.group_message import GroupMessageModel
+from dbproxy.models.session import SessionModel
+from dbproxy.stores.mysql import DBConn, DBPool, lock_rows, named_locks
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+OUTCOME_TIMEOUT = 10.0
+"""Seconds after which the lookup of a lost commit is given up."""
+
+
+class GroupTransactions:
+    """Transactions on a group's row, members, member hash, sessions and unread counters."""
+
+    def __init__(self, master: DBPool, members: GroupMembers, messages: GroupMessageModel) -> None:
+        self._master = master
+        self._members = members
+        self._messages = messages
+
+    @contextmanager
+    def begun(self, connection: DBConn, group_id: int) -> Iterator[None]:
+        """Hold the group's locks for the length of the block, and begin a transaction, which the block ends.
+
+        Raises:
+            LockWaitError: the named lock was not free within DBLockTimeout.
+
+        """
+        with self._members.locked(connection, group_id):
+            connection.script(("begin", *lock_rows(connection, (GroupMembers.lock_row_name(group_id),))))
+            yield
+
+    def read_hash(self, connection: DBConn, group_id: int) -> dict[bytes, bytes]:
+        """See GroupMembers."""
+        return self._members.read_hash(connection, group_id)
+
+    @staticmethod
+    def insert_members(connection: DBConn, group_id: int, user_ids: Iterable[int], now: int) -> None:
+        """Add rows for members who have none."""
+        rows = ",".join(f"({group_id},{user_id},0,{now},{now})" for user_id in user_ids)
+        connection.execute(f"insert into IMGroupMember (groupId,userId,status,created,updated) values {rows}")
+
+    @staticmethod
+    def add_members(connection: DBConn, group_id: int, user_ids: Sequence[int], now: int) -> None:
+        """Make users members, who may have been it before."""
+        among = ",".join(map(str, user_ids))
+        rows = connection.select(f"select distinct userId from IMGroupMember where groupId={group_id} and userId in ({among})")
+        former = {int(user_id) for (user_id,) in rows}
+        if former:
+            connection.execute(
+                f"update IMGroupMember set status=0,updated={now} where groupId={group_id} and userId in ({','.join(map(str, former))})"
+            )
+        new = [user_id for user_id in user_ids if user_id not in former]
+        if new:
+            GroupTransactions.insert_members(connection, group_id, new, now)
+
+    @staticmethod
+    def remove_members(connection: DBConn, group_id: int, user_ids: Sequence[int], now: int) -> None:
+        """Make users members no longer, and their sessions with the group invisible."""
+        among = ",".join(map(str, user_ids))
+        connection.execute(f"update IMGroupMember set status=1 where groupId={group_id} and userId in ({among})")
+        connection.execute(SessionModel.remove_group_sessions(group_id, user_ids, now))
+
+    def commit(
+        self, connection: DBConn, group_id: int, affected: Sequence[int], fields: Mapping[bytes, bytes], also: Sequence[str] = ()
+    ) -> None:
+        """Raise the group's version, count its members, and commit. If users are ``affected``, the members are ``fields`` (user id → time
+        of joining) then, and nothing of the group is unread for these users. ``also``: further assignments to columns of IMGroup.
+        """
+        token = self._members.prepare_change(connection, group_id, fields) if affected else None
+        assignments = (
+            "version=version+1",
+            f"userCnt=(select count(distinct userId) from IMGroupMember where groupId={group_id} and status=0)",
+            *also,
+        )
+        connection.commit_script((f"update IMGroup set {','.join(assignments)} where id={group_id}",))
+        if affected:
+            self._rewrite_hash(connection, group_id, fields, token)
+            self.clear_unread(group_id, affected)
+
+    def _rewrite_hash(self, connection: DBConn, group_id: int, fields: Mapping[bytes, bytes], token: bytes | None) -> None:
+        """Write the committed members to Redis. If that fails, the hash does not exist, and is restored from MySQL when it is needed."""
+        try:
+            self._members.finish_change(connection, group_id, fields, token)
+        except StoreError as error:
+            logger.error("group %d: its members will be written to Redis when they are needed: %s", group_id, error)
+
+    def clear_unread(self, group_id: int, user_ids: Sequence[int]) -> None:
+        """Let nothing of the group be unread for these users; a failure is logged."""
+        try:
+            self._messages.clear_unread([(user_id, group_id) for user_id in user_ids])
+        except StoreError as error:
+            logger.error("group %d: the counters of %d users could not be cleared: %s", group_id, len(user_ids), error)
+
+    def resolve_outcome(self, group_id: int, find: Callable[[DBConn], Result]) -> Result:
+        """Return what ``find`` says of a transaction whose connection was lost during the commit. It is called with the named lock, which
+        is free when that transaction is over.
+
+        Raises:
+            OutcomeUnknownError: it could not be found out.
+
+        """
+
+        def locked(connection: DBConn) -> Result:
+            with named_locks(connection, (GroupMembers.lock_name(group_id),)):
+                return self.look_up(connection, group_id, find)
+
+        return self._master.resolve_outcome(locked, OUTCOME_TIMEOUT)
+
+    def look_up(self, connection: DBConn, group_id: int, find: Callable[[DBConn], Result]) -> Result:
+        """Call ``find`` in a transaction that has the lock row: it lets the one that is looked for fail, should it still be under way."""
+        self._members.begin(connection, group_id)
+        found = find(connection)
+        if connection.needs_lock_rows:
+            connection.execute("commit")
+        return found
