@@ -75,9 +75,7 @@ class GroupChanges:
             self._transactions.commit(connection, group_id, former, {}, (f"status={DISMISSED}", f"updated={now}"))
         return True
 
-    def _set(
-        self, group_id: int, column: str, value: str | int, is_value: Callable[[bytes], bool], *, member: int | None = None
-    ) -> bool:
+    def _set(self, group_id: int, column: str, value: str | int, is_value: Callable[[bytes], bool], *, member: int | None = None) -> bool:
         """Set a column of an active group; with ``member`` only if that user is in it."""
 
         def change(connection: DBConn) -> bool:

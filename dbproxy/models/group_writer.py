@@ -158,9 +158,7 @@ class GroupWriter:
     def _has_changed(connection: DBConn, group_id: int, change_type: int, affected: Sequence[int]) -> bool:
         """Whether a change whose connection was lost during the commit was committed."""
         among = ",".join(map(str, affected))
-        rows = connection.select(
-            f"select distinct userId from IMGroupMember where groupId={group_id} and userId in ({among}) and status=0"
-        )
+        rows = connection.select(f"select distinct userId from IMGroupMember where groupId={group_id} and userId in ({among}) and status=0")
         return len(rows) == (len(affected) if change_type == ADD else 0)
 
     def _is_created(self, connection: DBConn, group_id: int, row: _GroupRow) -> bool:
