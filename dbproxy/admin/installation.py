@@ -6,10 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbproxy.admin.http_msg_server import HttpMsgServer
 from dbproxy.backends import Backends
 from dbproxy.models.depart_writer import DepartWriter
 from dbproxy.models.device import DeviceModel
 from dbproxy.models.group import GroupModel
+from dbproxy.models.group_changes import GroupChanges
+from dbproxy.models.group_directory import GroupDirectory
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.group_message import GroupMessageModel
 from dbproxy.models.group_writer import GroupWriter
@@ -18,6 +21,7 @@ from dbproxy.models.session import SessionModel
 from dbproxy.models.unread import UnreadModel
 from dbproxy.models.user import UserModel
 from dbproxy.models.user_directory import UserDirectory
+from dbproxy.models.user_lookup import UserLookup
 from dbproxy.models.user_writer import UserWriter
 from dbproxy.stores.mysql.schema import ContentLimits
 from dbproxy.stores.mysql.schema_check import check_schema
@@ -87,6 +91,27 @@ class Installation(Backends):
     def group_writer(self) -> GroupWriter:
         """Creates groups and changes their members."""
         return GroupWriter(self.master, self.members, self.group_messages)
+
+    @cached_property
+    def group_changes(self) -> GroupChanges:
+        """Renames, transfers and dismisses groups."""
+        return GroupChanges(self.master, self.members, self.group_messages)
+
+    @cached_property
+    def group_directory(self) -> GroupDirectory:
+        """Groups and their members in pages."""
+        return GroupDirectory(self.master, self.slave)
+
+    @cached_property
+    def user_lookup(self) -> UserLookup:
+        """Users by id or login name."""
+        return UserLookup(self.master)
+
+    @cached_property
+    def http_msg_server(self) -> HttpMsgServer | None:
+        """Changes members and tells the clients that are online; None where it is not configured."""
+        url = self.config.admin.http_msg_server
+        return None if url is None else HttpMsgServer(url)
 
     @cached_property
     def unread_counts(self) -> UnreadModel:

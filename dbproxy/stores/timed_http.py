@@ -110,7 +110,7 @@ def timed_connections(timeout: float, count: int) -> urllib3.PoolManager:
     return manager
 
 
-def reason_of(error: urllib3.exceptions.HTTPError) -> str:
+def reason_of(error: Exception) -> str:
     """Return what the library says of a failure, without the connection object with which some of its texts begin: that names a class
     of this file.
     """
