@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
@@ -13,6 +12,7 @@ from dbproxy.admin.group_views import KINDS, STATUSES, GroupChange, GroupDetails
 from dbproxy.admin.member_changes import NOT_TOLD, MemberChanges
 from dbproxy.admin.named_users import as_id, find_users, require_active
 from dbproxy.admin.page import LARGEST_PAGE, Page, cut
+from dbproxy.admin.texts import check_name, check_text, shown
 from dbproxy.errors import DeadlockError, StatementError
 from dbproxy.models.group_directory import GroupRecord
 from dbproxy.models.group_writer import MAX_MEMBERS
@@ -39,14 +39,14 @@ class Groups:
         """A page of groups by id: those whose name contains ``text``, or whose id it is; active, dismissed, or (None) both.
 
         Raises:
-            RefusedError: an unknown status.
+            RefusedError: there is no such status, or the limit is too large.
 
         """
         if status is not None and status not in STATUSES:
-            raise RefusedError(f"the status {status!r} is not known; accepted are {' and '.join(STATUSES)}")
-        limit = _checked(limit)
+            raise RefusedError(f"the status is {shown(status)}; accepted are {', '.join(STATUSES)}")
+        _check_limit(limit)
         active = None if status is None else STATUSES[status]
-        records = self._directory.find(text.strip(), active, after or 0, limit + 1)
+        records = self._directory.find(text.strip().encode("utf-8", "replace").decode(), active, after or 0, limit + 1)
         page = cut(records, limit, records[:limit][-1].group_id if records else None)
         return Page([row_of(record) for record in page.entries], page.following)
 
@@ -64,10 +64,11 @@ class Groups:
 
         Raises:
             NotFoundError: there is no such group.
+            RefusedError: the limit is too large.
 
         """
         self._record(group_id)
-        limit = _checked(limit)
+        _check_limit(limit)
         found = self._directory.members(group_id, -1 if after is None else after, limit + 1)
         page = cut(found, limit, found[:limit][-1].user_id if found else None)
         return Page([member_of(record) for record in page.entries], page.following)
@@ -93,11 +94,10 @@ class Groups:
         """
         with self._recorded("create", name, dry_run, creator=creator, kind=kind) as found:
             if kind not in KINDS:
-                raise RefusedError(f"the kind {kind!r} is not known; accepted are {' and '.join(KINDS)}")
-            name = self._accepted_name(name)
-            longest = self._directory.text_limits().avatar
-            if len(avatar) > longest:
-                raise RefusedError(f"an avatar of {len(avatar)} characters is too long; accepted are {longest}")
+                raise RefusedError(f"the kind is {shown(kind)}; accepted are {', '.join(KINDS)}")
+            columns = self._directory.columns()
+            check_name("name", name, columns["name"])
+            check_text("avatar", avatar, columns["avatar"])
             (creating,) = find_users(self._lookup, [creator])
             users = find_users(self._lookup, _bounded(chain([creating.user_id], members)))
             require_active(users)
@@ -119,14 +119,14 @@ class Groups:
         """
         with self._recorded("rename", _target(group_id), dry_run, name=name):
             self._active(group_id)
-            name = self._accepted_name(name)
+            check_name("name", name, self._directory.columns()["name"])
             if not dry_run:
                 try:
                     renamed = self._installation.group_changes.rename(group_id, name)
                 except DeadlockError:
                     raise
                 except StatementError as error:
-                    raise RefusedError(f"the database refuses the name {name!r}: {error}") from None
+                    raise RefusedError(f"the database refuses the name {shown(name)}: {error}") from None
                 if not renamed:
                     raise RefusedError(f"group {group_id} was dismissed meanwhile")
             return GroupChange(self.get(group_id), (), NOT_TOLD)
@@ -226,17 +226,6 @@ class Groups:
             raise RefusedError(f"group {group_id} is dismissed, and cannot be changed any more")
         return record
 
-    def _accepted_name(self, name: str) -> str:
-        name = name.strip()
-        longest = self._directory.text_limits().name
-        if not name:
-            raise RefusedError(f"the name of a group may not be empty; accepted are 1 to {longest} characters")
-        if len(name) > longest:
-            raise RefusedError(f"a name of {len(name)} characters is too long; accepted are 1 to {longest}")
-        if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
-            raise RefusedError(f"the name {name!r} contains control characters, which are not accepted")
-        return name
-
     def _present(self, group_id: int, asked: Sequence[int | str]) -> list[int]:
         """The ids of those who are in the group, ascending. A member who is not among the users any more is found by the id."""
         ids = {number for one in asked if (number := as_id(one)) is not None}
@@ -257,8 +246,9 @@ def _bounded(users: Iterable[int | str]) -> list[int | str]:
     return asked
 
 
-def _checked(limit: int) -> int:
-    return max(1, min(limit, LARGEST_PAGE))
+def _check_limit(limit: int) -> None:
+    if not 0 < limit <= LARGEST_PAGE:
+        raise RefusedError(f"the limit is {limit}; accepted are 1 to {LARGEST_PAGE}")
 
 
 def _target(group_id: int) -> str:

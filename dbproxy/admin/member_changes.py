@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dbproxy.admin.errors import AdminError, RefusedError
 from dbproxy.admin.http_msg_server import ADD, MAX_USERS, REMOVE, HttpMsgServer, HttpMsgServerError, NoAnswerError
+from dbproxy.admin.texts import shown
 from dbproxy.models.group_writer import SYSTEM_USER
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class MemberChanges:
         first = [creator] if http else user_ids
         group_id = self._installation.group_writer.create(creator, name, avatar, group_type, first)
         if group_id is None:
-            raise RefusedError(f"the database refuses the name {name!r} or the avatar {avatar!r}")
+            raise RefusedError(f"the database refuses the name {shown(name)} or the avatar {shown(avatar)}")
         if http is None:
             return group_id, NOT_TOLD_OF_GROUP
         try:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dbproxy.admin.errors import NotFoundError, RefusedError
+from dbproxy.admin.texts import shown
 from dbproxy.models.user_lookup import KnownUser, UserLookup
-
-ACTIVE = 0
-"""IMUser.status of a user who may log in."""
+from dbproxy.models.user_writer import ACTIVE
 
 SHOWN = 10
 """Names in a text of an error, at most."""
@@ -31,8 +30,9 @@ def find_users(lookup: UserLookup, wanted: Iterable[int | str]) -> list[KnownUse
     by_name = lookup.by_name(names)
     unknown = [one for one in asked if as_id(one) not in by_id and (isinstance(one, int) or one not in by_name)]
     if unknown:
-        raise NotFoundError(f"there is no user with this id or login name: {listed(unknown)}")
-    ambiguous = [f"{name} ({' and '.join(str(user.user_id) for user in by_name[name])})" for name in names if len(by_name[name]) > 1]
+        named = [shown(one) if isinstance(one, str) else one for one in unknown]
+        raise NotFoundError(f"there is no user with this id or login name: {listed(named)}")
+    ambiguous = [f"{shown(name)} ({' and '.join(str(user.user_id) for user in by_name[name])})" for name in names if len(by_name[name]) > 1]
     if ambiguous:
         raise RefusedError(f"several users have this login name; give the id: {listed(ambiguous)}")
     users = [by_id[number] if (number := as_id(one)) in by_id else by_name[str(one)][0] for one in asked]
@@ -55,7 +55,7 @@ def as_id(one: int | str) -> int | None:
     """Return the id that a text or a number may be; None for a text that is none."""
     if isinstance(one, int):
         return one
-    return int(one) if one.isascii() and one.isdigit() and int(one) <= LARGEST_ID else None
+    return int(one) if one.isascii() and one.isdigit() and len(one) <= 10 and int(one) <= LARGEST_ID else None
 
 
 def listed(items: Sequence[object]) -> str:
@@ -69,4 +69,4 @@ def _parsed(one: int | str) -> int | str:
         if not 0 <= one <= LARGEST_ID:
             raise NotFoundError(f"there is no user with this id or login name: {one}")
         return one
-    return one.strip()
+    return one.strip().encode("utf-8", "replace").decode()  # arguments that are not UTF-8 have surrogates, which no name has

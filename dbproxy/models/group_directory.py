@@ -11,6 +11,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from dbproxy.models import names
+from dbproxy.models.directory import TextColumn, text_columns
 from dbproxy.models.group_writer import ACTIVE
 from dbproxy.stores.mysql import DBPool, ReadPool, Row
 
@@ -55,13 +56,6 @@ class MemberRecord(NamedTuple):
     name: bytes
     nick: bytes
     joined: int
-
-
-class TextLimits(NamedTuple):
-    """Characters that the columns of IMGroup hold."""
-
-    name: int
-    avatar: int
 
 
 class GroupDirectory:
@@ -125,14 +119,9 @@ class GroupDirectory:
         table = names.group_message_table(group_id)
         return int(self._slave.select(f"select ifnull(max(msgId),0) from {table} where groupId={group_id}")[0][0])
 
-    def text_limits(self) -> TextLimits:
-        """What the columns for names and avatars hold."""
-        rows = self._master.select(
-            "select column_name,character_maximum_length from information_schema.columns "
-            "where table_schema=database() and table_name='IMGroup' and column_name in ('name','avatar')"
-        )
-        lengths = {name.decode().lower(): int(length) for name, length in rows}
-        return TextLimits(lengths["name"], lengths["avatar"])
+    def columns(self) -> dict[str, TextColumn]:
+        """The text columns of IMGroup."""
+        return text_columns(self._master, "IMGroup")
 
     @staticmethod
     def _records(database: DBPool | ReadPool, rows: Sequence[Row]) -> list[GroupRecord]:
