@@ -60,7 +60,7 @@ class Conversations:
         self._administration = administration
         installation = administration.installation
         self._reader = MessageReader(installation.slave)
-        self._finder = ConversationFinder(installation.users, self._reader)
+        self._finder = ConversationFinder(installation.users, installation.user_directory, self._reader)
         self._status = MessageStatus(installation.master)
         self._texts = MessageTexts(installation.config.aes_key)
 

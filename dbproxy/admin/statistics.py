@@ -61,10 +61,11 @@ class Statistics:
 
     def __init__(self, administration: Administration) -> None:
         self._administration = administration
-        slave = administration.installation.slave
+        installation = administration.installation
+        slave = installation.slave
         self._statistics = MessageStatistics(slave)
         self._reader = MessageReader(slave)
-        self._finder = ConversationFinder(administration.installation.users, self._reader)
+        self._finder = ConversationFinder(installation.users, installation.user_directory, self._reader)
 
     def overview(self) -> Overview:
         """Return how many users, groups and messages there are, and the sizes of the tables."""

@@ -124,13 +124,6 @@ class MessageReader:
 
     # conversations
 
-    def user_id_of(self, name: str) -> int | None:
-        """Return the id of the user with this login name, whatever their status; of several one with status 0, then the youngest."""
-        rows = self._database.read(
-            lambda connection: connection.select("select id from IMUser where name=%s order by status=0 desc,id desc limit 1", (name,))
-        )
-        return int(rows[0][0]) if rows else None
-
     def relations_of(self, pair: Pair) -> list[RelationRow]:
         """All relations of two users: first the one that clients read, if any of them is visible; then the others, the oldest first."""
         rows = self._database.select(
