@@ -26,9 +26,11 @@ class Backends:
 
     """
 
+    statement_timeout = STATEMENT_TIMEOUT
+
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.databases = DBManager(dataclasses.replace(config, db_timeout=max(config.db_timeout, STATEMENT_TIMEOUT)))
+        self.databases = DBManager(dataclasses.replace(config, db_timeout=max(config.db_timeout, self.statement_timeout)))
         self.caches = CacheManager(config)
 
     def __enter__(self) -> Self:

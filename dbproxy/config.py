@@ -137,6 +137,8 @@ class AdminSettings:
     """Seconds without a request after which a person has to log in again."""
     web_trusted_proxies: tuple[Network, ...]
     """Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+    web_hosts: tuple[str, ...]
+    """Names, in lower case, under which browsers find the web application, besides those of the certificate and of this machine."""
 
 
 @dataclass(frozen=True, slots=True)

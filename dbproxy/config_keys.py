@@ -16,6 +16,7 @@ from dbproxy.config_rules import (
     GIB,
     HOST,
     HOST_LIST,
+    HOST_NAMES,
     HOSTS,
     LEVEL,
     NAMES,
@@ -125,6 +126,7 @@ ADMIN_KEYS: tuple[Key, ...] = (
     Key("WebAdminKey", "web_key", ANY, ""),
     Key("WebAdminSessionTimeout", "web_session_timeout", seconds(60, 86400), "1800"),
     Key("WebAdminTrustedProxies", "web_trusted_proxies", NETWORKS, ""),
+    Key("WebAdminHosts", "web_hosts", HOST_NAMES, ""),
 )
 """Keys that a file may have for ``dbproxy-admin``, fields of ``AdminSettings``; the daemon does not use them."""
 

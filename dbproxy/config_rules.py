@@ -93,6 +93,10 @@ def _parse_hosts(value: str) -> tuple[str, ...]:
     return hosts
 
 
+def _parse_host_names(value: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_parse_host(part.lower()) for part in _split(value, ",")))
+
+
 def _parse_endpoint(value: str) -> tuple[str, int] | None:
     if value.lower() in ("", "off"):
         return None
@@ -230,6 +234,7 @@ WHOLE_SECONDS = Rule("whole seconds from 1 to 3600", _parse_whole_seconds)
 HOSTS = Rule("IP addresses or host names, ';' between them", _parse_hosts)
 NAMES = Rule("names, ',' between them", _parse_names)
 NETWORKS = Rule("IP addresses and networks, ',' between them", _parse_networks)
+HOST_NAMES = Rule("host names, ',' between them", _parse_host_names)
 ENDPOINT = Rule("address:port (an IPv6 address in brackets), or off", _parse_endpoint)
 SITE = Rule("host, host:port or an http(s) URL", _parse_site)
 OPTIONAL_SITE = Rule("host, host:port or an http(s) URL, or off", _parse_optional_site)

@@ -7,6 +7,7 @@ several processes do not mix and none is lost in a crash.
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,15 @@ class Actor:
 
     name: str
     origin: str
+
+
+def command_line_actor() -> Actor:
+    """Return who runs the command: the user of the system."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in containers
+        name = "unknown"
+    return Actor(f"os:{name}", "command line")
 
 
 class AuditLog:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import logging
 import sys
 from collections.abc import Sequence
 
 from dbproxy import __version__
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.audit_log import Actor, AuditLog
+from dbproxy.admin.audit_log import AuditLog, command_line_actor
 from dbproxy.admin.commands import messages, stats
 from dbproxy.admin.commands.frame import EXIT_BACKEND, EXIT_CONFIG, EXIT_REFUSED, Topic, print_error
 from dbproxy.admin.errors import AdminError
@@ -50,15 +49,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print_error("dbproxy-admin: interrupted")
         return 130
-
-
-def command_line_actor() -> Actor:
-    """Return who runs the command: the user of the system."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in containers
-        name = "unknown"
-    return Actor(f"os:{name}", "command line")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -27,7 +27,7 @@ Subject = int | str | bytes
 _Name = str | bytes | tuple[bytes]
 _Key = TypeVar("_Key", int, _Name)
 _Failures = list[float]
-"""Times of failures, oldest first: at most one more than ``MAX_FAILURES``, because attempts on a locked subject are not counted."""
+"""Times of failures, oldest first: at most one more than lock it, because attempts on a locked subject are not counted."""
 
 
 class Outcome(enum.Enum):
@@ -46,8 +46,9 @@ class LoginAttempts:
     that is not locked and whose last failure is oldest; if all of them are locked, the new one is not stored.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, max_failures: int = MAX_FAILURES) -> None:
         self._clock = clock
+        self._max_failures = max_failures
         self._lock = threading.Lock()
         # Each in the order of the last failures.
         self._accounts: dict[int, _Failures] = {}
@@ -64,7 +65,7 @@ class LoginAttempts:
         if not isinstance(subject, int) and not self._locked_names:  # as nearly always: not worth the lock
             return False
         with self._lock:
-            return len(self._recent(subject, self._clock())) > MAX_FAILURES
+            return len(self._recent(subject, self._clock())) > self._max_failures
 
     def attempt(self, subject: Subject, right: bool) -> Outcome:
         """Decide about one attempt and count it, atomically: a failure is added, a success deletes the failures before it.
@@ -76,7 +77,7 @@ class LoginAttempts:
         with self._lock:
             now = self._clock()
             failures = self._recent(subject, now)
-            if len(failures) > MAX_FAILURES:
+            if len(failures) > self._max_failures:
                 return Outcome.LOCKED
             self._delete(subject)
             if right:
@@ -86,7 +87,7 @@ class LoginAttempts:
                 self._drop_expired(now)
                 self._accounts[subject] = failures
             elif self._make_room(now):
-                (self._locked_names if len(failures) > MAX_FAILURES else self._names)[_name(subject)] = failures
+                (self._locked_names if len(failures) > self._max_failures else self._names)[_name(subject)] = failures
             return Outcome.WRONG
 
     def _recent(self, subject: Subject, now: float) -> _Failures:
