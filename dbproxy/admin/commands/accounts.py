@@ -21,17 +21,20 @@ from dbproxy.config import Config
 if TYPE_CHECKING:  # the module needs a library that only the extra installs
     from dbproxy.admin.accounts import Account, Accounts
 
+DESCRIPTION = "People who may use the web application; they have nothing to do with the users of TeamTalk."
 INSTALL = "install it with: pip install dbproxy[admin]"
 
 
 def add_commands(topics: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``accounts`` with its commands."""
-    topic = topics.add_parser("accounts", help="people who may use the web application", description="People who may use the web application.")
+    topic = topics.add_parser("accounts", help="people who may use the web application", description=DESCRIPTION)
     commands = topic.add_subparsers(metavar="COMMAND", required=True)
     command = add_command(commands, "list", _list, "list the accounts")
     command.set_defaults(without_backends=True)
     command = _named(commands, "add", "make an account; its password is asked for, or generated")
-    roles = "viewer sees lists and statistics; operator also reads conversations and changes things; owner does everything (default: operator)"
+    roles = (
+        "viewer sees lists and statistics; operator also reads conversations and changes things; owner does everything (default: operator)"
+    )
     command.add_argument("--role", choices=[role.value for role in Role], default=Role.OPERATOR.value, help=roles)
     _add_generate(command)
     _add_generate(_named(commands, "passwd", "give an account another password, which ends its sessions"))

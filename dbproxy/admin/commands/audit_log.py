@@ -19,8 +19,9 @@ def add_commands(topics: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add ``audit-log`` with its command."""
     topic = topics.add_parser("audit-log", help="who did what", description="Who did what, on the command line and in the browser.")
     commands = topic.add_subparsers(metavar="COMMAND", required=True)
+    limit = "entries, at most (default: %(default)s)"
     command = add_command(commands, "show", _show, "show the newest entries, newest first")
-    command.add_argument("--limit", metavar="N", type=whole_number(1, MOST_ENTRIES), default=50, help="entries, at most (default: %(default)s)")
+    command.add_argument("--limit", metavar="N", type=whole_number(1, MOST_ENTRIES), default=50, help=limit)
     before = "continue with the entries before this position, which the former page has printed"
     command.add_argument("--before", metavar="POSITION", type=whole_number(0, 2**63 - 1), help=before)
     command.set_defaults(without_backends=True)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from unicodedata import east_asian_width
 
 from dbproxy.admin.administration import Administration
+from dbproxy.config import Config
 from dbproxy.output import write_line
 
 EXIT_OK = 0
@@ -29,8 +30,8 @@ class Options(argparse.Namespace):
     dry_run: bool
 
 
-Run = Callable[[Administration, Any], int]
-"""Carries out a command and returns the exit status. Raises AdminError and StoreError."""
+Run = Callable[[Administration, Any], int] | Callable[[Config, Any], int]
+"""Carries out a command and returns the exit status; the second kind is for those that need no backends. Raises AdminError and StoreError."""
 
 
 class Topic(Protocol):

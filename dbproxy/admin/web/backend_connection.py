@@ -34,7 +34,8 @@ class BackendConnection:
     def __init__(self, config: Config, open_installation: Callable[[Config], Installation] = WebInstallation) -> None:
         self._config = config
         self._open_installation = open_installation
-        sizes = [instance.maxconncnt for instance in (*config.db_instances.values(), *config.cache_instances.values())]
+        sizes = [instance.maxconncnt for instance in config.db_instances.values()]
+        sizes += [instance.maxconncnt for instance in config.cache_instances.values()]
         self.places = min(MOST_AT_ONCE, *sizes)
         self._places = threading.BoundedSemaphore(self.places)
         self._lock = threading.Lock()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dbproxy.models.login_attempts import LoginAttempts
 
 MOST_FOR_ADDRESS = 20
-"""Failures of one address within 30 minutes after which it is refused. The /64 of an IPv6 address counts, since one machine has all of it."""
+"""Failures of one address within 30 minutes after which it is refused. Of IPv6 the /64 counts, since one machine has all of it."""
 
 MOST_FOR_NAME = 50
 """The same for the name of an account. More, because who knows a name could otherwise keep its owner out with little effort."""

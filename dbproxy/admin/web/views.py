@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response
 from dbproxy.admin.accounts import Account
 from dbproxy.admin.administration import Administration
 from dbproxy.admin.audit_log import Actor
+from dbproxy.admin.errors import ForbiddenError
 from dbproxy.admin.roles import Permission, may
 from dbproxy.admin.web.site import Site
 from dbproxy.admin.web_sessions import WebSession
@@ -66,8 +67,8 @@ def requirement_of(endpoint: str) -> Requirement:
         RuntimeError: it was not declared with ``Pages.page``, so nobody has thought about it.
 
     """
-    found = getattr(current_app.view_functions[endpoint], "requirement", None)
-    if not isinstance(found, Requirement):
+    found: Requirement | None = getattr(current_app.view_functions[endpoint], "requirement", None)
+    if found is None:
         raise RuntimeError(f"the view {endpoint} says nothing about permissions; declare it with Pages.page")
     return found
 
@@ -101,6 +102,17 @@ def has(permission: Permission) -> bool:
     if found is None or not may(found.account.role, permission):
         return False
     return permission is not Permission.READ or site().config.admin.read_messages
+
+
+def require_reading() -> None:
+    """Check that conversations may be read here.
+
+    Raises:
+        ForbiddenError: the configuration does not allow it.
+
+    """
+    if not site().config.admin.read_messages:
+        raise ForbiddenError("conversations may not be read, searched or exported here: AdminReadMessages is off")
 
 
 def actor() -> Actor:
@@ -144,7 +156,7 @@ def go_to(endpoint: str, **values: Any) -> Response:  # noqa: ANN401 - what url_
 
 
 def form_text(name: str, longest: int = 10_000) -> str:
-    """Return a field of the form without the blanks around it, empty if it is missing; longer ones are cut to ``longest`` + 1 characters."""
+    """Return a field of the form without the blanks around it, empty if it is missing, cut to ``longest`` + 1 characters."""
     return request.form.get(name, "").strip()[: longest + 1]
 
 

@@ -1,0 +1,124 @@
+"""WebServer: cheroot with the application. The main thread starts and stops it; its own threads answer requests."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import ssl
+import threading
+from typing import Any
+
+from cheroot.ssl.builtin import BuiltinSSLAdapter
+from cheroot.wsgi import Server
+
+from dbproxy.addresses import shown_address
+from dbproxy.admin.errors import AdminError
+from dbproxy.admin.web.app import create_app
+from dbproxy.admin.web.site import Site
+from dbproxy.admin.web.views import UPLOAD_BODY
+from dbproxy.config import AdminSettings
+
+_THREADS_WITHOUT_BACKENDS = 4
+"""What is left for logging in and for files when the other threads wait for MySQL and Redis."""
+
+_MOST_WAITING = 64
+"""Connections with a request that no thread has taken yet; further ones are answered 503."""
+
+_SOCKET_TIMEOUT = 10
+"""Seconds without a byte after which a request is given up."""
+
+_STOP_TIMEOUT = 10
+"""Seconds that requests are given when the server stops."""
+
+_LONGEST_HEADERS = 32 << 10
+
+
+class WebServer:
+    """Serves ``site`` at ``address``; port 0 is any free port.
+
+    Raises:
+        AdminError: the address may not be used, or the certificate cannot be.
+
+    """
+
+    def __init__(self, site: Site, address: tuple[str, int]) -> None:
+        settings = site.config.admin
+        _check(address[0], settings)
+        threads = site.backends.places + _THREADS_WITHOUT_BACKENDS
+        self._scheme = "https" if settings.web_cert else "http"
+        self._server = Server(
+            address,
+            create_app(site),
+            numthreads=threads,
+            max=threads,
+            server_name="dbproxy-admin",
+            request_queue_size=_MOST_WAITING,
+            accepted_queue_size=_MOST_WAITING,
+            timeout=_SOCKET_TIMEOUT,
+            shutdown_timeout=_STOP_TIMEOUT,
+        )
+        self._server.max_request_body_size = UPLOAD_BODY + (1 << 20)
+        self._server.max_request_header_size = _LONGEST_HEADERS
+        if settings.web_cert:
+            self._server.ssl_adapter = _adapter(settings)
+        self._thread = threading.Thread(target=self._server.serve, name="web server")
+
+    def start(self) -> str:
+        """Listen, and answer requests from now on; return the URL.
+
+        Raises:
+            AdminError: the address is in use or none of this machine.
+
+        """
+        try:
+            self._server.prepare()
+        except OSError as error:
+            raise AdminError(f"cannot listen on {shown_address(*self._server.bind_addr)}: {error.args[-1]}") from None
+        self._thread.start()
+        host, port = self._server.bind_addr[:2]
+        return f"{self._scheme}://{shown_address(host, port)}/"
+
+    def stop(self) -> None:
+        """Take no more connections, let requests end, and return when all threads have ended."""
+        self._server.stop()
+        self._thread.join()
+
+
+class _TlsAdapter(BuiltinSSLAdapter):
+    """cheroot would do the handshake in the thread that accepts: who connects and says nothing would keep everybody else waiting."""
+
+    def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, Any]]:
+        wrapped = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        return wrapped, {"wsgi.url_scheme": "https", "HTTPS": "on"}
+
+
+def _adapter(settings: AdminSettings) -> _TlsAdapter:
+    key = settings.web_key or settings.web_cert
+    for name, path in (("WebAdminCert", settings.web_cert), ("WebAdminKey", key)):
+        if not os.access(path, os.R_OK):
+            raise AdminError(f"{name}: {path} is not there or cannot be read")
+    try:
+        adapter = _TlsAdapter(settings.web_cert, key)
+    except (OSError, ValueError) as error:  # ssl.SSLError is one
+        raise AdminError(f"WebAdminCert and WebAdminKey ({settings.web_cert}, {key}) cannot be used: {error}") from None
+    adapter.context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return adapter
+
+
+def _check(host: str, settings: AdminSettings) -> None:
+    if settings.web_cert or settings.web_trusted_proxies or _is_loopback(host):
+        return
+    raise AdminError(
+        f"{host} is not an address of this machine alone: passwords would go through the network in clear. Set WebAdminCert for HTTPS, "
+        "or WebAdminTrustedProxies if a reverse proxy with HTTPS stands before it, or listen on 127.0.0.1"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
