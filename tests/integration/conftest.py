@@ -1,13 +1,15 @@
-"""Shared by the integration tests: a log without defects, and the proof that a request is not answered."""
+"""Shared by the integration tests: a log without defects, the proof that a request is not answered, and the web application."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from admin_site import AdminApp
 from google.protobuf.message import Message
 
-from dbproxy.testing import Client
+from dbproxy.testing import Client, Stack
 
 Unanswered = Callable[[Client, Message], None]
 
@@ -30,3 +32,11 @@ def unanswered() -> Unanswered:
         assert client.silent(0.15)
 
     return send
+
+
+@pytest.fixture
+def admin_app(stack: Stack, tmp_path: Path) -> Iterator[AdminApp]:
+    """The web application of dbproxy-admin in this process, connected to the backends; ``admin_app.visitor(Role.OWNER)`` logs in."""
+    with AdminApp(stack, tmp_path) as app:
+        assert app.site.backends.wait(30), app.site.backends.problem
+        yield app

@@ -31,7 +31,8 @@ class Options(argparse.Namespace):
 
 
 Run = Callable[[Administration, Any], int] | Callable[[Config, Any], int]
-"""Carries out a command and returns the exit status; the second kind is for those that need no backends. Raises AdminError and StoreError."""
+"""Carries out a command and returns the exit status; the second kind is for those that need no backends.
+Raises AdminError and StoreError."""
 
 
 class Topic(Protocol):

@@ -16,4 +16,6 @@ LANGUAGES: Mapping[str, str] = {"en": "English", "zh": "中文"}
 def chosen_language() -> str:
     """Return the code of the language of this request."""
     chosen = request.cookies.get(COOKIE, "")
-    return chosen if chosen in LANGUAGES else request.accept_languages.best_match(list(LANGUAGES), "en")
+    # not best_match: of "en-GB, zh;q=0.5" it would take zh, which is there exactly
+    wanted = [chosen, *(tag.partition("-")[0].lower() for tag in request.accept_languages.values())]
+    return next((code for code in wanted if code in LANGUAGES), "en")

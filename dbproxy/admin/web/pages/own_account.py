@@ -27,7 +27,7 @@ def show() -> Response | str | tuple[str, int]:
     try:
         if site().accounts.check(own.name, current) is None:
             limits.failed(own.name, address)
-            return _form(gettext("The current password is wrong.")), 403
+            return _form(gettext("The current password is wrong.")), 400
         if new != again:
             return _form(gettext("The new password was not typed the same way twice.")), 400
         with site().log.recorded(actor(), "accounts.passwd", f"account {own.name}"):
