@@ -7,11 +7,13 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from dbproxy import __version__
 from dbproxy.audit.auditor import audit, open_stores
 from dbproxy.audit.finding import Entry, Outcome, Report
+from dbproxy.audit.merge_command import MergeCommand, default_backup, run_restore
 from dbproxy.config_options import add_config_options, config_of
 from dbproxy.errors import ConfigError, DbproxyError
 from dbproxy.output import write_line
@@ -30,7 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 clean or all repaired, 1 findings are left, 2 mistake in configuration or command line, 3 a backend failed.
     """
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    _check(parser, options)
     logging.basicConfig(level=logging.ERROR, format="%(message)s", stream=sys.stderr)
     try:
         config = config_of(options)
@@ -38,6 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             write_line(sys.stderr, problem)
         return EXIT_CONFIG
+    if options.merge or options.restore:
+        if options.restore:
+            left, failure = run_restore(config, options.restore, apply=options.apply, as_json=options.json)
+        else:
+            backup = (options.backup or default_backup()) if options.apply else None
+            left, failure = MergeCommand(config, backup=backup, as_json=options.json, examples=options.examples or sys.maxsize).run()
+        return _ended(failure, EXIT_FINDINGS if left else EXIT_CLEAN)
     report = Report(examples=options.examples or sys.maxsize)
     failure = ""
     try:
@@ -55,10 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_line(sys.stdout, json.dumps(as_json(report, options.repair, failure), indent=2, ensure_ascii=False))
     elif not failure:
         write_line(sys.stdout, _summary(report, options.repair))
-    if failure:
-        write_line(sys.stderr, f"dbproxy-audit: {failure}")
-        return EXIT_BACKEND
-    return EXIT_FINDINGS if report.left else EXIT_CLEAN
+    return _ended(failure, EXIT_FINDINGS if report.left else EXIT_CLEAN)
+
+
+def _ended(failure: str, exit_code: int) -> int:
+    if not failure:
+        return exit_code
+    write_line(sys.stderr, f"dbproxy-audit: {failure}")
+    return EXIT_BACKEND
 
 
 def as_json(report: Report, repair: bool, failure: str = "") -> dict[str, Any]:
@@ -124,15 +139,38 @@ def _summary(report: Report, repair: bool) -> str:
     return f"{report.found} finding{'s' if report.found > 1 else ''}{repaired}{more}"
 
 
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End the process with 2 and a message when options are given that do not go together."""
+    if options.apply and not (options.merge or options.restore):
+        parser.error("--apply goes with --merge or --restore")
+    if options.backup and not (options.merge and options.apply):
+        parser.error("--backup goes with --merge --apply: nothing else changes rows that are backed up")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dbproxy-audit",
         description="Checks whether MySQL and Redis of a live installation are consistent with each other and with the proxy's rules. "
-        "Proxies may be running meanwhile. Changes nothing without --repair.",
+        "Proxies may be running meanwhile. Changes nothing without --repair or --apply.",
         epilog="Exit status: 0 clean or all repaired, 1 findings are left, 2 mistake in the configuration, 3 a backend failed.",
     )
     add_config_options(parser)
-    parser.add_argument("--repair", action="store_true", help="repair what can be repaired while proxies are running")
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--repair", action="store_true", help="repair what can be repaired while proxies are running")
+    modes.add_argument(
+        "--merge",
+        action="store_true",
+        help="instead of the audit: merge conversations that are split over several relations, and give new msg_ids where one is given "
+        "twice; says only what it would do, and what clients would notice, unless --apply is given",
+    )
+    modes.add_argument("--restore", metavar="DIR", type=Path, help="instead of the audit: undo a merge with its backup, with --apply")
+    parser.add_argument("--apply", action="store_true", help="with --merge or --restore: do it")
+    parser.add_argument(
+        "--backup",
+        metavar="DIR",
+        type=Path,
+        help="with --merge --apply: where every row is written before it is changed (default: audit-backup-TIME in the working directory)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     parser.add_argument(
         "--examples", metavar="N", type=_natural, default=20, help="findings of a kind to show (default: %(default)s; 0: all)"

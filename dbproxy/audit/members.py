@@ -78,7 +78,7 @@ class Membership:
         self._backends.wait_before_recheck(suspects)
         for group_id in suspects:
             lock_names = GroupMembers.lock_name(group_id), GroupMembers.lock_row_name(group_id)
-            rows, hashed = self._backends.read_locked(partial(self._read, group_ids=(group_id,)), *lock_names)[group_id]
+            rows, hashed = self._backends.with_locks(partial(self._read, group_ids=(group_id,)), *lock_names)[group_id]
             yield from self._describe(group_id, rows, hashed)
 
     def _differing(self, group_ids: Sequence[int]) -> list[int]:

@@ -79,6 +79,15 @@ class MessageCheck(ABC):
                 lambda conversation_id=conversation_id: self._set_counter(conversation_id),  # type: ignore[misc]
             )
 
+    def with_ids_twice(self) -> Iterator[int]:
+        """Yield the ids of the conversations in which messages have the msg_id of another one. Raises StoreError."""
+        for shard in range(SHARDS):
+            for low, high in slices(self._backends.slave, self.kind.table(shard), self.kind.id_column):
+                for seen in self._conversations(self._backends.slave, shard, f"between {low} and {high}"):
+                    if seen.messages != seen.different_ids:
+                        now = self._conversations(self._backends.master, shard, f"={seen.conversation_id}")
+                        yield from (c.conversation_id for c in now if c.messages != c.different_ids)
+
     def _conversations(self, database: ReadablePool, shard: int, condition: str) -> list[Conversation]:
         column, table = self.kind.id_column, self.kind.table(shard)
         rows = database.select(
@@ -104,7 +113,7 @@ class MessageCheck(ABC):
                     Severity.SEVERE,
                     f"{table}, {self.called} {conversation_id}",
                     f"{conversation.messages - conversation.different_ids} messages have the msg_id of another one: {twice}",
-                    "nothing: the ids are known to the clients, and an administrator has to decide which message may lose its id",
+                    "nothing: messages would lose ids that clients know, which dbproxy-audit --merge does",
                 )
             if not conversation.known:
                 orphan = self._orphan(conversation)

@@ -21,7 +21,7 @@ class DuplicateRelations:
     """Pairs of users with several visible relations: the proxy works with the oldest, messages stored under the others cannot be read.
 
     The repair hides (status 1) relations without a message, because that changes nothing that a user has seen. Two relations that both
-    have messages are only reported: merging them would change acknowledged msg_ids.
+    have messages are only reported: ``merge.py`` merges them, which changes acknowledged msg_ids.
     """
 
     title = "relations"
@@ -31,16 +31,9 @@ class DuplicateRelations:
 
     def run(self) -> Iterator[Finding]:
         """Check everything and yield the findings one by one. Raises StoreError when a backend fails."""
-        pairs: list[Pair] = []
-        for low, high in slices(self._backends.slave, "IMRelationShip", "smallId"):
-            rows = self._backends.slave.select(
-                f"select smallId,bigId from IMRelationShip where smallId between {low} and {high} and status=0 "
-                "group by smallId,bigId having count(*)>1"
-            )
-            pairs += [(int(small), int(big)) for small, big in rows]
-        for pair in pairs:
-            ids = _visible(self._backends.master, pair)
-            used, empty = _used_and_empty(self._backends.master, ids)
+        for pair in self.pairs():
+            ids = visible_relations(self._backends.master, pair)
+            used, empty = used_and_empty(self._backends.master, ids)
             if len(ids) < 2:
                 continue
             where = f"IMRelationShip, users {pair[0]} and {pair[1]}"
@@ -51,7 +44,7 @@ class DuplicateRelations:
                     where,
                     f"relations {listed(ids)} are all visible; nothing is stored under {listed(empty)}",
                     f"hides {listed(empty)}",
-                    lambda pair=pair: self._hide(pair),  # type: ignore[misc]
+                    lambda pair=pair: self.hide_empty(pair),  # type: ignore[misc]
                 )
             if len(used) > 1:
                 yield Finding(
@@ -59,14 +52,26 @@ class DuplicateRelations:
                     Severity.SEVERE,
                     where,
                     f"messages are stored under the relations {listed(used)}; only those of {used[0]} can be read",
-                    "nothing: messages that move to another relation get other ids, and an administrator has to decide that",
+                    "nothing: messages that move to another relation get other ids, which dbproxy-audit --merge does",
                 )
 
-    def _hide(self, pair: Pair) -> str | None:
+    def pairs(self) -> list[Pair]:
+        """Return the pairs that seem to have several visible relations; the slave, which is asked, may be behind. Raises StoreError."""
+        pairs: list[Pair] = []
+        for low, high in slices(self._backends.slave, "IMRelationShip", "smallId"):
+            rows = self._backends.slave.select(
+                f"select smallId,bigId from IMRelationShip where smallId between {low} and {high} and status=0 "
+                "group by smallId,bigId having count(*)>1"
+            )
+            pairs += [(int(small), int(big)) for small, big in rows]
+        return pairs
+
+    def hide_empty(self, pair: Pair) -> str | None:
+        """Hide the relations of a pair that are not needed; what was done, None if there was nothing to do. Raises StoreError."""
         with self._backends.locked(RelationModel.lock_name(pair)) as connection:
             # the row locks that storing a message takes: it is stored before this, or uses another relation afterwards
-            ids = _visible(connection, pair, " for update")
-            _, empty = _used_and_empty(connection, ids)
+            ids = visible_relations(connection, pair, " for update")
+            _, empty = used_and_empty(connection, ids)
             if not empty:
                 return None
             connection.execute(f"update IMRelationShip set status=1,updated={int(time.time())} where id in ({sql_list(empty)})")
@@ -123,12 +128,13 @@ class DuplicateSessions:
         return f"deleted the rows {listed(others)}"
 
 
-def _visible(database: ReadablePool | DBConn, pair: Pair, lock: str = "") -> list[int]:
+def visible_relations(database: ReadablePool | DBConn, pair: Pair, lock: str = "") -> list[int]:
+    """Return the ids of the visible relations of a pair, the oldest first; ``lock`` is added to the query."""
     rows = database.select(f"select id from IMRelationShip where smallId={pair[0]} and bigId={pair[1]} and status=0 order by id{lock}")
     return [int(relate_id) for (relate_id,) in rows]
 
 
-def _used_and_empty(database: ReadablePool | DBConn, ids: Sequence[int]) -> tuple[list[int], list[int]]:
+def used_and_empty(database: ReadablePool | DBConn, ids: Sequence[int]) -> tuple[list[int], list[int]]:
     """Return the relations that have messages, and those that can be hidden: all others, except the oldest when none has messages."""
     if not ids:
         return [], []

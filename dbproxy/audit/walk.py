@@ -58,12 +58,14 @@ class AuditBackends(Backends):
         with self.master.connection() as connection, self._transaction(connection, lock_name, row_names):
             yield connection
 
-    def read_locked(self, read: Callable[[DBConn], T], lock_name: str, *row_names: str) -> T:
-        """Call ``read`` with a connection and these locks; again if another node was faster."""
+    def with_locks(self, work: Callable[[DBConn], T], lock_name: str, *row_names: str) -> T:
+        """Call ``work`` with a connection in a transaction and these locks, and commit; again if it was rolled back, because another node
+        was faster or for a deadlock.
+        """
 
         def attempt(connection: DBConn) -> T:
             with self._transaction(connection, lock_name, row_names):
-                return read(connection)
+                return work(connection)
 
         return self.master.write(attempt)
 

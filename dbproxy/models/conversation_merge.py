@@ -1,0 +1,205 @@
+"""ConversationMerge: makes one readable history of what was split over several relations, or has msg_ids twice. One thread.
+
+It works in steps, each a transaction that holds the locks with which proxies store messages (the rows of the relations, or of the group),
+from the newest messages to the oldest. After each step every message is stored once, and no two have the same id unless they had it before.
+A merge that is interrupted goes on from there; ``merge_plan.py`` says how, and which messages get new ids.
+
+Proxies may store messages between two steps. The first one sets the counter in Redis above all new ids, and stores the largest of them,
+so that messages of proxies come behind even if Redis loses the counter. The last step hides the relations that have become empty, in the
+same transaction in which it has seen that they are: a proxy that has cached one of them finds it hidden and looks the pair up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from dbproxy.errors import DbproxyError
+from dbproxy.models.conversation_kind import GROUP_CHAT, ConversationKind
+from dbproxy.models.merge_plan import KeptIds, NewIds, kept_ids, new_ids
+from dbproxy.models.message_rows import BEFORE_ALL, MessageRows, columns_of, in_order
+from dbproxy.models.relation import Pair, RelationModel
+from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.redis import LARGEST, CachePool, number
+
+STEP = 500
+"""Messages that one transaction moves, approximately: all messages of a second are moved together."""
+
+BackupRow = Callable[[str, dict[str, bytes | None], dict[str, int | str]], None]
+"""Keeps a row before it is changed: table, column → text, and what it is changed to."""
+
+
+class ChangedMeanwhileError(DbproxyError):
+    """Relations or messages are not as they were when the merge was planned; nothing was changed by this step."""
+
+
+class CannotMergeError(DbproxyError):
+    """Why a conversation cannot be merged; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeState:
+    """How far a merge is. ``new`` is None before its first step."""
+
+    kept: KeptIds
+    new: NewIds | None = None
+    until: int = 0
+    """The messages from this second on (unix seconds) are done."""
+    end: int = 0
+    """Their ids begin here."""
+    renumbered: int = 0
+    moved: int = 0
+    """Messages that came from another relation; they are renumbered, too."""
+    done: bool = False
+    is_rest: bool = False
+    """With ``done``: a proxy has stored further messages in a source, so the merge has to begin again."""
+
+
+class ConversationMerge:
+    """The merge of the conversations ``source_ids`` into ``target_id``; without sources it only gives new ids."""
+
+    def __init__(self, kind: ConversationKind, target_id: int, source_ids: Sequence[int], pair: Pair | None) -> None:
+        """``pair``: the users of a one-to-one conversation; ``target_id`` must be the relation that is read, if there are sources."""
+        self.kind = kind
+        self.target_id = target_id
+        self.source_ids = tuple(source_ids)
+        self.pair = pair
+        self._target = MessageRows(kind, target_id)
+        self._sources = [MessageRows(kind, source_id) for source_id in source_ids]
+        self._all = [self._target, *self._sources]
+
+    @property
+    def lock_name(self) -> str:
+        """The named lock, and the lock row, of the conversation."""
+        return self.kind.lock_name((0, self.target_id)) if self.pair is None else self.kind.lock_name(self.pair)
+
+    def kept_ids(self, master: DBPool) -> KeptIds:
+        """Find which messages keep their ids; takes no locks."""
+        return kept_ids(master, self._target, self._sources)
+
+    def preview(self, master: DBPool, unread: CachePool) -> tuple[KeptIds, NewIds, int]:
+        """Return what a merge would do now: what is kept, the new ids, and how many messages would be moved; takes no locks."""
+        kept = self.kept_ids(master)
+        new = new_ids(master, self._target, self._sources, kept, self._counter(unread))
+        return kept, new, sum(source.count(master) for source in self._sources)
+
+    def order_second(self, connection: DBConn, second: int, backup: BackupRow) -> int:
+        """Insert the messages of the target of one second again, in the order of their ids, which they keep; how many there are. One
+        transaction, see ``step``.
+        """
+        self._lock(connection)
+        messages = self._target.since(connection, second, after=BEFORE_ALL, until=second + 1)
+        by_id = {message.row_id: message.msg_id for message in sorted(messages, key=lambda message: message.msg_id)}
+        if list(by_id) == sorted(by_id) or len(set(by_id.values())) < len(by_id):
+            return 0
+        self._move(connection, self._target, by_id, backup)
+        return len(by_id)
+
+    def step(self, connection: DBConn, state: MergeState, unread: CachePool, backup: BackupRow) -> MergeState:
+        """Renumber the newest messages that are not done; the caller commits, and has begun a transaction with the lock row and under
+        the named lock ``lock_name``. ``backup`` is called for each row before it is changed.
+
+        Raises:
+            ChangedMeanwhileError: plan again.
+            CannotMergeError: it is not possible.
+            StoreError: a backend failed.
+
+        """
+        self._lock(connection)
+        new = state.new
+        if new is None:
+            new = new_ids(connection, self._target, self._sources, state.kept, self._counter(unread))
+            if not new.fit:
+                raise CannotMergeError(f"the new msg_ids would end at {new.end - 1}, and the protocol ends at {LARGEST}")
+            state = replace(state, new=new, until=new.until, end=new.end)
+            self._raise_counter(connection, unread, new.end - 1)
+        since, is_last = self._next_second(connection, state)
+        after = [state.kept.up_to] + [BEFORE_ALL] * len(self._sources)
+        messages = in_order(
+            [rows.since(connection, since, after=place, until=state.until) for rows, place in zip(self._all, after, strict=True)]
+        )
+        first = state.end - len(messages)
+        if messages and (first <= new.largest_before or self._target.has_ids(connection, first, state.end - 1)):
+            raise ChangedMeanwhileError("messages older than those that are done were stored")
+        msg_ids: list[dict[int, int]] = [{} for _ in self._all]
+        for msg_id, (index, message) in enumerate(messages, first):
+            msg_ids[index][message.row_id] = msg_id
+        for rows, of_these in zip(self._all, msg_ids, strict=True):  # in this order, which is that of the messages of one second
+            self._move(connection, rows, of_these, backup)
+        is_rest = is_last and not self._hide_sources(connection, backup)
+        return replace(
+            state,
+            until=since,
+            end=first,
+            renumbered=state.renumbered + len(messages),
+            moved=state.moved + sum(map(len, msg_ids[1:])),
+            done=is_last,
+            is_rest=is_rest,
+        )
+
+    def _move(self, connection: DBConn, rows: MessageRows, msg_ids: dict[int, int], backup: BackupRow) -> None:
+        for row in rows.read(connection, list(msg_ids)):
+            msg_id = msg_ids[int(row["id"] or 0)]
+            backup(rows.table, row, {"table": self._target.table, self.kind.id_column: self.target_id, "msgId": msg_id})
+        rows.move(connection, self._target, msg_ids)
+
+    def _next_second(self, connection: DBConn, state: MergeState) -> tuple[int, bool]:
+        """Return the second down to which the next step goes, and whether it is the last one."""
+        times: list[int] = []
+        for rows in self._all:
+            after = state.kept.up_to if rows is self._target else BEFORE_ALL
+            newest = rows.walk(connection, after=after, until=state.until, backwards=True, page=STEP + 1)
+            times += [message.created for message in islice(newest, STEP + 1)]
+        times.sort(reverse=True)
+        if len(times) <= STEP:
+            return 0, True
+        too_many = times[STEP]
+        return (too_many + 1 if times[0] > too_many else too_many), False
+
+    def _lock(self, connection: DBConn) -> None:
+        """Lock what a proxy locks that stores in one of these conversations, and check that they are what they were."""
+        if self.kind is GROUP_CHAT:
+            if not connection.select(self.kind.lock_query([self.target_id])):
+                raise CannotMergeError(f"the group {self.target_id} does not exist")
+            return
+        ids = sorted((self.target_id, *self.source_ids))
+        among = ",".join(map(str, ids))
+        rows = connection.select(
+            f"select id,smallId,bigId,status from IMRelationShip force index (primary) where id in ({among}) order by id for update"
+        )
+        if [int(relate_id) for relate_id, _, _, _ in rows] != ids or {(int(s), int(b)) for _, s, b, _ in rows} != {self.pair}:
+            raise ChangedMeanwhileError(f"the relations {among} are not there any more, or are of other users")
+        if self.source_ids and (any(status != b"0" for _, _, _, status in rows) or self._oldest_visible(connection) != self.target_id):
+            raise ChangedMeanwhileError(f"the relations {among} are not visible any more, or an older one is")
+
+    def _oldest_visible(self, connection: DBConn) -> int | None:
+        if self.pair is None:
+            return None
+        return RelationModel().find(connection, [self.pair]).get(self.pair)
+
+    def _hide_sources(self, connection: DBConn, backup: BackupRow) -> bool:
+        """Hide the relations that have been emptied; False if a message is left in one of them."""
+        if not all(source.is_empty(connection) for source in self._sources):
+            return False
+        if not self.source_ids:
+            return True
+        among, now = ",".join(map(str, self.source_ids)), int(time.time())
+        columns = columns_of(connection, "IMRelationShip")
+        for row in connection.select(f"select {','.join(f'`{column}`' for column in columns)} from IMRelationShip where id in ({among})"):
+            backup("IMRelationShip", dict(zip(columns, row, strict=True)), {"table": "IMRelationShip", "status": 1, "updated": now})
+        connection.execute(f"update IMRelationShip force index (primary) set status=1,updated={now} where id in ({among})")
+        return True
+
+    def _counter(self, unread: CachePool) -> int:
+        reply: bytes | None = unread.execute([("MGET", self.kind.counter_key(self.target_id))])[0][0]
+        return number(reply)
+
+    def _raise_counter(self, connection: DBConn, unread: CachePool, last_id: int) -> None:
+        """Set the counter to the largest id that will be stored, unless it is above; the locks are held, so nobody takes ids from it."""
+        key = self.kind.counter_key(self.target_id)
+        last_id = max(last_id, self._target.largest_id(connection))
+        counter = self._counter(unread)
+        if counter < last_id or counter >= LARGEST:
+            unread.execute([("SET", key, last_id)])

@@ -1,0 +1,86 @@
+"""What TeamTalk's C++ db_proxy_server leaves behind when it breaks conversations, and reading a history as clients do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from dbproxy.stores.mysql.schema import SHARDS
+from dbproxy.testing import Client, Stack, seed
+
+GROUP = 2
+"""SessionType of the protocol."""
+
+Line = tuple[str, int, int]
+"""(text, created, msg_id)."""
+
+
+def store(stack: Stack, pair: tuple[int, int], relate_id: int, lines: Iterable[Line]) -> None:
+    """Store messages of the first user to the second one under a relation, row by row in this order, and count them as unread."""
+    lines = list(lines)
+    columns = {"relateId": relate_id, "fromId": pair[0], "toId": pair[1], "type": 1, "status": 0}
+    rows = [{**columns, "msgId": msg_id, "content": text, "created": created, "updated": created} for text, created, msg_id in lines]
+    seed.insert(stack, f"IMMessage_{relate_id % SHARDS}", rows)
+    with stack.redis() as redis:
+        redis.hincrby(f"unread_{pair[1]}", str(pair[0]), len(lines))
+
+
+def store_in_group(stack: Stack, sender: int, group_id: int, lines: Iterable[Line]) -> None:
+    """Store messages to a group, row by row in this order, and count them as the C++ daemon does."""
+    lines = list(lines)
+    columns = {"groupId": group_id, "userId": sender, "type": 17, "status": 0}
+    rows = [{**columns, "msgId": msg_id, "content": text, "created": created, "updated": created} for text, created, msg_id in lines]
+    seed.insert(stack, f"IMGroupMessage_{group_id % SHARDS}", rows)
+    with stack.redis() as redis:
+        redis.hincrby(f"{group_id}_im_group_msg", "count", len(lines))
+
+
+def first_messages_at_once(stack: Stack, pairs: Sequence[tuple[int, int]], first_relation: int = 1, messages: int = 40) -> dict[int, list[str]]:
+    """For each pair: ``messages`` first messages that were sent at once have made up to five relations with messages in each, and two
+    sessions for each side. Afterwards people went on in the oldest relation. Returns the texts by the index of the pair, in any order.
+    """
+    texts: dict[int, list[str]] = {}
+    relation = first_relation
+    for index, pair in enumerate(pairs):
+        relations = [seed.relation(stack, *pair, relate_id=relation + number) for number in range(2 + index % 4)]
+        relation += len(relations)
+        counters = dict.fromkeys(relations, 0)
+        lines: dict[int, list[Line]] = {relate_id: [] for relate_id in relations}
+        for number in range(messages):
+            relate_id = relations[number * 7 % len(relations)]
+            counters[relate_id] += 1
+            lines[relate_id].append((f"{pair} at once {number}", seed.T0 + 10 + number // 15, counters[relate_id]))
+        for number in range(10):
+            counters[relations[0]] += 1
+            lines[relations[0]].append((f"{pair} later {number}", seed.T0 + 100 + number, counters[relations[0]]))
+        for relate_id in relations:
+            # one thread was faster than another one
+            if len(lines[relate_id]) > 3:
+                lines[relate_id][1:3] = reversed(lines[relate_id][1:3])
+            store(stack, pair, relate_id, lines[relate_id])
+            seed.redis_key(stack, f"msg_id_{relate_id}", counters[relate_id])
+        for _ in range(2):
+            seed.session(stack, *pair)
+            seed.session(stack, *reversed(pair))
+        texts[index] = [text for of_relation in lines.values() for text, _, _ in of_relation]
+    return texts
+
+
+def flushed_under_load(before: int, after: int, since: int = 0) -> list[Line]:
+    """Messages of a conversation whose counter was lost by Redis: ``before`` of them, ``after`` with ids from 1 again, and ``since`` that a
+    proxy which corrects the counter has stored; two each second.
+    """
+    ids = [*range(1, before + 1), *range(1, after + 1)]
+    ids += range(max(before, after) + 1, max(before, after) + since + 1)
+    return [(f"message {number}", seed.T0 + number // 2, msg_id) for number, msg_id in enumerate(ids)]
+
+
+def read_all(client: Client, user_id: int, peer_id: int, session_type: int = 1, page: int = 7) -> list[tuple[str, int, int]]:
+    """Read a history from its end as clients do, from the smallest id of the last page downwards; (text, created, msg_id), oldest first."""
+    found: list[tuple[str, int, int]] = []
+    begin = 0
+    while True:
+        listed = client.messages(user_id, peer_id, session_type, msg_id_begin=begin, msg_cnt=page).msg_list  # type: ignore[arg-type]
+        found += [(message.msg_data.decode(), message.create_time, message.msg_id) for message in listed]
+        begin = min((message.msg_id for message in listed), default=1) - 1
+        if not listed or begin == 0:
+            return found[::-1]
