@@ -19,7 +19,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from dbproxy.models.message_rows import BEFORE_ALL, NEVER, ListedMessage, MessageRows, Place
 from dbproxy.stores.mysql import DBConn, ReadablePool
@@ -73,13 +73,7 @@ def kept_ids(database: ReadablePool | DBConn, target: MessageRows, sources: Sequ
     oldest = min((time for source in sources if (time := source.oldest(database)) is not None), default=NEVER)
     newest = max((time for source in sources if (time := source.newest(database)) is not None), default=-1)
     up_to, seconds = _rising(target.walk(database, until=oldest + 1))  # in one second those of the target come first
-    since, since_id = NEVER, 0
-    for second, group in groupby(target.walk(database, after=up_to, backwards=True), lambda message: message.created):
-        ids = [message.msg_id for message in group][::-1]
-        rises = all(first < next_ for first, next_ in zip(ids, [*ids[1:], since_id or LARGEST + 1], strict=True))
-        if second <= newest or second == up_to[0] or not rises:
-            break
-        since, since_id = second, ids[0]
+    since, since_id = _with_room_below(target.walk(database, after=up_to, backwards=True), max(newest, up_to[0]))
     return KeptIds(up_to, seconds, since, since_id)
 
 
@@ -100,6 +94,22 @@ def _rising(messages: Iterator[ListedMessage]) -> tuple[Place, Sequence[int]]:
             up_to, largest = message[:2], message.msg_id
         break
     return up_to, seconds
+
+
+def _with_room_below(newest_first: Iterator[ListedMessage], last: int) -> tuple[int, int]:
+    """Of the seconds after ``last`` from which on ids rise, return the one below which most ids are free, and its smallest id; NEVER and
+    0 if there is none.
+    """
+    found, most = (NEVER, 0), 1
+    since, since_id = NEVER, LARGEST + 1
+    for second, group in groupby(newest_first, lambda message: message.created):
+        ids = [message.msg_id for message in group][::-1]
+        if since != NEVER and since_id - max(ids) > most:
+            found, most = (since, since_id), since_id - max(ids)
+        if second <= last or any(first >= following for first, following in pairwise([*ids, since_id])):
+            return found
+        since, since_id = second, ids[0]
+    return (since, since_id) if since != NEVER and since_id > most else found
 
 
 def new_ids(database: ReadablePool | DBConn, target: MessageRows, sources: Sequence[MessageRows], kept: KeptIds, counter: int) -> NewIds:

@@ -17,24 +17,26 @@ Line = tuple[str, int, int]
 def store(stack: Stack, pair: tuple[int, int], relate_id: int, lines: Iterable[Line]) -> None:
     """Store messages of the first user to the second one under a relation, row by row in this order, and count them as unread."""
     lines = list(lines)
-    columns = {"relateId": relate_id, "fromId": pair[0], "toId": pair[1], "type": 1, "status": 0}
+    columns: dict[str, seed.Value] = {"relateId": relate_id, "fromId": pair[0], "toId": pair[1], "type": 1, "status": 0}
     rows = [{**columns, "msgId": msg_id, "content": text, "created": created, "updated": created} for text, created, msg_id in lines]
     seed.insert(stack, f"IMMessage_{relate_id % SHARDS}", rows)
     with stack.redis() as redis:
         redis.hincrby(f"unread_{pair[1]}", str(pair[0]), len(lines))
 
 
-def store_in_group(stack: Stack, sender: int, group_id: int, lines: Iterable[Line]) -> None:
-    """Store messages to a group, row by row in this order, and count them as the C++ daemon does."""
+def store_in_group(stack: Stack, sender: int, group_id: int, lines: Iterable[Line], *, lost: int = 0) -> None:
+    """Store messages to a group, row by row in this order, and count them, except for the first ``lost``, whose count Redis has lost."""
     lines = list(lines)
-    columns = {"groupId": group_id, "userId": sender, "type": 17, "status": 0}
+    columns: dict[str, seed.Value] = {"groupId": group_id, "userId": sender, "type": 17, "status": 0}
     rows = [{**columns, "msgId": msg_id, "content": text, "created": created, "updated": created} for text, created, msg_id in lines]
     seed.insert(stack, f"IMGroupMessage_{group_id % SHARDS}", rows)
     with stack.redis() as redis:
-        redis.hincrby(f"{group_id}_im_group_msg", "count", len(lines))
+        redis.hincrby(f"{group_id}_im_group_msg", "count", len(lines) - lost)
 
 
-def first_messages_at_once(stack: Stack, pairs: Sequence[tuple[int, int]], first_relation: int = 1, messages: int = 40) -> dict[int, list[str]]:
+def first_messages_at_once(
+    stack: Stack, pairs: Sequence[tuple[int, int]], first_relation: int = 1, messages: int = 40
+) -> dict[int, list[str]]:
     """For each pair: ``messages`` first messages that were sent at once have made up to five relations with messages in each, and two
     sessions for each side. Afterwards people went on in the oldest relation. Returns the texts by the index of the pair, in any order.
     """

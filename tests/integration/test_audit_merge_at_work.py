@@ -1,0 +1,229 @@
+"""dbproxy-audit --merge while proxies store messages in the same conversations, and after it was killed."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import damage
+import pytest
+from damage import GROUP, read_all
+
+import dbproxy
+from dbproxy.audit import audit, open_stores
+from dbproxy.audit.backup import FILE, Backup
+from dbproxy.audit.merge import Merger, MergeResult
+from dbproxy.config import load_config
+from dbproxy.models import conversation_merge
+from dbproxy.testing import Client, InProcessProxy, Stack, seed
+from dbproxy.testing.process import ChildProcess
+from dbproxy.testing.waiting import poll
+from devtools.traffic import Traffic
+
+pytestmark = [
+    pytest.mark.watchdog(180),
+    pytest.mark.data(users=["alice", "bob", "carol", "dave"], groups={9: [1, 2, 3]}),
+    pytest.mark.usefixtures("no_defects"),
+]
+
+KEYS = {"StopGrace": 1, "SyncInterval": 0.3}
+OLD = 1500
+"""Messages in each damaged conversation."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_behind(dbproxy_stack: Stack) -> Iterator[None]:
+    yield
+    dbproxy_stack.reset()
+
+
+@pytest.fixture
+def damaged(stack: Stack) -> dict[tuple[int, int, int], list[str]]:
+    """Relations 1, 2 and 4 of users 1 and 2 (2 and 4 in other tables), relation 3 and group 9 with msg_ids given twice. Returns what each
+    history must contain, in this order: (user, peer, session type) → texts.
+    """
+    for relate_id, pair in ((1, (1, 2)), (2, (1, 2)), (3, (3, 4)), (4, (1, 2))):
+        seed.relation(stack, *pair, relate_id=relate_id)
+    lines: dict[int, list[damage.Line]] = {1: [], 2: [], 4: []}
+    for number in range(OLD):
+        relate_id = (1, 2, 4, 1, 4)[number // 3 % 5]
+        lines[relate_id].append((f"old {number}", seed.T0 + number // 3, len(lines[relate_id]) + 1))
+    for relate_id, of_relation in lines.items():
+        damage.store(stack, (1, 2), relate_id, of_relation)
+        seed.redis_key(stack, f"msg_id_{relate_id}", len(of_relation))
+    twice = damage.flushed_under_load(OLD // 2, OLD // 2)
+    damage.store(stack, (3, 4), 3, twice)
+    damage.store_in_group(stack, 1, 9, twice, lost=OLD // 2)
+    seed.redis_key(stack, "msg_id_3", OLD // 2)
+    seed.redis_key(stack, "group_msg_id_9", OLD // 2)
+    texts = [text for text, _, _ in twice]
+    return {(1, 2, 1): [f"old {number}" for number in range(OLD)], (3, 4, 1): texts, (2, 9, GROUP): texts}
+
+
+def run_merge(stack: Stack, directory: Path) -> list[MergeResult]:
+    with open_stores(load_config(stack.write_config()), 0.01) as backends, Backup(directory) as backup:
+        return list(Merger(backends, backup).run())
+
+
+def kinds(stack: Stack) -> dict[str, int]:
+    with open_stores(load_config(stack.write_config()), 0.3) as backends:
+        return {kind: count.found for kind, count in audit(backends).counts.items()}
+
+
+def assert_readable(client: Client, histories: dict[tuple[int, int, int], list[str]]) -> None:
+    """Each history has these old messages first, in this order and once, and its ids rise."""
+    for key, texts in histories.items():
+        history = read_all(client, *key, page=100)
+        ids = [msg_id for _, _, msg_id in history]
+        assert [text for text, _, _ in history[: len(texts)]] == texts
+        assert len({text for text, _, _ in history}) == len(history)
+        assert ids == sorted(set(ids))
+
+
+def test_two_proxies_and_five_writers_are_at_work(
+    stack: Stack, damaged: dict[tuple[int, int, int], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation_merge, "STEP", 60)
+    conversations = [(1, 2, False), (3, 4, False), (1, 9, True), (4, 1, False), (2, 3, False)]
+    with ExitStack() as exits:
+        proxies = [exits.enter_context(InProcessProxy(stack, KEYS)) for _ in range(2)]
+        with Traffic(lambda number: proxies[number % 2].client(), conversations) as traffic:
+            traffic.wait_for(200)
+            results = run_merge(stack, tmp_path)
+            traffic.wait_for(200)
+        assert [(result.where.partition(",")[0], result.error) for result in results] == [
+            ("users 1 and 2", ""),
+            ("relation 3", ""),
+            ("group 9", ""),
+        ]
+        assert (traffic.refused, traffic.unanswered) == (0, 0)
+        sent = {writer.conversation: [] for writer in traffic.writers}  # type: ignore[var-annotated]
+        client = exits.enter_context(proxies[0].client())
+        assert_readable(client, damaged)
+        for writer in traffic.writers:
+            key = (1, 9, GROUP) if writer.to_group else (writer.sender, writer.receiver, 1)
+            history = read_all(client, *key, page=500)
+            stored = {text: msg_id for text, _, msg_id in history}
+            for acknowledged in writer.history.acknowledged:
+                assert any(acknowledged.token in text for text in stored), "an acknowledged message is not there"
+            sent[writer.conversation] += [entry.msg_id for entry in writer.history.acknowledged]
+        for ids in sent.values():
+            assert len(set(ids)) == len(ids), "an id was given twice"
+        unread = {entry.session_id: entry.unread_cnt for entry in client.unread(2).unreadinfo_list}
+        assert unread[1] == OLD + len(traffic.histories[0].acknowledged)
+    assert kinds(stack) == {}
+
+
+def test_an_id_is_not_given_again_though_redis_loses_its_counter_after_the_merge(
+    stack: Stack, damaged: dict[tuple[int, int, int], list[str]], tmp_path: Path
+) -> None:
+    """A proxy remembers the largest msg_id of a conversation while the newest row of the table is its own."""
+    with InProcessProxy(stack, KEYS) as proxy, proxy.client() as client:
+        for _ in range(12):
+            assert client.send_message(3, 4, "remembered").msg_id
+            assert client.send_group_message(1, 9, "remembered").msg_id
+        run_merge(stack, tmp_path)
+        with stack.redis() as redis:
+            redis.delete("msg_id_3", "group_msg_id_9")
+        for table, column, conversation in (("IMMessage_3", "relateId", 3), ("IMGroupMessage_1", "groupId", 9)):
+            largest = stack.rows(f"select max(msgId) as last from {table} where {column}={conversation}")[0]["last"]
+            send = client.send_message if conversation == 3 else client.send_group_message
+            assert send(3 if conversation == 3 else 1, 4 if conversation == 3 else 9, "next").msg_id == int(str(largest)) + 1
+    assert "msg-id-twice" not in kinds(stack)
+
+
+def test_what_is_sent_between_the_steps_of_an_interrupted_merge_keeps_its_id(
+    stack: Stack, damaged: dict[tuple[int, int, int], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation_merge, "STEP", 100)
+    acknowledged: dict[str, int] = {}
+
+    def interrupted(_where: str, done: int, _of: int) -> None:
+        if done > 300:
+            raise InterruptedError
+
+    with InProcessProxy(stack, KEYS) as proxy, proxy.client() as client:
+        for attempt in range(4):
+            with (
+                open_stores(load_config(stack.write_config()), 0.01) as backends,
+                Backup(tmp_path) as backup,
+                pytest.raises(InterruptedError),
+            ):
+                list(Merger(backends, backup, interrupted).run())
+            for number in range(3):
+                text = f"between {attempt} {number}"
+                acknowledged[text] = client.send_message(1, 2, text).msg_id
+        monkeypatch.setattr(conversation_merge, "STEP", 500)
+        run_merge(stack, tmp_path)
+        assert_readable(client, damaged)
+        assert {text: msg_id for text, _, msg_id in read_all(client, 1, 2, page=500)[OLD:]} == acknowledged
+    assert kinds(stack) == {}
+
+
+@pytest.mark.parametrize("rows", [1, 400, 510, 1200, 2000, 2900])
+def test_killed_and_started_again(stack: Stack, damaged: dict[tuple[int, int, int], list[str]], tmp_path: Path, rows: int) -> None:
+    """Killed when so many rows are in its backup, which is before, during or after the commit of their step."""
+    config = stack.write_config()
+    process = Command(["--config", str(config), "--merge", "--apply", "--backup", str(tmp_path)], tmp_path)
+    lines = poll(lambda: lines_of(tmp_path / FILE), lambda count: count >= rows or not process.running, timeout=60)
+    process.kill()
+    assert lines >= rows, process.log()
+    seen = {str(row["content"]) for row in stored(stack)}
+    assert {f"old {number}" for number in range(OLD)} <= seen
+    run_merge(stack, tmp_path)
+    with InProcessProxy(stack, KEYS) as proxy, proxy.client() as client:
+        assert_readable(client, damaged)
+    assert kinds(stack) == {}
+
+
+def test_senders_wait_for_a_step_only(stack: Stack, damaged: dict[tuple[int, int, int], list[str]], tmp_path: Path) -> None:
+    """While a step holds its locks a message to this conversation waits, and is stored behind it."""
+    holds, go_on = threading.Event(), threading.Event()
+
+    class SlowBackup(Backup):
+        def sync(self) -> None:
+            super().sync()
+            holds.set()
+            assert go_on.wait(30)
+
+    def merge() -> None:
+        with open_stores(load_config(stack.write_config()), 0.01) as backends, SlowBackup(tmp_path) as backup:
+            list(Merger(backends, backup).run())
+
+    with InProcessProxy(stack, KEYS) as proxy, proxy.client() as client, proxy.client() as other:
+        thread = threading.Thread(target=merge, daemon=True)
+        thread.start()
+        assert holds.wait(30)
+        request = client.send_message
+        assert other.send_message(2, 3, "another conversation").msg_id == 1
+        replies: list[int] = []
+        sender = threading.Thread(target=lambda: replies.append(request(1, 2, "waits").msg_id), daemon=True)
+        sender.start()
+        sender.join(0.3)
+        assert replies == []
+        go_on.set()
+        thread.join(60)
+        sender.join(30)
+        history = read_all(client, 1, 2, page=500)
+        assert (history[-1][0], history[-1][2]) == ("waits", replies[0])
+        assert_readable(client, damaged)
+
+
+class Command(ChildProcess):
+    """dbproxy-audit as a process of its own."""
+
+    def __init__(self, arguments: Sequence[str], directory: Path) -> None:
+        super().__init__("dbproxy-audit", directory / "audit.log")
+        path = {"PYTHONPATH": str(Path(dbproxy.__file__).parents[1])}
+        self._spawn([sys.executable, "-m", "dbproxy.audit", *arguments], directory, path)
+
+
+def lines_of(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def stored(stack: Stack) -> list[dict[str, object]]:
+    return stack.rows(" union all ".join(f"select content from IMMessage_{shard}" for shard in range(8)))
