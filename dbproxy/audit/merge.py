@@ -161,6 +161,7 @@ class Merger:
             for second in kept.seconds:
                 locked(partial(merge.order_second, second=second, backup=keep))
             kept = merge.kept_ids(self._backends.master)  # up to another row
+        merge.prepare(self._backends.master, self._unread, kept)
         state = MergeState(kept)
         while not state.done:
             before, state = state, locked(partial(merge.step, state=state, unread=self._unread, backup=keep))

@@ -18,6 +18,7 @@ from itertools import islice
 
 from dbproxy.errors import DbproxyError
 from dbproxy.models.conversation_kind import GROUP_CHAT, ConversationKind
+from dbproxy.models.group_counter_shift import GroupCounterShift
 from dbproxy.models.merge_plan import KeptIds, NewIds, kept_ids, new_ids
 from dbproxy.models.message_rows import BEFORE_ALL, MessageRows, columns_of, in_order
 from dbproxy.models.relation import Pair, RelationModel
@@ -84,6 +85,15 @@ class ConversationMerge:
         kept = self.kept_ids(master)
         new = new_ids(master, self._target, self._sources, kept, self._counter(unread))
         return kept, new, sum(source.count(master) for source in self._sources)
+
+    def prepare(self, master: DBPool, unread: CachePool, kept: KeptIds) -> None:
+        """Before the first step: have the counter of a group not look lost beside the new ids, so that unread numbers stay. Raises
+        StoreError.
+        """
+        if self.kind is GROUP_CHAT:
+            new = new_ids(master, self._target, self._sources, kept, self._counter(unread))
+            if new.count and new.fit:
+                GroupCounterShift(master, unread).raise_for(self.target_id, new.end - 1)
 
     def order_second(self, connection: DBConn, second: int, backup: BackupRow) -> int:
         """Insert the messages of the target of one second again, in the order of their ids, which they keep; how many there are. One

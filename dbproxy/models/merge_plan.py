@@ -53,7 +53,7 @@ class NewIds:
     end: int
     """The new ids are the ``count`` ones below this."""
     kept: int
-    """How many messages keep their ids."""
+    """How many messages keep their ids; without locks only nearly."""
 
     @property
     def first(self) -> int:
@@ -123,8 +123,8 @@ def new_ids(database: ReadablePool | DBConn, target: MessageRows, sources: Seque
         count = moved + target.count(database, after=kept.up_to, until=kept.since)
         largest = max(largest_moved, target.largest_id(database, until=kept.since))
         if kept.since_id - count > largest:
-            return NewIds(kept.since, count, largest, kept.since_id, total - count)
+            return NewIds(kept.since, count, largest, kept.since_id, max(0, total - count))
     count = moved + target.count(database, after=kept.up_to)
     largest = max(largest_moved, target.largest_id(database))
     above = max(largest, counter if counter < LARGEST else 0)
-    return NewIds(NEVER, count, largest, above + count + 1, total - count)
+    return NewIds(NEVER, count, largest, above + count + 1, max(0, total - count))

@@ -18,6 +18,7 @@ from dbproxy.audit.cli import main
 from dbproxy.config import load_config
 from dbproxy.stores.redis import LARGEST
 from dbproxy.testing import InProcessProxy, Stack, seed
+from dbproxy.testing.waiting import eventually
 
 pytestmark = [
     pytest.mark.watchdog(120),
@@ -131,6 +132,27 @@ def test_ids_given_twice_all_but_the_first_get_new_ones(stack: Stack, merge: Cal
         assert [msg_id for _, _, msg_id in group] == [*range(1, 21), *range(61, 121)]
         assert client.send_group_message(1, 9).msg_id == 121
         assert {entry.session_id: entry.unread_cnt for entry in client.unread(2).unreadinfo_list} == {1: 90, 9: 61}
+    assert kinds(stack) == {}
+
+
+def test_nobody_has_more_or_less_unread_in_a_group_whose_counter_is_behind(stack: Stack, merge: Callable[..., dict[str, object]]) -> None:
+    """The ids are raised so far that the counter would look lost, and be restored with the next message."""
+    damage.store_in_group(stack, 1, 9, damage.flushed_under_load(60, 40), lost=60)
+    seed.redis_key(stack, "1_9_im_user_group", {"count": "40"})
+    seed.redis_key(stack, "2_9_im_user_group", {"count": "10"})
+    with InProcessProxy(stack, {"StopGrace": 1}) as proxy, proxy.client() as client:
+
+        def unread() -> list[int]:
+            return [sum(entry.unread_cnt for entry in client.unread(user).unreadinfo_list) for user in (1, 2, 3)]
+
+        assert unread() == [0, 30, 40]
+        done = merge("--merge", "--apply")
+        assert done["renumbered"] == 40
+        assert unread() == [0, 30, 40]
+        assert client.send_group_message(1, 9).msg_id == 101
+        assert unread() == [0, 31, 41]
+        client.read_ack(2, 9, GROUP)
+        assert eventually(unread, [0, 0, 41]) == [0, 0, 41]
     assert kinds(stack) == {}
 
 

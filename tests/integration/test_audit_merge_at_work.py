@@ -10,7 +10,7 @@ from pathlib import Path
 
 import damage
 import pytest
-from damage import GROUP, read_all
+from damage import GROUP, SINGLE, read_all
 
 import dbproxy
 from dbproxy.audit import audit, open_stores
@@ -21,6 +21,7 @@ from dbproxy.models import conversation_merge
 from dbproxy.testing import Client, InProcessProxy, Stack, seed
 from dbproxy.testing.process import ChildProcess
 from dbproxy.testing.waiting import poll
+from dbproxy.wire.pb import base_define_pb2 as base
 from devtools.traffic import Traffic
 
 pytestmark = [
@@ -34,6 +35,10 @@ OLD = 1500
 """Messages in each damaged conversation."""
 
 
+History = tuple[int, int, base.SessionType]
+"""Who reads, whose messages, and whether those of a group."""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def nothing_left_behind(dbproxy_stack: Stack) -> Iterator[None]:
     yield
@@ -41,7 +46,7 @@ def nothing_left_behind(dbproxy_stack: Stack) -> Iterator[None]:
 
 
 @pytest.fixture
-def damaged(stack: Stack) -> dict[tuple[int, int, int], list[str]]:
+def damaged(stack: Stack) -> dict[History, list[str]]:
     """Relations 1, 2 and 4 of users 1 and 2 (2 and 4 in other tables), relation 3 and group 9 with msg_ids given twice. Returns what each
     history must contain, in this order: (user, peer, session type) → texts.
     """
@@ -60,7 +65,7 @@ def damaged(stack: Stack) -> dict[tuple[int, int, int], list[str]]:
     seed.redis_key(stack, "msg_id_3", OLD // 2)
     seed.redis_key(stack, "group_msg_id_9", OLD // 2)
     texts = [text for text, _, _ in twice]
-    return {(1, 2, 1): [f"old {number}" for number in range(OLD)], (3, 4, 1): texts, (2, 9, GROUP): texts}
+    return {(1, 2, SINGLE): [f"old {number}" for number in range(OLD)], (3, 4, SINGLE): texts, (2, 9, GROUP): texts}
 
 
 def run_merge(stack: Stack, directory: Path) -> list[MergeResult]:
@@ -73,7 +78,7 @@ def kinds(stack: Stack) -> dict[str, int]:
         return {kind: count.found for kind, count in audit(backends).counts.items()}
 
 
-def assert_readable(client: Client, histories: dict[tuple[int, int, int], list[str]]) -> None:
+def assert_readable(client: Client, histories: dict[History, list[str]]) -> None:
     """Each history has these old messages first, in this order and once, and its ids rise."""
     for key, texts in histories.items():
         history = read_all(client, *key, page=100)
@@ -84,7 +89,7 @@ def assert_readable(client: Client, histories: dict[tuple[int, int, int], list[s
 
 
 def test_two_proxies_and_five_writers_are_at_work(
-    stack: Stack, damaged: dict[tuple[int, int, int], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, damaged: dict[History, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conversation_merge, "STEP", 60)
     conversations = [(1, 2, False), (3, 4, False), (1, 9, True), (4, 1, False), (2, 3, False)]
@@ -104,7 +109,7 @@ def test_two_proxies_and_five_writers_are_at_work(
         client = exits.enter_context(proxies[0].client())
         assert_readable(client, damaged)
         for writer in traffic.writers:
-            key = (1, 9, GROUP) if writer.to_group else (writer.sender, writer.receiver, 1)
+            key = (1, 9, GROUP) if writer.to_group else (writer.sender, writer.receiver, SINGLE)
             history = read_all(client, *key, page=500)
             stored = {text: msg_id for text, _, msg_id in history}
             for acknowledged in writer.history.acknowledged:
@@ -113,12 +118,15 @@ def test_two_proxies_and_five_writers_are_at_work(
         for ids in sent.values():
             assert len(set(ids)) == len(ids), "an id was given twice"
         unread = {entry.session_id: entry.unread_cnt for entry in client.unread(2).unreadinfo_list}
-        assert unread[1] == OLD + len(traffic.histories[0].acknowledged)
+        assert unread == {
+            1: OLD + len(traffic.histories[0].acknowledged),
+            9: OLD // 2 + len(traffic.histories[2].acknowledged),
+        }
     assert kinds(stack) == {}
 
 
 def test_an_id_is_not_given_again_though_redis_loses_its_counter_after_the_merge(
-    stack: Stack, damaged: dict[tuple[int, int, int], list[str]], tmp_path: Path
+    stack: Stack, damaged: dict[History, list[str]], tmp_path: Path
 ) -> None:
     """A proxy remembers the largest msg_id of a conversation while the newest row of the table is its own."""
     with InProcessProxy(stack, KEYS) as proxy, proxy.client() as client:
@@ -136,7 +144,7 @@ def test_an_id_is_not_given_again_though_redis_loses_its_counter_after_the_merge
 
 
 def test_what_is_sent_between_the_steps_of_an_interrupted_merge_keeps_its_id(
-    stack: Stack, damaged: dict[tuple[int, int, int], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, damaged: dict[History, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conversation_merge, "STEP", 100)
     acknowledged: dict[str, int] = {}
@@ -164,7 +172,7 @@ def test_what_is_sent_between_the_steps_of_an_interrupted_merge_keeps_its_id(
 
 
 @pytest.mark.parametrize("rows", [1, 400, 510, 1200, 2000, 2900])
-def test_killed_and_started_again(stack: Stack, damaged: dict[tuple[int, int, int], list[str]], tmp_path: Path, rows: int) -> None:
+def test_killed_and_started_again(stack: Stack, damaged: dict[History, list[str]], tmp_path: Path, rows: int) -> None:
     """Killed when so many rows are in its backup, which is before, during or after the commit of their step."""
     config = stack.write_config()
     process = Command(["--config", str(config), "--merge", "--apply", "--backup", str(tmp_path)], tmp_path)
@@ -179,7 +187,7 @@ def test_killed_and_started_again(stack: Stack, damaged: dict[tuple[int, int, in
     assert kinds(stack) == {}
 
 
-def test_senders_wait_for_a_step_only(stack: Stack, damaged: dict[tuple[int, int, int], list[str]], tmp_path: Path) -> None:
+def test_senders_wait_for_a_step_only(stack: Stack, damaged: dict[History, list[str]], tmp_path: Path) -> None:
     """While a step holds its locks a message to this conversation waits, and is stored behind it."""
     holds, go_on = threading.Event(), threading.Event()
 

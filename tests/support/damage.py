@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from dbproxy.stores.mysql.schema import SHARDS
 from dbproxy.testing import Client, Stack, seed
+from dbproxy.wire.pb import base_define_pb2 as base
 
-GROUP = 2
-"""SessionType of the protocol."""
+SINGLE, GROUP = base.SESSION_TYPE_SINGLE, base.SESSION_TYPE_GROUP
 
 Line = tuple[str, int, int]
 """(text, created, msg_id)."""
@@ -76,12 +76,14 @@ def flushed_under_load(before: int, after: int, since: int = 0) -> list[Line]:
     return [(f"message {number}", seed.T0 + number // 2, msg_id) for number, msg_id in enumerate(ids)]
 
 
-def read_all(client: Client, user_id: int, peer_id: int, session_type: int = 1, page: int = 7) -> list[tuple[str, int, int]]:
+def read_all(
+    client: Client, user_id: int, peer_id: int, session_type: base.SessionType = SINGLE, page: int = 7
+) -> list[tuple[str, int, int]]:
     """Read a history from its end as clients do, from the smallest id of the last page downwards; (text, created, msg_id), oldest first."""
     found: list[tuple[str, int, int]] = []
     begin = 0
     while True:
-        listed = client.messages(user_id, peer_id, session_type, msg_id_begin=begin, msg_cnt=page).msg_list  # type: ignore[arg-type]
+        listed = client.messages(user_id, peer_id, session_type, msg_id_begin=begin, msg_cnt=page).msg_list
         found += [(message.msg_data.decode(), message.create_time, message.msg_id) for message in listed]
         begin = min((message.msg_id for message in listed), default=1) - 1
         if not listed or begin == 0:
