@@ -73,7 +73,7 @@ class Departments:
 
         """
         with self._administration.recorded("departments.add", name, dry_run=dry_run, parent_id=parent_id, priority=priority) as details:
-            self._check(name)
+            self.check_name(name)
             _check_priority(priority)
             result = self._writer.add(name, parent_id, priority, dry_run=dry_run)
             if isinstance(result, Conflict):
@@ -90,7 +90,7 @@ class Departments:
 
         """
         with self._administration.recorded("departments.rename", str(department_id), dry_run=dry_run, name=name) as details:
-            self._check(name)
+            self.check_name(name)
             former = self._stored(department_id)
             details["former_name"] = former.name
             conflict = self._writer.rename(department_id, name, dry_run=dry_run)
@@ -161,7 +161,13 @@ class Departments:
                 raise NotFoundError(f"there is no department with the id {to} any more; some users have been moved to it already")
             after = user_ids[-1]
 
-    def _check(self, name: str) -> None:
+    def check_name(self, name: str) -> None:
+        """Check a name, but not whether it is taken.
+
+        Raises:
+            RefusedError: it is not accepted.
+
+        """
         check_name("name of the department", name, self._writer.columns["departname"])
         if SEPARATOR in name:
             raise RefusedError(f"the name of the department {shown(name)} has a {SEPARATOR}, which separates the names in a path")
@@ -187,9 +193,9 @@ def _refusal(conflict: Conflict, name: str) -> AdminError:
         Reason.CYCLE: f"the department {shown(name)} cannot be moved below itself: {number} belongs to it",
         Reason.TOO_DEEP: f"there would be more than {MAX_DEPTH} levels of departments",
         Reason.TOO_MANY: f"there are {MAX_DEPARTMENTS} departments, which is the most that are accepted",
-        Reason.HAS_CHILDREN: f"the department {shown(name)} has {number} departments below it; move or remove them first",
+        Reason.HAS_CHILDREN: f"the department {shown(name)} has departments below it: {number}; move or remove them first",
         Reason.HAS_USERS: (
-            f"the department {shown(name)} has {number} users, disabled ones included; say which department they are moved to "
+            f"the department {shown(name)} has users: {number}, disabled ones included; say which department they are moved to "
             "(--move-users-to ID)"
         ),
     }

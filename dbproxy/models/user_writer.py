@@ -114,6 +114,8 @@ class UserWriter:
             StoreError: a backend failed, and nothing has changed (OutcomeUnknownError: perhaps it has).
 
         """
+        if not records:
+            return []
         found: list[Conflict | None] = []
         added: list[UserRecord] = []
 

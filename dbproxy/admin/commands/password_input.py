@@ -1,0 +1,43 @@
+"""How a command gets a new password: typed twice at the terminal, from the standard input, or generated. Never from an argument, which all
+users of the system can read. The main thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+
+from dbproxy.admin.commands.frame import Options
+from dbproxy.admin.errors import RefusedError
+
+_LONGEST_LINE = 4096
+
+
+def add_password_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where the password comes from."""
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("-g", "--generate-password", action="store_true", help="generate the password, and show it once")
+    ways.add_argument("--password-stdin", action="store_true", help="read the password from the first line of the standard input")
+
+
+def password_from(options: Options, name: str) -> str | None:
+    """Return the password for ``name``; None: it is to be generated.
+
+    Raises:
+        RefusedError: there is none, or the two that were typed differ.
+
+    """
+    if options.generate_password:
+        return None
+    if options.password_stdin:
+        line = sys.stdin.readline(_LONGEST_LINE).rstrip("\r\n") if sys.stdin is not None else ""
+        if not line:
+            raise RefusedError("the first line of the standard input is empty; it must be the password")
+        return line
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise RefusedError("there is no terminal to ask for the password; use --generate-password or --password-stdin")
+    password = getpass.getpass(f"password for {name}: ")
+    if getpass.getpass("the same again: ") != password:
+        raise RefusedError("the two passwords differ")
+    return password
