@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
+from dbproxy.errors import StoreUnavailableError
 from dbproxy.models import names
 from dbproxy.models.unread import UnreadModel
 from dbproxy.models.user import UserModel
@@ -25,6 +26,19 @@ USERS_PER_COMMAND = 1000
 """Users whose tokens are read with one command."""
 
 
+SCAN_COUNT = 1000
+"""Keys that Redis examines in one step, at most."""
+
+MAX_STEPS = 1000
+"""Steps of a search for phones, at most."""
+
+MAX_NODES = 1 << 10
+"""Nodes of a Redis Cluster that a position can name."""
+
+LONGEST_ID = 10
+"""Digits of a user id."""
+
+
 class DeviceToken(NamedTuple):
     """A phone: its user, type and token, and the number for its badge (of all messages that the user has not read)."""
 
@@ -32,6 +46,14 @@ class DeviceToken(NamedTuple):
     client_type: int
     token: bytes
     push_count: int
+
+
+class Phone(NamedTuple):
+    """A user's phone as it is stored; ``client_type`` 0: of a client that gets no pushes."""
+
+    user_id: int
+    client_type: int
+    token: bytes
 
 
 class DeviceModel:
@@ -76,6 +98,45 @@ class DeviceModel:
                 return [("SET", former_key, b"")]
         return []
 
+    def phone_of(self, user_id: int) -> Phone | None:
+        """The phone of a user; None when there is none."""
+        value = self._token.read([("GET", names.device_key(b"%d" % user_id))])[0]
+        return Phone(user_id, *_parsed(value)) if value else None
+
+    def phones(self, position: int, limit: int) -> tuple[list[Phone], int | None]:
+        """The phones of all users in the order of SCAN, from a position on, 0 at the beginning. Returns about ``limit``, or more if Redis
+        finds more in one step, and the next position: None at the end. There may be few, or none, before the end, if Redis has many other
+        keys: it examines at most ``MAX_STEPS`` times ``SCAN_COUNT`` of them. A phone that is there all the time is found, perhaps twice.
+        """
+        found: dict[int, Phone] = {}
+        cursor, node = divmod(position, MAX_NODES)
+        count = min(limit, SCAN_COUNT)
+        addresses = sorted(self._token.addresses)
+        for _ in range(MAX_STEPS):
+            if node >= len(addresses):
+                return list(found.values()), None
+            command: CacheCommand = ("SCAN", cursor, "MATCH", names.device_key(b"*"), "COUNT", count)
+            reply = self._token.ask_at(addresses[node], [command])[0]
+            if isinstance(reply, Exception):
+                raise StoreUnavailableError(f"{self._token}: {reply}") from reply
+            found |= {phone.user_id: phone for phone in self._phones_at(reply[1])}
+            cursor = int(reply[0])
+            if not cursor:
+                node += 1
+            if len(found) >= limit:
+                break
+            count = min(2 * count, SCAN_COUNT)
+        return list(found.values()), (cursor * MAX_NODES + node if node < len(addresses) else None)
+
+    def _phones_at(self, keys: Sequence[bytes]) -> Iterator[Phone]:
+        """The phones at those keys that are of users and not of tokens: of digits, with a value that is not all digits."""
+        start = len(names.device_key(b""))
+        of_users = [key for key in keys if key[start:].isdigit() and len(key) - start <= LONGEST_ID]
+        values = self._token.execute([("MGET", *of_users)])[0] if of_users else ()
+        for key, value in zip(of_users, values, strict=True):
+            if value and not value.isdigit():
+                yield Phone(int(key[start:]), *_parsed(value))
+
     def tokens(self, user_ids: Iterable[int]) -> dict[int, DeviceToken]:
         """The phones of those of the users that have one and receive pushes at this hour, in text order of the user ids."""
         phones: dict[int, tuple[int, bytes]] = {}
@@ -83,9 +144,9 @@ class DeviceModel:
         while batch := list(islice(asked, USERS_PER_COMMAND)):
             values = self._token.execute([("MGET", *(names.device_key(b"%d" % user_id) for user_id in batch))])[0]
             for user_id, value in zip(batch, values, strict=True):
-                prefix, separator, token = (value or b"").partition(b":")
-                if separator and prefix in _TYPES:
-                    phones[user_id] = (_TYPES[prefix], token)
+                client_type, token = _parsed(value or b"")
+                if client_type:
+                    phones[user_id] = (client_type, token)
         for user_id in self._shielded([user_id for user_id, (client_type, _) in phones.items() if client_type == IOS]):
             del phones[user_id]
         if not phones:
@@ -99,3 +160,9 @@ class DeviceModel:
             return []
         shields = self._users.push_shields(user_ids)
         return [user_id for user_id in user_ids if shields.get(user_id) == 1]
+
+
+def _parsed(value: bytes) -> tuple[int, bytes]:
+    """The client type (0: none that receives pushes) and the token in the value of a user's key."""
+    prefix, separator, token = value.partition(b":")
+    return (_TYPES[prefix], token) if separator and prefix in _TYPES else (0, value)

@@ -18,6 +18,7 @@ from dbproxy.config import load_config
 from dbproxy.models.group_writer import MAX_MEMBERS
 from dbproxy.testing import Client, Stack, seed
 from dbproxy.testing.waiting import eventually
+from dbproxy.wire.pb import base_define_pb2 as base
 from dbproxy.wire.pb import message_pb2
 
 pytestmark = [
@@ -27,7 +28,6 @@ pytestmark = [
 ]
 
 Unanswered = Callable[[Client, message_pb2.IMMsgData], None]
-GROUP = 2
 
 
 @pytest.fixture
@@ -57,6 +57,10 @@ def row(stack: Stack, group_id: int = 9) -> dict[str, object]:
     return stack.rows("select * from IMGroup where id=%s", (group_id,))[0]
 
 
+def sessions(stack: Stack, group_id: int) -> int:
+    return len(stack.rows("select id from IMRecentSession where peerId=%s and type=2", (group_id,)))
+
+
 def infos(client: Client, group_id: int, version: int = 0) -> list[tuple[int, int, str, int, list[int]]]:
     reply = client.group_info({group_id: version})
     return [(g.group_id, g.version, g.group_name, g.group_creator_id, list(g.group_member_list)) for g in reply.group_info_list]
@@ -64,7 +68,12 @@ def infos(client: Client, group_id: int, version: int = 0) -> list[tuple[int, in
 
 def message(user_id: int, group_id: int) -> message_pb2.IMMsgData:
     return message_pb2.IMMsgData(
-        from_user_id=user_id, to_session_id=group_id, msg_id=0, create_time=int(time.time()), msg_type=17, msg_data=b"hello"
+        from_user_id=user_id,
+        to_session_id=group_id,
+        msg_id=0,
+        create_time=int(time.time()),
+        msg_type=base.MSG_TYPE_GROUP_TEXT,
+        msg_data=b"hello",
     )
 
 
@@ -147,7 +156,7 @@ def test_a_removed_member_is_out_at_once(dbproxy_client: Client, stack: Stack, g
     change = groups.remove_members(9, ["bob", "dave"])
     assert list(change.changed) == [2]
     unanswered(dbproxy_client, message(2, 9))
-    assert list(dbproxy_client.messages(2, 9, GROUP).msg_list) == []
+    assert list(dbproxy_client.messages(2, 9, base.SESSION_TYPE_GROUP).msg_list) == []
     assert list(dbproxy_client.recent_sessions(2).contact_session_list) == []
     assert list(dbproxy_client.normal_groups(2).group_version_list) == []
     assert infos(dbproxy_client, 9, 1) == [(9, 2, "group 9", 1, [1, 3])]
@@ -214,34 +223,34 @@ def test_a_dismissed_group_is_gone_for_everybody_but_its_messages_stay(
         assert redis.exists("group_member_9") == 0
     for user in (1, 2, 3):
         unanswered(dbproxy_client, message(user, 9))
-        assert list(dbproxy_client.messages(user, 9, GROUP).msg_list) == []
+        assert list(dbproxy_client.messages(user, 9, base.SESSION_TYPE_GROUP).msg_list) == []
         assert list(dbproxy_client.recent_sessions(user).contact_session_list) == []
         assert list(dbproxy_client.normal_groups(user).group_version_list) == []
     assert infos(dbproxy_client, 9) == []
     assert len(stack.rows("select id from IMGroupMessage_1 where groupId=9 and status=0")) == 3
-    for again in (
+    attempts: list[Callable[[], object]] = [
         lambda: groups.dismiss(9),
         lambda: groups.add_members(9, [4]),
+        lambda: groups.remove_members(9, [4]),
         lambda: groups.rename(9, "x"),
         lambda: groups.transfer(9, 1),
-    ):
+    ]
+    for attempt in attempts:
         with pytest.raises(RefusedError, match="group 9 is dismissed"):
-            again()
+            attempt()
     assert groups.get(9).messages == 3
 
 
 @pytest.mark.dbproxy(SyncInterval=0.2)
 def test_the_session_sync_leaves_a_dismissed_group_alone(dbproxy_client: Client, stack: Stack, groups: Groups) -> None:
     assert dbproxy_client.send_group_message(1, 9, "hello").msg_id == 1
-    sessions = "select count(*) as n from IMRecentSession where peerId=9 and type=2"
-    assert eventually(lambda: stack.rows(sessions)[0]["n"], 3) == 3
+    assert eventually(lambda: sessions(stack, 9), 3) == 3
     groups.dismiss(9)
     before = stack.rows("select * from IMRecentSession order by id")
     assert {entry["status"] for entry in before} == {1}
     stack.rows("update IMGroup set lastChated=lastChated+1 where id=9")
     seed.group(stack, 10, [1, 2], lastChated=int(time.time()))
-    other = "select count(*) as n from IMRecentSession where peerId=10 and type=2"
-    assert eventually(lambda: stack.rows(other)[0]["n"], 2) == 2
+    assert eventually(lambda: sessions(stack, 10), 2) == 2
     assert stack.rows("select * from IMRecentSession where peerId=9 order by id") == before
 
 
@@ -293,11 +302,12 @@ def test_groups_are_found_by_parts_of_their_names_page_by_page(stack: Stack, gro
         if after is None:
             break
     assert seen == [9, *range(20, 27)]
-    (row,) = groups.find("a_b").entries
-    assert (row.creator, row.members, row.status, row.created) == ("alice", 2, "active", seed.T0)
-    for arguments, error in ((("", "x"), "accepted are active, dismissed"), (("", None, None, 501), "1 to 500")):
-        with pytest.raises(RefusedError, match=error):
-            groups.find(*arguments)  # type: ignore[arg-type]
+    (found_row,) = groups.find("a_b").entries
+    assert (found_row.creator, found_row.members, found_row.status, found_row.created) == ("alice", 2, "active", seed.T0)
+    with pytest.raises(RefusedError, match="accepted are active, dismissed"):
+        groups.find("", "x")
+    with pytest.raises(RefusedError, match="1 to 500"):
+        groups.find(limit=501)
 
 
 def test_members_are_listed_page_by_page_each_once(stack: Stack, groups: Groups) -> None:
@@ -367,6 +377,6 @@ def test_a_group_of_20000_is_dismissed_in_one_transaction(dbproxy_client: Client
             [{"userId": u, "peerId": 10, "type": 2, "status": 0, "created": now, "updated": now} for u in range(start, start + 5000)],
         )
     assert len(groups.dismiss(10).changed) == 20001
-    assert stack.rows("select count(*) as n from IMRecentSession where peerId=10 and status=0")[0]["n"] == 0
+    assert stack.rows("select id from IMRecentSession where peerId=10 and status=0") == []
     assert (row(stack, 10)["userCnt"], row(stack, 10)["status"]) == (0, 1)
     assert infos(dbproxy_client, 10) == []
