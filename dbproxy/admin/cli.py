@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dbproxy import __version__
 from dbproxy.admin.administration import Administration
 from dbproxy.admin.audit_log import AuditLog, command_line_actor
-from dbproxy.admin.commands import accounts, audit_log, departments, messages, serve, stats, users
+from dbproxy.admin.commands import accounts, audit_log, departments, devices, groups, messages, serve, stats, users
 from dbproxy.admin.commands.frame import EXIT_BACKEND, EXIT_CONFIG, EXIT_REFUSED, Topic, print_error
 from dbproxy.admin.errors import AdminError
 from dbproxy.admin.installation import Installation
@@ -20,6 +20,8 @@ from dbproxy.errors import ConfigError, DbproxyError
 TOPICS: tuple[Topic, ...] = (
     users,
     departments,
+    groups,
+    devices,
     messages,
     stats,
     accounts,

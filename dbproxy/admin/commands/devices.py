@@ -39,7 +39,7 @@ def _list(administration: Administration, options: Any) -> int:  # noqa: ANN401 
     rows = [(device.user_id, device.name, device.client_type, device.token) for device in page.entries]
     print_table(("user", "name", "type", "token"), rows)
     if page.following is not None:
-        print_error(f"there may be more: --after {page.following}")
+        print_error(f"more may follow: --after {page.following}")
     return EXIT_OK
 
 
@@ -48,6 +48,8 @@ def _forget(administration: Administration, options: Any) -> int:  # noqa: ANN40
     if options.json:
         print_json({"dry_run": options.dry_run, "device": device})
         return EXIT_OK
-    print_line(f"the {device.client_type} phone of user {device.user_id} ({device.name}) {'would be' if options.dry_run else 'is'} forgotten")
+    print_line(
+        f"the {device.client_type} phone of user {device.user_id} ({device.name}) {'would be' if options.dry_run else 'is'} forgotten"
+    )
     print_line("note: it gets no pushes until the user logs in with it again")
     return EXIT_OK

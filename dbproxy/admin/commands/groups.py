@@ -11,7 +11,7 @@ from dbproxy.admin.administration import Administration
 from dbproxy.admin.commands.frame import EXIT_OK, add_command, print_error, print_json, print_line, print_table
 from dbproxy.admin.commands.times import shown_time
 from dbproxy.admin.errors import RefusedError
-from dbproxy.admin.group_views import STATUSES, GroupChange, GroupDetails
+from dbproxy.admin.group_views import STATUSES, GroupChange, GroupDetails, GroupRow
 from dbproxy.admin.groups import Groups
 from dbproxy.admin.named_users import listed
 from dbproxy.admin.page import LARGEST_PAGE, Page
@@ -31,7 +31,9 @@ def add_commands(topics: _Commands[argparse.ArgumentParser]) -> None:
     topic = topics.add_parser("groups", help=summary, description=summary[:1].upper() + summary[1:] + ".")
     commands = topic.add_subparsers(metavar="COMMAND", required=True)
     parser = add_command(commands, "list", _list, "list groups by id")
-    parser.add_argument("text", metavar="TEXT", nargs="?", default="", help="those whose name contains it, in any letter case, or whose id it is")
+    parser.add_argument(
+        "text", metavar="TEXT", nargs="?", default="", help="those whose name contains it, in any letter case, or whose id it is"
+    )
     parser.add_argument("--status", choices=list(STATUSES), help="only active or only dismissed ones (default: both)")
     _add_paging(parser, 50)
     _add_group(add_command(commands, "show", _show, "show a group"))
@@ -80,10 +82,7 @@ def _list(administration: Administration, options: Any) -> int:  # noqa: ANN401 
     if options.json:
         print_json(page)
         return EXIT_OK
-    rows = [
-        (row.group_id, row.name, row.kind, row.creator or row.creator_id, row.members, row.status, shown_time(row.last_chated))
-        for row in page.entries
-    ]
+    rows = [(row.group_id, row.name, row.kind, row.creator or row.creator_id, row.members, row.status, _last(row)) for row in page.entries]
     print_table(("id", "name", "kind", "creator", "members", "status", "last message"), rows)
     _say_more(page)
     return EXIT_OK
@@ -202,13 +201,17 @@ def _print_group(group: GroupDetails) -> None:
         ("messages", group.messages),
         ("version", group.version),
         ("created", shown_time(group.created)),
-        ("last message", shown_time(group.last_chated)),
+        ("last message", _last(group)),
         ("avatar", group.avatar),
     )
     for name, value in rows:
         print_line(f"{name + ':':<14}{value}".rstrip())
 
 
+def _last(group: GroupRow) -> str:
+    return shown_time(group.last_chated) if group.last_chated else "never"
+
+
 def _say_more(page: Page[Any]) -> None:
     if page.following is not None:
-        print_error(f"there are more: --after {page.following}")
+        print_error(f"more follow: --after {page.following}")
