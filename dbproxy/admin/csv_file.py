@@ -58,11 +58,13 @@ class CsvFile:
     ``DELIMITERS`` that the first line has most often, or that a first line ``sep=;`` names.
 
     Raises:
-        RefusedError: it is empty, too large, or in no character set that is known.
+        RefusedError: it is empty, too large, or in no character set that is known; or there is no such character set or delimiter.
 
     """
 
     def __init__(self, file: BinaryIO, encoding: str | None = None, delimiter: str | None = None) -> None:
+        if delimiter is not None and delimiter not in DELIMITERS:
+            raise RefusedError(f"the delimiter is {delimiter!r}; accepted are {', '.join(DELIMITERS.values())}")
         self._file = file
         size = file.seek(0, io.SEEK_END)
         if size > LARGEST_FILE:

@@ -26,7 +26,7 @@ def check_text(what: str, text: str, column: TextColumn, *, required: bool = Fal
     if len(text) > column.length:
         raise RefusedError(f"the {what} {shown(text)} has {len(text)} characters; at most {column.length} are accepted")
     if not text.isprintable():
-        _check_characters(what, text)
+        check_characters(what, text)
     if most_bytes is not None and len(text.encode()) > most_bytes:
         raise RefusedError(f"the {what} {shown(text)} has {len(text.encode())} bytes in UTF-8; at most {most_bytes} are accepted")
     if not column.takes_all and any(character > "\uffff" for character in text):
@@ -52,7 +52,13 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
-def _check_characters(what: str, text: str) -> None:
+def check_characters(what: str, text: str) -> None:
+    """Check that a text is valid and has no control characters.
+
+    Raises:
+        RefusedError: naming ``what`` and the first character that is not accepted.
+
+    """
     for character in text:
         if unicodedata.category(character) in _FORBIDDEN:
             raise RefusedError(f"the {what} {shown(text)} has the control character U+{ord(character):04X}, which is not accepted")

@@ -13,6 +13,7 @@ from dbproxy.admin.csv_file import CsvFile, without_guard
 from dbproxy.admin.department_cells import UNMADE, DepartmentCells
 from dbproxy.admin.errors import AdminError, RefusedError
 from dbproxy.admin.import_columns import check_active, fields_of, sex_of
+from dbproxy.admin.page import LARGEST_PAGE
 from dbproxy.admin.password_file import PasswordFile
 from dbproxy.admin.passwords import check_password, generated_password
 from dbproxy.admin.user_checks import NewUser, check_values, refusal
@@ -111,18 +112,20 @@ class UserImport:
         self._create_departments = create_departments
 
     def preview(self, file: BinaryIO, limit: int = 20) -> Preview:
-        """Read the file and say how it and its first lines are understood; nothing is changed or recorded.
+        """Read the file and say how it and its first lines, up to ``LARGEST_PAGE``, are understood; nothing is changed or recorded.
 
         Raises:
             RefusedError: it cannot be read, or has no column of login names.
 
         """
+        if not 0 < limit <= LARGEST_PAGE:
+            raise RefusedError(f"the number of lines is {limit}; accepted are 1 to {LARGEST_PAGE}")
         source = CsvFile(file, self._encoding, self._delimiter)
         fields, ignored = fields_of(source.columns)
         total = source.count()
         run = _Run(self._administration, self._users, self._cells(dry_run=True), lambda _: None, dry_run=True)
         lines = []
-        for line, cells in islice(source.rows(), min(limit, MAX_USERS)):
+        for line, cells in islice(source.rows(), limit):
             values = _values(fields, cells)
             reasons: list[RefusedLine] = []
             run.on_refused = reasons.append

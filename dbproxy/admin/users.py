@@ -12,8 +12,9 @@ from dbproxy.admin.department_paths import DepartmentPaths
 from dbproxy.admin.errors import NotFoundError, RefusedError
 from dbproxy.admin.page import LARGEST_PAGE, Page, cut
 from dbproxy.admin.passwords import check_password, generated_password, stored_secret
-from dbproxy.admin.texts import shown
+from dbproxy.admin.texts import check_characters, shown
 from dbproxy.admin.user_checks import FIELDS, MALE, NewUser, check_values, refusal
+from dbproxy.errors import StoreError, StoreUnavailableError
 from dbproxy.models.user import LEFT_COMPANY
 from dbproxy.models.user_directory import ACTIVE_USERS, DISABLED_USERS, OTHER_USERS, StoredUser
 from dbproxy.models.user_writer import ACTIVE, Conflict, UserRecord
@@ -95,6 +96,7 @@ class Users:
         """
         if status is not None and status not in _CONDITIONS:
             raise RefusedError(f"the status is {shown(status)}; accepted are {', '.join(_CONDITIONS)}")
+        check_characters("text", text)
         if not 0 < limit <= LARGEST_PAGE:
             raise RefusedError(f"the limit is {limit}; accepted are 1 to {LARGEST_PAGE}")
         conditions = [] if status is None else [_CONDITIONS[status]]
@@ -186,6 +188,7 @@ class Users:
 
         Raises:
             NotFoundError: the user does not exist.
+            StoreError: a backend failed; the text says whether the user is disabled.
 
         """
         return self._set_status(user_id, LEFT_COMPANY, "users.disable", dry_run=dry_run)
@@ -257,10 +260,21 @@ class Users:
                 if conflict is not None:
                     raise refusal(conflict, stored.name)
             if status == LEFT_COMPANY:
-                self._devices.forget(user_id)
+                self._forget_phone(stored)
         return self.get(user_id)
 
+    def _forget_phone(self, user: StoredUser) -> None:
+        try:
+            self._devices.forget(user.user_id)
+        except StoreError as error:
+            raise StoreUnavailableError(
+                f"{shown(user.name)} is disabled and cannot log in, but the phone still gets pushes: its token could not be removed; "
+                f"disable the user again when Redis works: {error}"
+            ) from error
+
     def _stored(self, user: int | str) -> StoredUser:
+        if isinstance(user, str):
+            check_characters("name", user)
         found = self._directory.get(user) if isinstance(user, int) else self._directory.get_by_name(user)
         if found is None:
             what = f"the id {user}" if isinstance(user, int) else f"the name {shown(user)}"

@@ -151,6 +151,8 @@ def test_a_preview_says_how_the_file_is_understood_and_changes_nothing(stack: St
         (3, {"name": "bob"}, None),
         (4, {"name": "bob"}, "line 3 has the same name"),
     ]
+    with pytest.raises(RefusedError, match="accepted are 1 to 500"):
+        UserImport(administration).preview(upload("name", "x"), limit=0)
     assert stack.snapshot() == before
     assert not administration.log.path.exists()
 

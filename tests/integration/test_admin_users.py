@@ -206,6 +206,14 @@ def test_names_that_are_equal_in_the_collation_are_taken(stack: Stack, users: Us
             with pytest.raises(RefusedError, match="is taken"):
                 fresh.add(NewUser("ALICE"))
             assert fresh.get("aLiCe").user_id == 2
+            assert users.find("ALICE").entries == fresh.find("alice").entries
+        stack.rows("alter table IMUser modify name varchar(32) character set utf8 collate utf8_general_ci not null")
+        with Installation(administration.installation.config) as installation:
+            fresh = Users(Administration(installation, administration.actor, administration.log))
+            fresh.add(NewUser("小明"))
+            for name, said in (("小明", "is taken"), ("😀", "above U\\+FFFF")):
+                with pytest.raises(RefusedError, match=said):
+                    fresh.add(NewUser(name))
     finally:
         stack.rows("alter table IMUser modify name varchar(32) character set utf8mb4 collate utf8mb4_bin not null default ''")
 
@@ -256,6 +264,9 @@ def test_users_are_found_page_by_page_and_by_text(stack: Stack, users: Users, de
     assert found(status="disabled") == [3]
     assert found(status="active") == [1, 2, 4]
     assert found(department_id=2) == []
+    for call in (lambda: found("\udcff"), lambda: users.get("\udcff")):
+        with pytest.raises(RefusedError, match="is no valid text"):
+            call()
     with pytest.raises(RefusedError, match="accepted are active, disabled, other"):
         users.find(status="gone")
 

@@ -83,9 +83,11 @@ def test_what_cannot_be_read_is_refused_with_the_place(data: bytes, said: str) -
         read(data)
 
 
-def test_a_large_file_and_an_unknown_character_set_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_files_and_unknown_character_sets_and_delimiters_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RefusedError, match="the character set is 'klingon'"):
         read(b"name\nx\n", encoding="klingon")
+    with pytest.raises(RefusedError, match="the delimiter is 'x'; accepted are comma, semicolon, tab"):
+        read(b"name\nx\n", delimiter="x")
     monkeypatch.setattr(csv_file, "LARGEST_FILE", 5)
     with pytest.raises(RefusedError, match="at most 5 are accepted"):
         read(b"name\nx\n")
