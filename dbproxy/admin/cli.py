@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dbproxy import __version__
 from dbproxy.admin.administration import Administration
 from dbproxy.admin.audit_log import AuditLog, command_line_actor
-from dbproxy.admin.commands import accounts, audit_log, departments, devices, groups, messages, serve, stats, users
+from dbproxy.admin.commands import accounts, audit_log, departments, devices, groups, messages, prune, serve, stats, users
 from dbproxy.admin.commands.frame import EXIT_BACKEND, EXIT_CONFIG, EXIT_REFUSED, Topic, print_error
 from dbproxy.admin.errors import AdminError
 from dbproxy.admin.installation import Installation
@@ -23,6 +23,7 @@ TOPICS: tuple[Topic, ...] = (
     groups,
     devices,
     messages,
+    prune,
     stats,
     accounts,
     audit_log,

@@ -1,8 +1,6 @@
 """MessageStatistics: how much there is of what, at a cost that does not grow with the number of messages. Any thread.
 
-The message tables have no index on the time alone. But their ids grow with time, so where a day begins in a table is found by halving the
-range of its ids; between two such borders the ids say how many rows there are. The time of a message is that of the sender's clock, so at
-each step the middle one of several neighbours counts, and single wrong clocks do not matter.
+Where a day begins in a table is found by ``ids_by_time``; between two such borders the ids say how many rows there are.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from dbproxy.models.conversation_kind import ConversationKind
+from dbproxy.models.ids_by_time import first_ids
 from dbproxy.stores.mysql import DBConn, ReadPool, Row
 from dbproxy.stores.mysql.schema import REQUIRED_TABLES, SHARDS
 
@@ -25,9 +24,6 @@ COUNTED_ROWS = 50_000
 
 DENSITY_ROWS = 20_000
 """Newest rows of a table that tell how many of its ids are in use."""
-
-NEIGHBOURS = 5
-"""Rows whose middle time counts."""
 
 _QUARTER = 900
 """Seconds: in every time zone days begin at a multiple of it."""
@@ -117,32 +113,6 @@ class MessageStatistics:
 
     def _select(self, query: str) -> Sequence[Row]:
         return self._database.read(lambda connection: connection.select(_limited(connection, query)))
-
-
-def first_ids(connection: DBConn, table: str, times: Sequence[int]) -> list[int]:
-    """For each of these times (unix seconds): the id of the first row of a message table from which on messages are not older, or the id
-    behind the last one. Takes one round trip for each halving of the range of ids, however many times there are.
-    """
-    lowest, highest = connection.select(f"select min(id),max(id) from {table}")[0]
-    if lowest is None:
-        return [1] * len(times)
-    begins = [int(lowest) - 1] * len(times)  # rows up to here are older
-    ends = [int(highest) + 1] * len(times)  # rows from here on are not
-    while pending := [index for index, begin in enumerate(begins) if ends[index] - begin > 1]:
-        middles = [(begins[index] + ends[index]) // 2 for index in pending]
-        queries = [f"select id,created from {table} where id>={middle} order by id limit {NEIGHBOURS}" for middle in middles]
-        for index, middle, rows in zip(pending, middles, connection.script(queries), strict=True):
-            near = [(int(row_id), int(created)) for row_id, created in rows if int(row_id) < ends[index]]
-            created = sorted(created for _, created in near)
-            if not near or created[len(created) // 2] >= times[index]:
-                ends[index] = middle
-            else:
-                begins[index] = near[0][0]
-    # Where the middle one of the neighbours is not older, the first ones may be.
-    queries = [f"select id,created from {table} where id>={end} order by id limit {NEIGHBOURS}" for end in ends]
-    for index, rows in enumerate(connection.script(queries)):
-        ends[index] = next((int(row_id) for row_id, created in rows if int(created) >= times[index]), ends[index])
-    return ends
 
 
 def _limited(connection: DBConn, query: str) -> str:

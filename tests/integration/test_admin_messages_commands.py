@@ -120,6 +120,24 @@ def test_recent_conversations_and_figures_are_listed(run: Run) -> None:
     assert len(document["messages_per_day"]) == 14
 
 
+def test_old_messages_are_counted_and_then_archived(run: Run, stack: Stack, tmp_path: Path) -> None:
+    arguments = ("prune", "--older-than", "2024-01-01", "--archive-dir", tmp_path / "old")
+    status, out, _ = run(*arguments, "--dry-run")
+    assert (status, [line.split() for line in out.splitlines()[1:-1]]) == (
+        0,
+        [["table", "older", "kept", "would", "be", "removed"], ["IMMessage_3", "5", "1", "4"], ["IMGroupMessage_1", "2", "1", "1"]],
+    )
+    assert "5 messages in all" in out
+    assert not (tmp_path / "old").exists()
+    document = json.loads(run(*arguments, "--json")[1])
+    assert (document["archived"], document["removed"]) == (5, 5)
+    assert [row["msgId"] for row in stack.rows("select msgId from IMMessage_3")] == [5]
+    assert run(*arguments)[1].startswith("no message from before 2024-01-01")
+    status, _, err = run("prune", "--older-than", "1h")
+    assert (status, "last 24 hours are not archived" in err) == (1, True)
+    assert run("prune")[0] == 2
+
+
 def test_points_in_time_are_dates_and_ages() -> None:
     assert parse_point("2h") - parse_point("1d") == pytest.approx(79200, abs=2)
     assert parse_point("2025-01-31") + 18 * 3600 == parse_point("2025-01-31T18:00")

@@ -12,7 +12,7 @@ from administering import administration_of
 from dbproxy.admin.errors import RefusedError
 from dbproxy.admin.statistics import Statistics
 from dbproxy.models import message_statistics
-from dbproxy.models.message_statistics import first_ids
+from dbproxy.models.ids_by_time import first_ids
 from dbproxy.testing import Stack, seed
 
 pytestmark = [pytest.mark.watchdog(60), pytest.mark.data(users=["alice", "bob", "carol"], groups={9: [1, 2, 3], 10: [1, 2]})]
