@@ -19,6 +19,7 @@ from dbproxy.testing.process import free_port
 from dbproxy.testing.proxy import ProxyProcess
 from dbproxy.testing.stack import POOLS, Stack
 from dbproxy.testing.successor import inherit_orphans
+from devtools.web_admin import ACCOUNT, WebAdmin
 
 USERS = ("alice", "bob", "carol")
 
@@ -27,6 +28,9 @@ PORT = 10600
 
 ADMIN_PORT = 10680
 """The port of the HTTP endpoint."""
+
+WEB_ADMIN_PORT = 10690
+"""The port of the web application."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,11 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         files = FileServer(directory=options.directory.resolve() / "files")
         with Stack(options.directory, persistent=True) as stack, files:
             _add_users(stack)
-            settings = {"ListenPort": options.port, "MsfsSite": files.site, "AdminListen": f"127.0.0.1:{_admin_port()}"}
+            settings = {"ListenPort": options.port, "MsfsSite": files.site, "AdminListen": f"127.0.0.1:{_usual_port(ADMIN_PORT)}"}
             proxy = ProxyProcess(stack, settings, directory=stack.directory / "proxy")
             inherit_orphans()  # so that a process that takes over in an upgrade can be waited for
-            with proxy:
-                _print_addresses(stack, files, proxy, settings["AdminListen"])
+            with proxy, WebAdmin(proxy.config_path, _usual_port(WEB_ADMIN_PORT), proxy.directory / "admin") as web:
+                _print_addresses(stack, files, proxy, settings["AdminListen"], web)
                 return _follow(proxy)
     except KeyboardInterrupt:
         _print("\nEverything is stopped; the data is kept.")
@@ -71,15 +75,15 @@ def _check_port(port: int) -> None:
             ) from None
 
 
-def _admin_port() -> int:
-    """Return the usual port of the HTTP endpoint, or another one if that is taken."""
+def _usual_port(port: int) -> int:
+    """Return this port of 127.0.0.1, or another one if it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", ADMIN_PORT))
+            probe.bind(("127.0.0.1", port))
         except OSError:
             return free_port()
-    return ADMIN_PORT
+    return port
 
 
 def _add_users(stack: Stack) -> None:
@@ -89,13 +93,14 @@ def _add_users(stack: Stack) -> None:
     seed.users(stack, *USERS)
 
 
-def _print_addresses(stack: Stack, files: FileServer, proxy: ProxyProcess, admin: str) -> None:
+def _print_addresses(stack: Stack, files: FileServer, proxy: ProxyProcess, admin: str, web: WebAdmin) -> None:
     database, redis_port = stack.mariadb, stack.redis_server.port
     pools = ", ".join(f"{number} {name}" for name, number in POOLS.items())
     _print(
         f"""
 The proxy answers on {proxy.host}:{proxy.port}.
 
+  management   {web.url}    (account {ACCOUNT}, password {web.password})
   dashboard    http://{admin}/    (metrics: http://{admin}/metrics)
   control      {_shown(Path(sys.prefix) / "bin" / "dbproxy-ctl")} --config {_shown(proxy.config_path)} status
   users        {", ".join(USERS)}; password 123456
