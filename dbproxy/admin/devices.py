@@ -50,27 +50,27 @@ class Devices:
         phones, following = self._devices.phones(after or 0, limit)
         return Page(self._named(phones), following)
 
-    def of_user(self, user: int | str) -> Device | None:
+    def of_user(self, user_id: int | str) -> Device | None:
         """The phone of a user, who is named by id or login name; None when they have none.
 
         Raises:
             NotFoundError: there is no such user.
 
         """
-        phone = self._devices.phone_of(find_users(self._lookup, [user])[0].user_id)
+        phone = self._devices.phone_of(find_users(self._lookup, [user_id])[0].user_id)
         return None if phone is None else self._named([phone])[0]
 
-    def forget(self, user: int | str, *, dry_run: bool = False) -> Device:
+    def forget(self, user_id: int | str, *, dry_run: bool = False) -> Device:
         """Send no more pushes to the phone of a user, until it logs in again; returns the phone.
 
         Raises:
             NotFoundError: there is no such user, or they have no phone.
 
         """
-        with self._administration.recorded("devices.forget", f"user {user}", dry_run=dry_run):
-            device = self.of_user(user)
+        with self._administration.recorded("devices.forget", f"user {user_id}", dry_run=dry_run):
+            device = self.of_user(user_id)
             if device is None or not (dry_run or self._devices.forget(device.user_id)):
-                raise NotFoundError(f"user {user} has no phone that gets pushes")
+                raise NotFoundError(f"user {user_id} has no phone that gets pushes")
             return device
 
     def _named(self, phones: Iterable[Phone]) -> list[Device]:

@@ -78,8 +78,8 @@ class Groups:
     def create(
         self,
         name: str,
-        creator: int | str,
-        members: Iterable[int | str],
+        creator_id: int | str,
+        member_ids: Iterable[int | str],
         kind: str = "normal",
         avatar: str = "",
         *,
@@ -92,14 +92,14 @@ class Groups:
             RefusedError: a name, an avatar or a kind is not accepted, a user is disabled, or there are more than ``MAX_MEMBERS``.
 
         """
-        with self._recorded("create", name, dry_run, creator=creator, kind=kind) as found:
+        with self._recorded("create", name, dry_run, creator=creator_id, kind=kind) as found:
             if kind not in KINDS:
                 raise RefusedError(f"the kind is {shown(kind)}; accepted are {', '.join(KINDS)}")
             columns = self._directory.columns()
             check_name("name", name, columns["name"])
             check_text("avatar", avatar, columns["avatar"])
-            (creating,) = find_users(self._lookup, [creator])
-            users = find_users(self._lookup, _bounded(chain([creating.user_id], members)))
+            (creating,) = find_users(self._lookup, [creator_id])
+            users = find_users(self._lookup, _bounded(chain([creating.user_id], member_ids)))
             require_active(users)
             user_ids = sorted(user.user_id for user in users)
             found["members"] = user_ids
@@ -131,7 +131,7 @@ class Groups:
                     raise RefusedError(f"group {group_id} was dismissed meanwhile")
             return GroupChange(self.get(group_id), (), NOT_TOLD)
 
-    def transfer(self, group_id: int, user: int | str, *, dry_run: bool = False) -> GroupChange:
+    def transfer(self, group_id: int, user_id: int | str, *, dry_run: bool = False) -> GroupChange:
         """Make a member the creator, who alone may remove members and, in a normal group, add some.
 
         Raises:
@@ -139,9 +139,9 @@ class Groups:
             RefusedError: the user is not in the group or disabled, or the group is dismissed.
 
         """
-        with self._recorded("transfer", _target(group_id), dry_run, user=user):
+        with self._recorded("transfer", _target(group_id), dry_run, user=user_id):
             self._active(group_id)
-            (wanted,) = find_users(self._lookup, [user])
+            (wanted,) = find_users(self._lookup, [user_id])
             require_active([wanted])
             if not self._directory.members_among(group_id, [wanted.user_id]):
                 raise RefusedError(f"user {wanted.user_id} is not in group {group_id}; only a member can be its creator")
@@ -149,7 +149,7 @@ class Groups:
                 raise RefusedError(f"group {group_id} was dismissed, or user {wanted.user_id} has left it, meanwhile")
             return GroupChange(self.get(group_id), (wanted.user_id,), NOT_TOLD)
 
-    def add_members(self, group_id: int, users: Iterable[int | str], *, dry_run: bool = False) -> GroupChange:
+    def add_members(self, group_id: int, user_ids: Iterable[int | str], *, dry_run: bool = False) -> GroupChange:
         """Add users to a group; those who are in it already are left out.
 
         Raises:
@@ -158,7 +158,7 @@ class Groups:
             HttpMsgServerError, NoAnswerError: the http_msg_server that is configured did not do it; the text says what is the case now.
 
         """
-        asked = _bounded(users)
+        asked = _bounded(user_ids)
         with self._recorded("members.add", _target(group_id), dry_run, users=asked) as found:
             record = self._active(group_id)
             wanted = find_users(self._lookup, asked)
@@ -171,7 +171,7 @@ class Groups:
             found["added"] = changed
             return GroupChange(self.get(group_id), changed, notice)
 
-    def remove_members(self, group_id: int, users: Iterable[int | str], *, dry_run: bool = False) -> GroupChange:
+    def remove_members(self, group_id: int, user_ids: Iterable[int | str], *, dry_run: bool = False) -> GroupChange:
         """Remove users from a group; those who are not in it are left out. They can neither read nor write in it from now on.
 
         Raises:
@@ -180,7 +180,7 @@ class Groups:
             HttpMsgServerError, NoAnswerError: as ``add_members``.
 
         """
-        asked = _bounded(users)
+        asked = _bounded(user_ids)
         with self._recorded("members.remove", _target(group_id), dry_run, users=asked) as found:
             record = self._active(group_id)
             present = self._present(group_id, asked)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 TOLD = "http_msg_server has made the change, and tells the clients that are online"
 NOT_TOLD = "clients that are online are not told; they see it when they log in again"
 NOT_TOLD_OF_GROUP = "clients that are online are not told; they see the group with its first message, or when they log in again"
+IS_OFF = "HttpMsgServer is off"
+TOO_MANY = f"http_msg_server is not used for more than {MAX_USERS:,} users at once"
+NO_MEMBERS = "http_msg_server can do nothing with a group without members"
 WOULD_TELL = "http_msg_server would make the change, and tell the clients that are online"
 NOTHING = "nothing to change: it is so already"
 
@@ -55,7 +58,7 @@ class MemberChanges:
         if group_id is None:
             raise RefusedError(f"the database refuses the name {shown(name)} or the avatar {shown(avatar)}")
         if http is None:
-            return group_id, NOT_TOLD_OF_GROUP
+            return group_id, self._reason(others, NOT_TOLD_OF_GROUP)
         try:
             self._change_through(http, group_id, ADD, others)
         except AdminError as error:
@@ -73,39 +76,44 @@ class MemberChanges:
         """
         if not user_ids:
             return (), NOTHING
-        http = self._http_for(user_ids) if self._installation.members.existing((group_id,)) else None  # a proxy ignores an empty group
+        http, notice = self._http_for(user_ids), self._reason(user_ids, NOT_TOLD)
+        if http and not self._installation.members.existing((group_id,)):  # for proxies it does not exist
+            http, notice = None, f"{NO_MEMBERS}: {NOT_TOLD}"
         if dry_run:
-            return user_ids, WOULD_TELL if http else NOT_TOLD
+            return user_ids, WOULD_TELL if http else notice
         if http:
             return self._change_through(http, group_id, ADD, user_ids)
         change = self._installation.group_writer.change_members(SYSTEM_USER, group_id, ADD, user_ids)
         if change is not None:
-            return change.changed, NOT_TOLD
-        if self._differing(group_id, ADD, user_ids):
+            return change.changed, notice
+        record = self._directory.get(group_id)
+        if record is None or not record.is_active:
             raise RefusedError(f"group {group_id} was dismissed meanwhile")
-        return (), NOTHING
+        return (), NOTHING  # somebody else was faster
 
     def remove(self, group_id: int, user_ids: Sequence[int], *, dry_run: bool) -> tuple[Sequence[int], str]:
         """Remove users who are in the group; returns them, and the notice. Errors as ``add``."""
         if not user_ids:
             return (), NOTHING
-        http = self._http_for(user_ids)
+        http, notice = self._http_for(user_ids), self._reason(user_ids, NOT_TOLD)
         if dry_run:
-            return user_ids, WOULD_TELL if http else NOT_TOLD
+            return user_ids, WOULD_TELL if http else notice
         if http:
             return self._change_through(http, group_id, REMOVE, user_ids)
         self._installation.group_writer.change_members(SYSTEM_USER, group_id, REMOVE, user_ids)
-        return user_ids, NOT_TOLD
+        return user_ids, notice
 
     def dismiss(self, group_id: int, *, dry_run: bool) -> tuple[Sequence[int], str]:
         """Dismiss a group; returns its former members, and the notice. With http_msg_server the members are removed through it before;
         a group whose members are gone, but which could not be dismissed, can be dismissed again. Errors as ``add``.
         """
         members = list(self._directory.member_ids(group_id))
-        http = self._http_for(members)
+        http, notice = self._http_for(members), self._reason(members, NOT_TOLD)
         if dry_run:
-            return members, WOULD_TELL if http else NOT_TOLD
-        removed, notice = self._change_through(http, group_id, REMOVE, members) if http else ((), NOT_TOLD)
+            return members, WOULD_TELL if http else notice
+        removed: Sequence[int] = ()
+        if http:
+            removed, notice = self._change_through(http, group_id, REMOVE, members)
         former = self._installation.group_changes.dismiss(group_id)
         if former is None:
             raise RefusedError(f"group {group_id} was dismissed meanwhile")
@@ -113,11 +121,18 @@ class MemberChanges:
 
     def notice_of_creation(self, creator: int, user_ids: Sequence[int]) -> str:
         """The notice for a group that would be created."""
-        return WOULD_TELL if self._http_for([user_id for user_id in user_ids if user_id != creator]) else NOT_TOLD_OF_GROUP
+        others = [user_id for user_id in user_ids if user_id != creator]
+        return WOULD_TELL if self._http_for(others) else self._reason(others, NOT_TOLD_OF_GROUP)
 
     def _http_for(self, user_ids: Collection[int]) -> HttpMsgServer | None:
         """The http_msg_server, if there is one and it takes so many users; for others the change is made directly."""
         return self._http if 0 < len(user_ids) <= MAX_USERS else None
+
+    def _reason(self, user_ids: Collection[int], consequence: str) -> str:
+        """The notice for a change of so many users that is made directly."""
+        if self._http is None:
+            return f"{IS_OFF}: {consequence}"
+        return f"{TOO_MANY}: {consequence}" if len(user_ids) > MAX_USERS else consequence
 
     def _change_through(self, http: HttpMsgServer, group_id: int, modify_type: int, user_ids: Sequence[int]) -> tuple[Sequence[int], str]:
         """Let http_msg_server make a change, and see that it was made. Nothing is asked for twice: where it is not known what has

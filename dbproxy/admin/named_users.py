@@ -48,7 +48,7 @@ def require_active(users: Iterable[KnownUser]) -> None:
     """
     disabled = [f"{user.user_id} ({user.name.decode('utf-8', 'replace')})" for user in users if user.status != ACTIVE]
     if disabled:
-        raise RefusedError(f"disabled users are not put into groups: {listed(disabled)}")
+        raise RefusedError(f"users who may not log in are not accepted: {listed(disabled)}")
 
 
 def as_id(one: int | str) -> int | None:

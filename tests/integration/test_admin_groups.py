@@ -112,8 +112,8 @@ def test_a_temporary_group_with_its_creator_only(groups: Groups) -> None:
         (("a", 1, [2, 77, "eve", *range(100, 120)]), NotFoundError, "77, 'eve', 100"),
         (("a", 1, [2**40, "9" * 5000, "\udcff"]), NotFoundError, str(2**40)),
         (("a", 1, ["9" * 5000, "\udcff"]), NotFoundError, "99…', '?'"),
-        (("a", 1, ["gone"]), RefusedError, "disabled users are not put into groups: 5 (gone)"),
-        (("a", "gone", [1]), RefusedError, "disabled users"),
+        (("a", 1, ["gone"]), RefusedError, "users who may not log in are not accepted: 5 (gone)"),
+        (("a", "gone", [1]), RefusedError, "may not log in"),
         (("a", 1, ["twin"]), RefusedError, "several users have this login name; give the id: 'twin' (6 and 7)"),
         (("a", 1, range(1, MAX_MEMBERS + 2)), RefusedError, "more than 100000 users"),
     ],
@@ -183,7 +183,7 @@ def test_the_creator_stays_until_the_group_is_transferred(dbproxy_client: Client
     assert dbproxy_client.remove_members(2, 9, [3]).result_code == 0
 
 
-@pytest.mark.parametrize(("user", "error"), [("dave", "only a member"), ("eve", "no user"), (5, "disabled")])
+@pytest.mark.parametrize(("user", "error"), [("dave", "only a member"), ("eve", "no user"), (5, "may not log in")])
 def test_only_a_member_who_may_log_in_becomes_creator(stack: Stack, groups: Groups, user: str | int, error: str) -> None:
     seed.user(stack, 5, "gone", status=3)
     before = row(stack)

@@ -70,7 +70,7 @@ def test_what_is_printed(run: Run, stack: Stack) -> None:
         *("1 user (4) added", "id:           9", "name:         a\\x1b[31m", "kind:         normal", "status:       active"),
         "creator:      1 (alice)",
     ]
-    assert out.splitlines()[-1] == "note: clients that are online are not told; they see it when they log in again"
+    assert out.splitlines()[-1] == "note: HttpMsgServer is off: clients that are online are not told; they see it when they log in again"
 
 
 @pytest.mark.parametrize(

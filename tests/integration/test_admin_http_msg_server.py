@@ -98,7 +98,16 @@ def test_a_group_without_members_gets_some_although_no_proxy_knows_it(stack: Sta
     seed.group(stack, 10, [], creator=1)
     change = groups.add_members(10, [1, 2])
     assert (members(stack, 10), server.requests) == ([1, 2], [])
-    assert "not told" in change.notice
+    assert change.notice.startswith("http_msg_server can do nothing with a group without members: clients that are online are not told")
+
+
+def test_more_users_than_it_takes_are_changed_without_it(
+    stack: Stack, groups: Groups, server: SmallHttpMsgServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dbproxy.admin.member_changes.MAX_USERS", 2)
+    assert groups.dismiss(9, dry_run=True).notice.startswith("http_msg_server is not used for more than 20,000 users at once: clients")
+    assert list(groups.dismiss(9).changed) == [1, 2, 3]
+    assert (members(stack), server.requests) == ([], [])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,94 @@
+"""Groups that are renamed, transferred or dismissed while the connection is lost at the commit: it is found out what has happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from administering import administration_of
+
+from dbproxy.admin.installation import Installation
+from dbproxy.errors import OutcomeUnknownError, StatementError, StoreUnavailableError
+from dbproxy.models.group_changes import GroupChanges
+from dbproxy.testing import Stack
+
+pytestmark = pytest.mark.data(users=["alice", "bob", "carol"], groups={9: [1, 2, 3]})
+
+Lose = Callable[..., None]
+
+CHANGES: dict[str, Callable[[GroupChanges], object]] = {
+    "rename": lambda changes: changes.rename(9, "new"),
+    "transfer": lambda changes: changes.transfer(9, 2),
+    "dismiss": lambda changes: changes.dismiss(9),
+}
+MADE: dict[str, object] = {"rename": True, "transfer": True, "dismiss": [1, 2, 3]}
+
+
+@pytest.fixture
+def installation(stack: Stack) -> Iterator[Installation]:
+    with administration_of(stack) as administration:
+        yield administration.installation
+
+
+@pytest.fixture
+def lose(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Lose:
+    """Let the next change lose its connection: after the commit, or (``happens`` False) before it."""
+    write: Callable[[Any], object] = installation.master.write
+
+    def prepare(*, happens: bool) -> None:
+        def lost(work: Callable[[Any], object]) -> object:
+            monkeypatch.undo()
+            if happens:
+                write(work)
+            raise OutcomeUnknownError("lost during a commit")
+
+        monkeypatch.setattr(installation.master, "write", lost)
+
+    return prepare
+
+
+def row(stack: Stack) -> dict[str, object]:
+    return stack.rows("select name,creator,status,version,userCnt from IMGroup where id=9")[0]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_that_was_committed_is_not_made_twice(change: str, stack: Stack, installation: Installation, lose: Lose) -> None:
+    lose(happens=True)
+    assert CHANGES[change](installation.group_changes) == MADE[change]
+    assert row(stack)["version"] == 2
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_that_was_not_committed_is_an_error(change: str, stack: Stack, installation: Installation, lose: Lose) -> None:
+    before = row(stack)
+    lose(happens=False)
+    with pytest.raises(OutcomeUnknownError):
+        CHANGES[change](installation.group_changes)
+    assert row(stack) == before
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_group_that_is_dismissed_or_does_not_exist_is_left_alone(change: str, stack: Stack, installation: Installation) -> None:
+    assert installation.group_changes.dismiss(9) == [1, 2, 3]
+    before = stack.snapshot()
+    assert not CHANGES[change](installation.group_changes)
+    assert not installation.group_changes.rename(77, "x")
+    assert stack.snapshot() == before
+
+
+def test_a_name_that_the_database_refuses(stack: Stack, installation: Installation) -> None:
+    before = stack.snapshot()
+    with pytest.raises(StatementError):
+        installation.group_changes.rename(9, "x" * 257)
+    assert stack.snapshot() == before
+
+
+def test_redis_that_is_lost_before_the_commit_leaves_everything_as_it_was(stack: Stack, installation: Installation) -> None:
+    before = row(stack)
+    stack.redis_server.kill()
+    with pytest.raises(StoreUnavailableError, match="Redis instance group_member"):
+        installation.group_changes.dismiss(9)
+    assert row(stack) == before
+    stack.redis_server.start()
+    assert installation.group_changes.dismiss(9) == [1, 2, 3]
