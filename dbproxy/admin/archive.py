@@ -23,7 +23,7 @@ from typing import Any
 
 from dbproxy.admin.administration import Administration
 from dbproxy.admin.archive_files import read_archive
-from dbproxy.admin.archive_run import ARCHIVED, REMOVED, ArchiveRun, unfinished_runs
+from dbproxy.admin.archive_run import ARCHIVED, REMOVED, ArchiveRun, remove_beginnings, unfinished_runs
 from dbproxy.admin.errors import AdminError, RefusedError
 from dbproxy.models.message_archive import ArchiveTable, MessageArchive, RowKey
 from dbproxy.models.message_reader import KINDS
@@ -158,6 +158,7 @@ class Pruning:
             self._administration.recorded("messages.prune", f"older than {_utc(older_than)}", directory=str(self.directory)) as details,
             self._locked(),
         ):
+            remove_beginnings(self.directory)
             finished = [report for path in unfinished_runs(self.directory) for report in self._finish(path, on_progress)]
             details.update(finished=sum(report.removed for report in finished), archived=0, removed=0)
             run = ArchiveRun(self.directory, older_than)

@@ -102,6 +102,19 @@ def unfinished_runs(directory: Path) -> list[Path]:
     return [path.parent for path in manifests if _read_manifest(path).get("state") != _DONE]
 
 
+def remove_beginnings(directory: Path) -> None:
+    """Remove the directories of runs that were killed before their first manifest was written. Raises AdminError."""
+    for path in directory.glob("prune-*"):
+        if path.is_dir() and not (path / MANIFEST).exists():
+            try:
+                for part in path.glob(f"*{UNFINISHED}"):
+                    part.unlink()
+                if not any(path.iterdir()):
+                    path.rmdir()
+            except OSError as error:
+                raise _not_written(path, error) from None
+
+
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))

@@ -339,6 +339,7 @@ def test_it_may_be_killed_anywhere(stack: Stack, tmp_path: Path) -> None:
     assert len(rows()) > 4
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr
+    assert all((path / "manifest.json").exists() for path in archive.glob("prune-*"))
     whole = [path for path in files(archive) if is_whole(path)]
     kept = {(path.name.partition(".")[0], entry["row"]["id"]) for path in whole for entry in read_archive(path)}
     assert len(rows()) == 4
