@@ -20,7 +20,7 @@ def addresses(app: AdminApp) -> Iterator[tuple[str, str, Permission | None]]:
     """Every address with a method and the permission that it needs; parameters are filled with something that does not exist."""
     with app.app.app_context():
         for rule in app.app.url_map.iter_rules():
-            path = re.sub(r"<(?:int:)?\w+>", "424242", rule.rule)
+            path = re.sub(r"<[^<>]+>", "424242", re.sub(r"<any\((\w+)[^<>]*>", r"\1", rule.rule))
             for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
                 yield method, path, requirement_of(rule.endpoint).permission
 

@@ -26,6 +26,12 @@ class Link:
 
 
 LINKS: tuple[Link, ...] = (
+    Link("users.index", lazy_gettext("Users"), Permission.VIEW),
+    Link("departments.index", lazy_gettext("Departments"), Permission.VIEW),
+    Link("groups.index", lazy_gettext("Groups"), Permission.VIEW),
+    Link("messages.index", lazy_gettext("Conversations"), Permission.READ),
+    Link("devices.index", lazy_gettext("Devices"), Permission.VIEW),
+    Link("prune.index", lazy_gettext("Archive"), Permission.PRUNE),
     Link("accounts.index", lazy_gettext("Accounts"), Permission.ACCOUNTS),
     Link("audit.show", lazy_gettext("Audit log"), Permission.AUDIT),
 )

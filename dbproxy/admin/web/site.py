@@ -8,6 +8,8 @@ from dbproxy.admin.accounts import Accounts
 from dbproxy.admin.accounts_database import AccountsDatabase
 from dbproxy.admin.audit_log import AuditLog
 from dbproxy.admin.web.backend_connection import BackendConnection
+from dbproxy.admin.web.import_desk import ImportDesk
+from dbproxy.admin.web.jobs import Jobs
 from dbproxy.admin.web.login_limits import LoginLimits
 from dbproxy.admin.web_sessions import WebSessions
 from dbproxy.config import Config
@@ -32,7 +34,10 @@ class Site:
         self.log.check()
         self.login_limits = LoginLimits()
         self.backends = BackendConnection(config)
+        self.jobs = Jobs()
+        self.imports = ImportDesk(self.directory, self.jobs, self.backends, self.log)
 
     def close(self) -> None:
-        """Close the connections to the backends."""
+        """Stop what is being done, and close the connections to the backends."""
+        self.jobs.close()
         self.backends.close()

@@ -6,6 +6,8 @@ import time
 import unicodedata
 from datetime import datetime, timezone
 
+from markupsafe import Markup
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -47,8 +49,9 @@ def number(count: float | None) -> str:
 
 
 def visible(text: object) -> str:
-    """Return a text with its control characters as pictures: browsers show nothing in their place."""
-    return "".join(_picture(one) if unicodedata.category(one) == "Cc" and one not in "\n\t" else one for one in str(text))
+    """Return a text with its control characters as pictures: browsers show nothing in their place. What is escaped already stays so."""
+    shown = "".join(_picture(one) if unicodedata.category(one) == "Cc" and one not in "\n\t" else one for one in str(text))
+    return Markup(shown) if isinstance(text, Markup) else shown
 
 
 def _picture(character: str) -> str:

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from dbproxy.admin.web.pages import accounts, assets, audit, home, login, own_account
+from dbproxy.admin.web.pages import (
+    accounts,
+    assets,
+    audit,
+    departments,
+    devices,
+    groups,
+    home,
+    imports,
+    login,
+    messages,
+    own_account,
+    prune,
+    users,
+)
 from dbproxy.admin.web.views import Pages
 
 PAGES: tuple[Pages, ...] = (
@@ -10,6 +24,13 @@ PAGES: tuple[Pages, ...] = (
     home.pages,
     login.pages,
     own_account.pages,
+    users.pages,
+    imports.pages,
+    departments.pages,
+    groups.pages,
+    messages.pages,
+    devices.pages,
+    prune.pages,
     accounts.pages,
     audit.pages,
 )
