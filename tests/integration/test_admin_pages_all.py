@@ -1,4 +1,4 @@
-"""What all pages have in common: nobody changes what their role does not allow, and no page fails, whatever is stored and whatever is down."""
+"""What all pages have in common: nobody changes what their role does not allow, and none fails, whatever is stored and whatever is down."""
 
 from __future__ import annotations
 

@@ -217,7 +217,7 @@ def test_everything_that_may_not_be_promised_is_explained_once(document: str) ->
 
 
 TROUBLESHOOTING = ("docs/TROUBLESHOOTING.md", "docs/TROUBLESHOOTING.zh-CN.md")
-TOOLS = {"testing", "bench", "audit", "doctor", "install"}
+TOOLS = {"testing", "bench", "audit", "doctor", "install", "admin"}
 """Packages whose lines do not stand in the log of a proxy."""
 
 NOT_LITERAL = {
