@@ -6,8 +6,15 @@ from __future__ import annotations
 
 import html
 import re
+import ssl
 import sys
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections.abc import Mapping
+from dataclasses import dataclass
+from email.message import Message
+from http.cookiejar import CookieJar
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -120,6 +127,54 @@ class AdminApp:
         self.site.close()
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What an ``AdminServer`` has answered."""
+
+    status: int
+    text: str
+    headers: Message
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+class HttpVisitor:
+    """A browser without a screen at an ``AdminServer``; ``authority`` is a file with what signs its certificate."""
+
+    def __init__(self, url: str, authority: Path | None = None) -> None:
+        self._url = url.removesuffix("/")
+        self.cookies = CookieJar()
+        context = ssl.create_default_context(cafile=authority)
+        handlers = (urllib.request.HTTPCookieProcessor(self.cookies), urllib.request.HTTPSHandler(context=context), _NoRedirects())
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), *handlers)
+
+    def get(self, path: str) -> Answer:
+        """Ask for a page."""
+        return self._open(urllib.request.Request(self._url + path))
+
+    def post(self, path: str, data: Mapping[str, str] | None = None, *, form: str = "/account") -> Answer:
+        """Send a form with the token that the page ``form`` has."""
+        found = _TOKEN.search(self.get(form).text)
+        assert found, f"{form} has no form"
+        body = urllib.parse.urlencode({"csrf_token": html.unescape(found[1]), **(data or {})}).encode()
+        return self._open(urllib.request.Request(self._url + path, body, {"Referer": self._url + form}))
+
+    def log_in(self, name: str, password: str = PASSWORD) -> Answer:
+        """Send the form of the login page."""
+        return self.post("/login", {"name": name, "password": password}, form="/login")
+
+    def _open(self, request: urllib.request.Request) -> Answer:
+        try:
+            with self._opener.open(request, timeout=60) as response:
+                return Answer(response.status, response.read().decode(), response.headers)
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, error.read().decode(), error.headers)
+
+
 class AdminServer(ChildProcess):
     """``dbproxy-admin serve`` on the backends of ``stack``, at a free port of 127.0.0.1. Use it with ``with``."""
 
@@ -145,6 +200,10 @@ class AdminServer(ChildProcess):
     def account(self, name: str, role: Role = Role.OWNER) -> Account:
         """Make an account with the password ``PASSWORD``."""
         return Accounts(AccountsDatabase(self.data_directory)).add(name, PASSWORD, role)
+
+    def visitor(self, authority: Path | None = None) -> HttpVisitor:
+        """Return somebody who is not logged in."""
+        return HttpVisitor(self.url, authority)
 
     def start(self) -> Self:
         """Start it and wait until it listens.

@@ -31,6 +31,9 @@ HERE = Path(__file__).parent
 _ANONYMOUS_BODY = 1 << 16
 """Bytes of a form from somebody who is not logged in, at most."""
 
+_NO_PAGE = views.Requirement(None, _ANONYMOUS_BODY)
+"""What an address without a page needs: the error handler answers."""
+
 _MOST_PARTS = 2000
 """Fields of a form, at most."""
 
@@ -92,18 +95,19 @@ def _check_host(hosts: AllowedHosts) -> None:
 
 
 def _check_permission() -> Response | None:
-    """Find out who asks and whether they may; only then the body may be read."""
-    if request.endpoint is None:
-        return None  # no such page, which the error handler says
-    requirement = views.requirement_of(request.endpoint)
+    """Find out who asks and whether they may; only then the body may be read. 413 also closes the connection, so that the server does not
+    read it either.
+    """
     token = session.get(TOKEN)
     if isinstance(token, str):
         g.web_session = views.site().sessions.find(token)
         if g.web_session is None:
             session.clear()
     found = views.session_or_none()
+    requirement = views.requirement_of(request.endpoint) if request.endpoint is not None else _NO_PAGE
     limit = _ANONYMOUS_BODY if found is None else requirement.body_limit
-    if (request.content_length or 0) > limit:
+    # browsers say how long a body is; of one that comes in chunks the server would read a whole chunk into memory, whatever its length
+    if "Transfer-Encoding" in request.headers or (request.content_length or 0) > limit:
         abort(413)
     request.max_content_length = limit
     if requirement.permission is None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dbproxy.admin.installation import Installation
 from dbproxy.config import Config
 from dbproxy.errors import StartupError, StoreUnavailableError
+from dbproxy.stores.backend_facts import START_PATIENCE, BackendFacts
+from dbproxy.stores.server_facts import ServerFacts
 
 RETRY_INTERVAL = 1.0
 """Seconds between two attempts to open the pools."""
@@ -40,6 +42,7 @@ class BackendConnection:
         self._places = threading.BoundedSemaphore(self.places)
         self._lock = threading.Lock()
         self._installation: Installation | None = None
+        self._facts: BackendFacts | None = None
         self._error = "MySQL and Redis have not been connected to yet"
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="backend connection", daemon=True)
@@ -66,6 +69,9 @@ class BackendConnection:
             self._thread.join()
         with self._lock:
             installation, self._installation = self._installation, None
+            facts, self._facts = self._facts, None
+        if facts is not None:
+            facts.stop()
         if installation is not None:
             installation.close()
 
@@ -84,6 +90,14 @@ class BackendConnection:
             raise StoreUnavailableError(f"{self.places} other requests are waiting for MySQL and Redis")
         return installation
 
+    def servers(self) -> Sequence[ServerFacts]:
+        """Return what is known of the servers; does not wait for them."""
+        with self._lock:
+            if self._facts is None:
+                return ()
+            self._facts.check()
+            return self._facts.known
+
     def release(self) -> None:
         """Give the place of a request to another."""
         self._places.release()
@@ -97,6 +111,9 @@ class BackendConnection:
                     self._error = str(error)
                 self._stop.wait(RETRY_INTERVAL)
                 continue
+            facts = BackendFacts(installation.databases, installation.caches)
+            facts.check()
+            facts.wait(START_PATIENCE)
             with self._lock:
-                self._installation = installation
+                self._installation, self._facts = installation, facts
             return

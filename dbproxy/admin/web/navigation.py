@@ -26,6 +26,7 @@ class Link:
 
 
 LINKS: tuple[Link, ...] = (
+    Link("dashboard.show", lazy_gettext("Overview"), Permission.VIEW),
     Link("users.index", lazy_gettext("Users"), Permission.VIEW),
     Link("departments.index", lazy_gettext("Departments"), Permission.VIEW),
     Link("groups.index", lazy_gettext("Groups"), Permission.VIEW),

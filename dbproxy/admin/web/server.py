@@ -7,8 +7,9 @@ import os
 import socket
 import ssl
 import threading
-from typing import Any
+from typing import Any, cast
 
+from cheroot.server import HTTPConnection
 from cheroot.ssl.builtin import BuiltinSSLAdapter
 from cheroot.wsgi import Server
 
@@ -24,6 +25,9 @@ _THREADS_WITHOUT_BACKENDS = 4
 
 _MOST_WAITING = 64
 """Connections with a request that no thread has taken yet; further ones are answered 503."""
+
+_MOST_IDLE = 500
+"""Connections without a request, at most; each is closed after ``_SOCKET_TIMEOUT``."""
 
 _SOCKET_TIMEOUT = 10
 """Seconds without a byte after which a request is given up."""
@@ -47,7 +51,7 @@ class WebServer:
         _check(address[0], settings)
         threads = site.backends.places + _THREADS_WITHOUT_BACKENDS
         self._scheme = "https" if settings.web_cert else "http"
-        self._server = Server(
+        self._server = _Server(
             address,
             create_app(site),
             numthreads=threads,
@@ -83,6 +87,21 @@ class WebServer:
         """Take no more connections, let requests end, and return when all threads have ended."""
         self._server.stop()
         self._thread.join()
+
+
+class _Server(Server):
+    """cheroot gives a new connection to a thread at once, which waits for its first byte: a dozen clients that say nothing would keep
+    everybody else waiting. Here it waits in the selector, as connections do between two requests.
+    """
+
+    def process_conn(self, conn: HTTPConnection) -> None:
+        manager = cast("Any", self)._connections  # its stub does not have it
+        if conn.last_used is not None:  # it has been in the selector, and there is something to read
+            super().process_conn(conn)
+        elif manager._num_connections < _MOST_IDLE:
+            manager.put(conn)
+        else:
+            conn.close()
 
 
 class _TlsAdapter(BuiltinSSLAdapter):

@@ -8,6 +8,7 @@ from dbproxy.admin.accounts import Accounts
 from dbproxy.admin.accounts_database import AccountsDatabase
 from dbproxy.admin.audit_log import AuditLog
 from dbproxy.admin.web.backend_connection import BackendConnection
+from dbproxy.admin.web.figures import FigureCache
 from dbproxy.admin.web.import_desk import ImportDesk
 from dbproxy.admin.web.jobs import Jobs
 from dbproxy.admin.web.login_limits import LoginLimits
@@ -33,6 +34,7 @@ class Site:
         self.log = AuditLog(self.directory)
         self.log.check()
         self.login_limits = LoginLimits()
+        self.figures = FigureCache()
         self.backends = BackendConnection(config)
         self.jobs = Jobs()
         self.imports = ImportDesk(self.directory, self.jobs, self.backends, self.log)

@@ -6,6 +6,7 @@ from dbproxy.admin.web.pages import (
     accounts,
     assets,
     audit,
+    dashboard,
     departments,
     devices,
     groups,
@@ -22,6 +23,7 @@ from dbproxy.admin.web.views import Pages
 PAGES: tuple[Pages, ...] = (
     assets.pages,
     home.pages,
+    dashboard.pages,
     login.pages,
     own_account.pages,
     users.pages,

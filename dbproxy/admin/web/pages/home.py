@@ -13,4 +13,4 @@ pages = Pages("home")
 @pages.page("/", Permission.SIGNED_IN)
 def show() -> Response:
     """Go to the first page that is worth a look."""
-    return go_to("own_account.show")
+    return go_to("dashboard.show")
