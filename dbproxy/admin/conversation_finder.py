@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dbproxy.admin.errors import NotFoundError, RefusedError
+from dbproxy.admin.named_users import LARGEST_ID, as_id, find_user
 from dbproxy.admin.shown_messages import Conversation, ConversationRow, Person
 from dbproxy.models.message_reader import KINDS, ActiveConversation, MessageReader, RelationRow
 from dbproxy.models.relation import pair_of
 from dbproxy.models.user import UserModel
-from dbproxy.models.user_directory import UserDirectory
-
-LARGEST_ID = (1 << 32) - 1
-"""The largest id of a user or a group."""
+from dbproxy.models.user_lookup import UserLookup
 
 _PEOPLE, _GROUP = KINDS
 
@@ -20,13 +18,13 @@ _PEOPLE, _GROUP = KINDS
 class ConversationFinder:
     """Finds conversations by the people in them, or by their ids."""
 
-    def __init__(self, users: UserModel, directory: UserDirectory, reader: MessageReader) -> None:
+    def __init__(self, users: UserModel, lookup: UserLookup, reader: MessageReader) -> None:
         self._users = users
-        self._directory = directory
+        self._lookup = lookup
         self._reader = reader
 
     def between(self, user: int | str, peer: int | str) -> Conversation:
-        """Return the conversation of two users, each given by id or login name; a text of digits is an id, unless it is only a name.
+        """Return the conversation of two users, each given by id or login name; see ``find_users``.
 
         Raises:
             NotFoundError: there is no such user, or they have never written to each other.
@@ -106,15 +104,13 @@ class ConversationFinder:
             if not 0 < user <= LARGEST_ID:
                 raise RefusedError(f"{user} is no user id: give a number from 1 to {LARGEST_ID}")
             return user  # perhaps without a row: the messages of deleted users are still there
-        number = int(user) if user.isascii() and user.isdigit() and 0 < int(user) <= LARGEST_ID else None
-        if number is not None and number in self._users.get_many((number,)):
+        try:
+            return find_user(self._lookup, user).user_id
+        except NotFoundError:
+            number = as_id(user)
+            if not number:
+                raise
             return number
-        found = self._directory.get_by_name(user)
-        if found is not None:
-            return found.user_id
-        if number is not None:
-            return number
-        raise NotFoundError(f"there is no user with the login name {user!r}")
 
     def _of_people(self, relations: Sequence[RelationRow]) -> Conversation:
         """Return the conversation of the first of the relations of two users."""

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.conversation_finder import LARGEST_ID, ConversationFinder
+from dbproxy.admin.conversation_finder import ConversationFinder
 from dbproxy.admin.errors import NotFoundError, RefusedError
 from dbproxy.admin.message_export import FORMATS
 from dbproxy.admin.message_text import MessageTexts
+from dbproxy.admin.named_users import LARGEST_ID
 from dbproxy.admin.page import LARGEST_PAGE, Page
 from dbproxy.admin.shown_messages import Conversation, ConversationRow, ShownMessage
 from dbproxy.models.history import MSG_TYPES, SOUNDS
@@ -60,7 +61,7 @@ class Conversations:
         self._administration = administration
         installation = administration.installation
         self._reader = MessageReader(installation.slave)
-        self._finder = ConversationFinder(installation.users, installation.user_directory, self._reader)
+        self._finder = ConversationFinder(installation.users, installation.user_lookup, self._reader)
         self._status = MessageStatus(installation.master)
         self._texts = MessageTexts(installation.config.aes_key)
 

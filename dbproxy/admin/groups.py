@@ -10,7 +10,7 @@ from dbproxy.admin.administration import Administration
 from dbproxy.admin.errors import NotFoundError, RefusedError
 from dbproxy.admin.group_views import KINDS, STATUSES, GroupChange, GroupDetails, GroupRow, Member, details_of, member_of, row_of
 from dbproxy.admin.member_changes import NOT_TOLD, MemberChanges
-from dbproxy.admin.named_users import as_id, find_users, require_active
+from dbproxy.admin.named_users import as_id, find_users, require_active, resolve, unknown_users
 from dbproxy.admin.page import LARGEST_PAGE, Page, cut
 from dbproxy.admin.texts import check_name, check_text, shown
 from dbproxy.errors import DeadlockError, StatementError
@@ -228,11 +228,12 @@ class Groups:
 
     def _present(self, group_id: int, asked: Sequence[int | str]) -> list[int]:
         """The ids of those who are in the group, ascending. A member who is not among the users any more is found by the id."""
-        ids = {number for one in asked if (number := as_id(one)) is not None}
-        present = self._directory.members_among(group_id, ids)
-        others = [one for one in asked if as_id(one) not in present]
-        named = {user.user_id for user in find_users(self._lookup, others)}
-        return sorted(present | self._directory.members_among(group_id, named))
+        users, missing = resolve(self._lookup, asked)
+        former = self._directory.members_among(group_id, {number for one in missing if (number := as_id(one)) is not None})
+        unknown = [one for one in missing if as_id(one) not in former]
+        if unknown:
+            raise unknown_users(unknown)
+        return sorted(former | self._directory.members_among(group_id, {user.user_id for user in users}))
 
 
 def _bounded(users: Iterable[int | str]) -> list[int | str]:

@@ -13,30 +13,72 @@ SHOWN = 10
 """Names in a text of an error, at most."""
 
 LARGEST_ID = 2**32 - 1
+"""The largest id of a user, a department or a group."""
+
+
+BY_ID, BY_NAME = "id:", "name:"
+"""What may stand before a reference, and does so if a number is the id of one user and the login name of another one."""
 
 
 def find_users(lookup: UserLookup, wanted: Iterable[int | str]) -> list[KnownUser]:
-    """Return the users with these ids or login names, each once, in the order given. A text of digits is an id, or else, if no user has
-    this id, a login name.
+    """Return the users whom these references mean, each once, in the order given. A reference is an id, a login name, ``id:12`` or
+    ``name:12``; a text of digits is an id, or else, if no user has this id, a login name.
 
     Raises:
         NotFoundError: some do not exist.
-        RefusedError: a login name belongs to several users.
+        RefusedError: a reference means several users.
+
+    """
+    users, missing = resolve(lookup, wanted)
+    if missing:
+        raise unknown_users(missing)
+    return users
+
+
+def find_user(lookup: UserLookup, wanted: int | str) -> KnownUser:
+    """Return the user whom a reference means.
+
+    Raises:
+        NotFoundError: there is none.
+        RefusedError: it means several users.
+
+    """
+    (user,) = find_users(lookup, (wanted,))
+    return user
+
+
+def resolve(lookup: UserLookup, wanted: Iterable[int | str]) -> tuple[list[KnownUser], list[int | str]]:
+    """Return the users whom references mean, as ``find_users`` does, and the references that mean none.
+
+    Raises:
+        RefusedError: a reference means several users.
 
     """
     asked = list(dict.fromkeys(_parsed(one) for one in wanted))
-    by_id = lookup.by_id(one for one in (as_id(one) for one in asked) if one is not None)
-    names = [one for one in asked if isinstance(one, str) and as_id(one) not in by_id]
-    by_name = lookup.by_name(names)
-    unknown = [one for one in asked if as_id(one) not in by_id and (isinstance(one, int) or one not in by_name)]
-    if unknown:
-        named = [shown(one) if isinstance(one, str) else one for one in unknown]
-        raise NotFoundError(f"there is no user with this id or login name: {listed(named)}")
-    ambiguous = [f"{shown(name)} ({' and '.join(str(user.user_id) for user in by_name[name])})" for name in names if len(by_name[name]) > 1]
+    by_id = lookup.by_id(number for one in asked if (number := as_id(one)) is not None)
+    by_name = lookup.by_name(name for one in asked if (name := _as_name(one)) is not None)
+    users: dict[int, KnownUser] = {}
+    missing: list[int | str] = []
+    ambiguous: list[str] = []
+    for one in asked:
+        number, name = as_id(one), _as_name(one)
+        found = {user.user_id: user for user in by_name.get(name or "", ())}
+        if number is not None and number in by_id:
+            found[number] = by_id[number]
+        if not found:
+            missing.append(one)
+        elif len(found) > 1:
+            ambiguous.append(f"{shown(name or '')} ({' and '.join(map(str, sorted(found)))})")
+        users |= found
     if ambiguous:
-        raise RefusedError(f"several users have this login name; give the id: {listed(ambiguous)}")
-    users = [by_id[number] if (number := as_id(one)) in by_id else by_name[str(one)][0] for one in asked]
-    return list({user.user_id: user for user in users}.values())
+        raise RefusedError(f"several users have this login name or id; say {BY_ID}ID or {BY_NAME}NAME: {listed(ambiguous)}")
+    return list(users.values()), missing
+
+
+def unknown_users(references: Iterable[int | str]) -> NotFoundError:
+    """Return the error for references that mean no user."""
+    named = [shown(one) if isinstance(one, str) else one for one in references]
+    return NotFoundError(f"there is no user with this id or login name: {listed(named)}")
 
 
 def require_active(users: Iterable[KnownUser]) -> None:
@@ -52,10 +94,18 @@ def require_active(users: Iterable[KnownUser]) -> None:
 
 
 def as_id(one: int | str) -> int | None:
-    """Return the id that a text or a number may be; None for a text that is none."""
+    """Return the id that a reference may be; None for one that is none."""
     if isinstance(one, int):
         return one
-    return int(one) if one.isascii() and one.isdigit() and len(one) <= 10 and int(one) <= LARGEST_ID else None
+    digits = one.removeprefix(BY_ID)
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 10 and int(digits) <= LARGEST_ID else None
+
+
+def _as_name(one: int | str) -> str | None:
+    """Return the login name that a reference may be; None for one that is none."""
+    if isinstance(one, int) or (one.startswith(BY_ID) and as_id(one) is not None):
+        return None
+    return one.removeprefix(BY_NAME)
 
 
 def listed(items: Sequence[object]) -> str:
@@ -67,6 +117,6 @@ def listed(items: Sequence[object]) -> str:
 def _parsed(one: int | str) -> int | str:
     if isinstance(one, int):
         if not 0 <= one <= LARGEST_ID:
-            raise NotFoundError(f"there is no user with this id or login name: {one}")
+            raise unknown_users((one,))
         return one
     return one.strip().encode("utf-8", "replace").decode()  # arguments that are not UTF-8 have surrogates, which no name has

@@ -65,7 +65,7 @@ class Statistics:
         slave = installation.slave
         self._statistics = MessageStatistics(slave)
         self._reader = MessageReader(slave)
-        self._finder = ConversationFinder(installation.users, installation.user_directory, self._reader)
+        self._finder = ConversationFinder(installation.users, installation.user_lookup, self._reader)
 
     def overview(self) -> Overview:
         """Return how many users, groups and messages there are, and the sizes of the tables."""

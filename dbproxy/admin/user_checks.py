@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dbproxy.admin.errors import NotFoundError, RefusedError
+from dbproxy.admin.named_users import LARGEST_ID
 from dbproxy.admin.texts import check_name, check_text, shown
 from dbproxy.models.directory import TextColumn
 from dbproxy.models.user import MAX_SIGN_INFO
@@ -14,8 +15,6 @@ from dbproxy.models.user_writer import Conflict, Reason
 
 FEMALE, MALE = 0, 1
 """IMUser.sex; clients show every other value as they show 0."""
-
-LARGEST_ID = 0xFFFFFFFF
 
 _PHONE = re.compile(r"[0-9+\-() #*]*")
 

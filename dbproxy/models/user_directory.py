@@ -96,16 +96,6 @@ class UserDirectory:
         rows = self._master.select(f"select id from IMUser where departId={department_id} and id>{after} order by id limit {limit}")
         return [int(user_id) for (user_id,) in rows]
 
-    def names(self, user_ids: Iterable[int]) -> dict[int, str]:
-        """The login names of those of the users that exist; up to some thousand."""
-        among = ",".join(map(str, set(user_ids)))
-        if not among:
-            return {}
-        return {
-            int(user_id): name.decode("utf-8", "replace")
-            for user_id, name in self._slave.select(f"select id,name from IMUser where id in ({among})")
-        }
-
     def group_count(self, user_id: int) -> int:
         """How many groups a user is in."""
         return int(self._slave.select(f"select count(distinct groupId) from IMGroupMember where userId={user_id} and status=0")[0][0])

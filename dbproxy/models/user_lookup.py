@@ -35,12 +35,22 @@ class UserLookup:
         return found
 
     def by_name(self, login_names: Iterable[str]) -> dict[str, list[KnownUser]]:
-        """Login name → the users who have exactly this name, by id: nothing in the tables prevents several."""
+        """Login name → the users who have it, by id: nothing in the tables prevents several. A name that nobody has in this spelling finds
+        those whose names are equal to it in the collation of the column.
+        """
         found: dict[str, list[KnownUser]] = {}
         asked = iter(login_names)
         while some := list(islice(asked, TEXTS_PER_QUERY)):
+            spellings = {name.encode(): name for name in some}
+            others = False
             for user in self._select(f"name in ({','.join(['%s'] * len(some))})", some):
-                found.setdefault(user.name.decode("utf-8", "replace"), []).append(user)
+                if user.name in spellings:
+                    found.setdefault(spellings[user.name], []).append(user)
+                else:
+                    others = True
+            for name in [name for name in some if others and name not in found]:
+                if users := self._select("name=%s", (name,)):
+                    found[name] = users
         return found
 
     def _select(self, which: str, arguments: Sequence[str] = ()) -> list[KnownUser]:

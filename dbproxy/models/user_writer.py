@@ -102,6 +102,8 @@ class UserWriter:
         if conflict is not None:
             return conflict
         rows = self._master.select("select id from IMUser where name=%s and password=%s order by id desc", (record.name, record.password))
+        if not rows:
+            raise OutcomeUnknownError(f"the user was added, and is not there any more: {self._master} has lost what was committed")
         return int(rows[0][0])
 
     def add_many(

@@ -114,7 +114,7 @@ def test_a_temporary_group_with_its_creator_only(groups: Groups) -> None:
         (("a", 1, ["9" * 5000, "\udcff"]), NotFoundError, "99…', '?'"),
         (("a", 1, ["gone"]), RefusedError, "users who may not log in are not accepted: 5 (gone)"),
         (("a", "gone", [1]), RefusedError, "may not log in"),
-        (("a", 1, ["twin"]), RefusedError, "several users have this login name; give the id: 'twin' (6 and 7)"),
+        (("a", 1, ["twin"]), RefusedError, "several users have this login name or id; say id:ID or name:NAME: 'twin' (6 and 7)"),
         (("a", 1, range(1, MAX_MEMBERS + 2)), RefusedError, "more than 100000 users"),
     ],
 )
@@ -134,8 +134,12 @@ def test_a_group_that_cannot_be_created_changes_nothing(
 def test_a_text_of_digits_is_an_id_or_else_a_login_name(stack: Stack, groups: Groups) -> None:
     seed.user(stack, 5, "13800001111")
     seed.user(stack, 6, "1")
-    change = groups.create("a", 2, ["13800001111", "1"])
-    assert list(change.changed) == [1, 2, 5]
+    change = groups.create("a", 2, ["13800001111", "3"])
+    assert list(change.changed) == [2, 3, 5]
+    with pytest.raises(RefusedError, match=r"'1' \(1 and 6\)"):
+        groups.create("b", 2, ["1"])
+    assert list(groups.create("b", 2, ["id:1"]).changed) == [1, 2]
+    assert list(groups.create("c", 2, ["name:1"]).changed) == [2, 6]
 
 
 def test_an_added_member_reads_and_writes_at_once(dbproxy_client: Client, stack: Stack, groups: Groups) -> None:

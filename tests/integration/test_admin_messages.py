@@ -156,7 +156,7 @@ def test_of_several_relations_the_one_that_clients_read_is_shown_and_the_others_
 
 
 def test_what_does_not_exist_is_said_with_what_was_given(stack: Stack, conversations: Conversations) -> None:
-    with pytest.raises(NotFoundError, match="no user with the login name 'nobody'"):
+    with pytest.raises(NotFoundError, match="no user with this id or login name: 'nobody'"):
         conversations.between("nobody", 1)
     with pytest.raises(NotFoundError, match="1 and 'bob' have no conversation"):
         conversations.between(1, "bob")

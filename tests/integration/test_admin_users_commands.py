@@ -84,7 +84,7 @@ def test_a_number_that_could_be_an_id_and_a_name_is_asked_about(stack: Stack, ru
     stack.rows("update IMUser set name='1' where id=3")
     assert document(run("users", "show", "2", "--json"))["user_id"] == 2
     status, _, err = run("users", "disable", "1")
-    assert (status, "write id:1 or name:1" in err) == (1, True)
+    assert (status, "say id:ID or name:NAME: '1' (1 and 3)" in err) == (1, True)
     assert document(run("users", "show", "id:1", "--json"))["name"] == "alice"
     assert document(run("users", "show", "name:1", "--json"))["user_id"] == 3
 

@@ -13,10 +13,11 @@ from dbproxy.admin.commands.frame import EXIT_OK, Options, add_command, print_js
 from dbproxy.admin.commands.password_input import add_password_options, password_from
 from dbproxy.admin.errors import RefusedError
 from dbproxy.admin.import_columns import sex_of
+from dbproxy.admin.named_users import find_user
 from dbproxy.admin.page import LARGEST_PAGE
 from dbproxy.admin.user_checks import FIELDS, MALE, NewUser
-from dbproxy.admin.user_reference import find_user
 from dbproxy.admin.users import SESSION_NOTE, SavedUser, UserDetails, Users
+from dbproxy.models.user_lookup import KnownUser
 
 _USER = "id or login name of the user (id:12 or name:12 if a number could be both)"
 
@@ -78,8 +79,8 @@ def _add(administration: Administration, options: Options) -> int:
 
 def _passwd(administration: Administration, options: Options) -> int:
     users = Users(administration)
-    user = find_user(users, options.user)
-    password = None if options.dry_run else password_from(options, user.name)
+    user = _user(administration, options)
+    password = None if options.dry_run else password_from(options, user.name.decode("utf-8", "replace"))
     saved = users.set_password(user.user_id, password, dry_run=options.dry_run)
     if options.json:
         print_json(saved)
@@ -96,13 +97,13 @@ def _edit(administration: Administration, options: Options) -> int:
         changes["name"] = options.name
     if not changes:
         raise RefusedError("nothing is given that shall be changed; see dbproxy-admin users edit --help")
-    user = find_user(users, options.user)
+    user = _user(administration, options)
     return _print_user(users.edit(user.user_id, changes, dry_run=options.dry_run), options)
 
 
 def _disable(administration: Administration, options: Options) -> int:
     users = Users(administration)
-    user = users.disable(find_user(users, options.user).user_id, dry_run=options.dry_run)
+    user = users.disable(_user(administration, options).user_id, dry_run=options.dry_run)
     if options.json:
         print_json({**dataclasses.asdict(user), "note": SESSION_NOTE})
     else:
@@ -113,7 +114,7 @@ def _disable(administration: Administration, options: Options) -> int:
 
 def _enable(administration: Administration, options: Options) -> int:
     users = Users(administration)
-    user = users.enable(find_user(users, options.user).user_id, dry_run=options.dry_run)
+    user = users.enable(_user(administration, options).user_id, dry_run=options.dry_run)
     if options.json:
         print_json(user)
     else:
@@ -135,7 +136,11 @@ def _list(administration: Administration, options: Options) -> int:
 
 
 def _show(administration: Administration, options: Options) -> int:
-    return _print_user(find_user(Users(administration), options.user), options)
+    return _print_user(Users(administration).get(_user(administration, options).user_id), options)
+
+
+def _user(administration: Administration, options: Options) -> KnownUser:
+    return find_user(administration.installation.user_lookup, options.user)
 
 
 def _given(administration: Administration, options: Options) -> dict[str, str | int]:
