@@ -208,6 +208,7 @@ class _Run:
         self._users = users
         self._dry_run = dry_run
         self._lines: BoundedCache[str, int] = BoundedCache(REMEMBERED)
+        self._refused: list[RefusedLine] = []  # of the batch
 
     def candidates(self, rows: Iterable[tuple[int, Mapping[str, str]]]) -> Iterator[_Candidate]:
         """Yield the lines that can be added, as far as they themselves tell; the others are refused."""
@@ -216,11 +217,11 @@ class _Run:
             try:
                 candidate = self._candidate(line, values)
             except AdminError as error:
-                self.on_refused(RefusedLine(line, name, str(error)))
+                self._refused.append(RefusedLine(line, name, str(error)))
                 continue
             before = self._lines.get(name)
             if before is not None:
-                self.on_refused(RefusedLine(line, name, f"line {before} has the same name"))
+                self._refused.append(RefusedLine(line, name, f"line {before} has the same name"))
                 continue
             yield candidate
 
@@ -241,12 +242,12 @@ class _Run:
         return _Candidate(line, dataclasses.replace(new, department_id=self.cells.find(values.get("department", ""))), password)
 
     def add(self, candidates: Iterable[_Candidate], passwords: PasswordFile | None) -> None:
-        """Add a batch, up to ``MAX_USERS``; who cannot be added is refused."""
+        """Add a batch, up to ``MAX_USERS``; who cannot be added is refused. ``on_refused`` is called with these in their order."""
         batch = []
         for candidate in candidates:
             if candidate.password is None and passwords is None and not self._dry_run:
                 reason = "there is no password, and no file to which one that is generated could be written (--passwords-to)"
-                self.on_refused(RefusedLine(candidate.line, candidate.new.name, reason))
+                self._refused.append(RefusedLine(candidate.line, candidate.new.name, reason))
             else:
                 batch.append(candidate)
         generated = {candidate.new.name: generated_password() for candidate in batch if candidate.password is None}
@@ -259,9 +260,12 @@ class _Run:
                 self._lines.put(candidate.new.name, candidate.line)
             elif conflict.reason is Reason.SAME_NAME:
                 reason = f"line {batch[conflict.other].line} has the same name"
-                self.on_refused(RefusedLine(candidate.line, candidate.new.name, reason))
+                self._refused.append(RefusedLine(candidate.line, candidate.new.name, reason))
             else:
-                self.on_refused(RefusedLine(candidate.line, candidate.new.name, str(refusal(conflict, candidate.new.name))))
+                self._refused.append(RefusedLine(candidate.line, candidate.new.name, str(refusal(conflict, candidate.new.name))))
+        for refused in sorted(self._refused, key=lambda refused: refused.line):
+            self.on_refused(refused)
+        self._refused.clear()
 
     def _conflicts(self, records: Sequence[UserRecord]) -> list[Conflict | None]:
         """Those of a dry run, for which departments that would be added do not exist yet."""

@@ -91,7 +91,7 @@ def test_every_refused_line_is_reported_with_its_reason_and_the_others_are_impor
     every: list[RefusedLine] = []
     report = UserImport(administration).run(file, on_refused=every.append)
     refused = {line.line: line.reason for line in report.refused}
-    assert every == list(report.refused)
+    assert every == list(report.refused) == sorted(every, key=lambda line: line.line)
     for number, (_, reason) in enumerate(lines, start=2):
         assert reason is None or reason in refused.pop(number), number
     assert refused == {}
