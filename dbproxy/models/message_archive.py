@@ -22,6 +22,7 @@ from dbproxy.errors import OutcomeUnknownError
 from dbproxy.models.conversation_kind import ConversationKind
 from dbproxy.models.history import SOUNDS
 from dbproxy.models.ids_by_time import first_ids
+from dbproxy.models.message_reader import statuses_of
 from dbproxy.models.names import each_in_its_table
 from dbproxy.models.packing import SEPARATOR, packed
 from dbproxy.stores.mysql import DBConn, DBPool, ReadPool
@@ -161,8 +162,14 @@ class MessageArchive:
                 if found is not None:
                     row_id, created, msg_id = map(int, found.split(SEPARATOR))
                     newest[int(conversation_id)] = row_id, created, msg_id
-            for conversation_id, msg_id in by_id:
-                largest[int(conversation_id)] = max(largest.get(int(conversation_id), 0), int(msg_id))
+            for conversation_id, found in by_id:
+                if found is None:
+                    continue
+                status, _, msg_id = found.partition(SEPARATOR)
+                if status != b"0" and table.kind.msg_id_index_has_status_first:
+                    largest[int(conversation_id)] = _largest_of_all_statuses(connection, table, int(conversation_id))
+                else:
+                    largest[int(conversation_id)] = int(msg_id)
         return Kept(newest, largest)
 
     def counts(self, table: ArchiveTable, before: int, border: int) -> Iterator[OldCount]:
@@ -211,11 +218,12 @@ class MessageArchive:
         if not keys:
             return 0
         try:
-            return self._master.write(lambda connection: self._remove(connection, table, keys))
+            return self._master.write(lambda connection: self.remove_with(connection, table, keys))
         except OutcomeUnknownError:
-            return self._master.resolve_outcome(lambda connection: self._remove(connection, table, keys), OUTCOME_TIMEOUT)
+            return self._master.resolve_outcome(lambda connection: self.remove_with(connection, table, keys), OUTCOME_TIMEOUT)
 
-    def _remove(self, connection: DBConn, table: ArchiveTable, keys: Sequence[RowKey]) -> int:
+    def remove_with(self, connection: DBConn, table: ArchiveTable, keys: Sequence[RowKey]) -> int:
+        """One attempt of ``remove``."""
         kind = table.kind
         connection.execute("begin")
         kept = self.kept(table, {key.conversation_id for key in keys}, connection)
@@ -250,12 +258,27 @@ def _kept_queries(table: ArchiveTable, conversation_ids: Sequence[int]) -> list[
             f"order by m.{kind.id_column} desc,m.status desc,m.created desc,m.id desc limit 1"
         ),
     )
-    by_status = ",status" if kind.msg_id_index_has_status_first else ""
-    largest = (
-        f"select {kind.id_column},max(msgId) from {name} force index ({kind.msg_id_index}) "
-        f"where {kind.id_column} in ({','.join(map(str, conversation_ids))}) group by {kind.id_column}{by_status}"
+    return [newest, each_in_its_table(conversation_ids, lambda _: _highest(table))]
+
+
+def _highest(table: ArchiveTable) -> str:
+    """The subquery for packed status and largest msg_id of conversation ``c.id``: one step in the index, however long the history is. If
+    the index is sorted by status first, it is the largest one among the messages of the highest status.
+    """
+    kind = table.kind
+    order = f"m.{kind.id_column} desc,{'m.status desc,' if kind.msg_id_index_has_status_first else ''}m.msgId desc"
+    return (
+        f"select {packed('m.status', 'm.msgId')} from {table.name} m force index ({kind.msg_id_index}) "
+        f"where m.{kind.id_column}=c.id order by {order} limit 1"
     )
-    return [newest, largest]
+
+
+def _largest_of_all_statuses(connection: DBConn, table: ArchiveTable, conversation_id: int) -> int:
+    kind = table.kind
+    source = f"{table.name} force index ({kind.msg_id_index}) where {kind.id_column}={conversation_id}"
+    statuses = statuses_of(connection, kind, conversation_id)
+    queries = [f"select max(msgId) from {source} and status={status}" for status in statuses]
+    return max((int(rows[0][0] or 0) for rows in connection.script(queries)), default=0) if queries else 0
 
 
 def _existing_query(table: ArchiveTable, keys: Sequence[RowKey]) -> str:

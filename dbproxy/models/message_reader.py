@@ -104,7 +104,7 @@ class MessageReader:
         """
 
         def read(connection: DBConn) -> list[MessageRow]:
-            statuses = _statuses(connection, kind, conversation_id)
+            statuses = statuses_of(connection, kind, conversation_id)
             if not statuses:
                 return []
             queries = [_page_query(kind, conversation_id, status, limit, after, since, until, oldest_first) for status in statuses]
@@ -171,15 +171,20 @@ def _message(row: Row) -> MessageRow:
     return MessageRow(int(row_id), int(msg_id), int(from_id), int(created), int(msg_type), int(status), content)
 
 
-def _statuses(connection: DBConn, kind: ConversationKind, conversation_id: int) -> list[int]:
-    """The statuses that the messages of a conversation have: the server jumps from one to the next in the index. With them each query reads
-    nothing but its own rows, in the order of the index.
+def statuses_of(connection: DBConn, kind: ConversationKind, conversation_id: int) -> list[int]:
+    """The statuses that the messages of a conversation have, found by jumping from one to the next in the index: the server itself would
+    read the whole conversation for a ``distinct``. With them each query reads nothing but its own rows, in the order of the index.
     """
-    rows = connection.select(
-        f"select distinct status from {kind.table(conversation_id)} force index ({kind.time_index}) "
-        f"where {kind.id_column}={conversation_id} limit {MOST_STATUSES}"
-    )
-    return [int(status) for (status,) in rows]
+    found: list[int] = []
+    while len(found) < MOST_STATUSES:
+        rows = connection.select(
+            f"select status from {kind.table(conversation_id)} force index ({kind.time_index}) "
+            f"where {kind.id_column}={conversation_id} and status>{found[-1] if found else -1} order by status limit 1"
+        )
+        if not rows:
+            break
+        found.append(int(rows[0][0]))
+    return found
 
 
 def _page_query(

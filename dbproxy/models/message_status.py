@@ -7,12 +7,15 @@ from typing import NamedTuple
 
 from dbproxy.errors import OutcomeUnknownError
 from dbproxy.models.conversation_kind import ConversationKind
-from dbproxy.models.message_reader import VISIBLE
+from dbproxy.models.message_reader import VISIBLE, statuses_of
 from dbproxy.models.session import SessionKey
 from dbproxy.stores.mysql import DBConn, DBPool, lock_rows
 
 OUTCOME_TIMEOUT = 10.0
 """Seconds after which the lookup of a lost commit is given up."""
+
+MOST_FOUND = 100
+"""Rows with one msg_id that are looked at."""
 
 
 class FoundMessage(NamedTuple):
@@ -67,9 +70,12 @@ class MessageStatus:
 
 
 def _find(connection: DBConn, kind: ConversationKind, conversation_id: int, msg_id: int) -> list[FoundMessage]:
-    # The conditions for the status are for the index that is sorted by it: with msgId alone the server would read the whole conversation.
+    statuses = statuses_of(connection, kind, conversation_id)
+    if not statuses:
+        return []
+    # One index is sorted by the status first: with msgId alone the server would read the whole conversation.
     rows = connection.select(
-        f"select id,status from {kind.table(conversation_id)} force index ({kind.msg_id_index}) "
-        f"where {kind.id_column}={conversation_id} and msgId={msg_id} and (status={VISIBLE} or status>{VISIBLE}) order by id limit 100"
+        f"select id,status from {kind.table(conversation_id)} force index ({kind.msg_id_index}) where {kind.id_column}={conversation_id} "
+        f"and status in ({','.join(map(str, statuses))}) and msgId={msg_id} order by id limit {MOST_FOUND}"
     )
     return [FoundMessage(int(row_id), int(status)) for row_id, status in rows]
