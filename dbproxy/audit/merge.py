@@ -16,16 +16,19 @@ from dbproxy.audit.finding import listed
 from dbproxy.audit.messages import GroupMessages, MessageCheck, Messages
 from dbproxy.audit.relations import DuplicateRelations, used_and_empty, visible_relations
 from dbproxy.audit.walk import AuditBackends
-from dbproxy.errors import LockWaitError
+from dbproxy.errors import DeadlockError
 from dbproxy.models.conversation_kind import GROUP_CHAT, SINGLE_CHAT
-from dbproxy.models.conversation_merge import CannotMergeError, ChangedMeanwhileError, ConversationMerge, MergeState
+from dbproxy.models.conversation_merge import CannotMergeError, ChangedMeanwhileError, ConversationMerge
 from dbproxy.models.relation import Pair
 from dbproxy.stores.mysql import DBConn
 
 Done = TypeVar("Done")
 
 ATTEMPTS = 10
-"""How often the merge of a conversation begins again, because something has changed meanwhile or a lock was not free."""
+"""How often the merge of a conversation begins again because something has changed meanwhile, and a step because of others at work."""
+
+STEP = 500
+"""Messages that one transaction moves, approximately: all messages of a second are moved together."""
 
 PAUSE = 0.02
 """Seconds between two steps, in which those get a lock who wait for it."""
@@ -88,6 +91,8 @@ class Merger:
         ids = visible_relations(self._backends.master, pair)
         used, _ = used_and_empty(self._backends.master, ids)
         if len(used) < 2:
+            if self._backup is not None:
+                self._relations.hide_empty(pair)  # what a merge has emptied that was interrupted before its last step
             return None
         split.update(used)
         where = f"users {pair[0]} and {pair[1]}, relations {listed(used)}"
@@ -126,14 +131,11 @@ class Merger:
                 if self._backup is None:
                     return self._preview(where, merge)
                 try:
-                    state = self._apply(where, merge, self._backup, tally)
-                except (ChangedMeanwhileError, LockWaitError) as error:
+                    self._apply(where, merge, self._backup, tally)
+                except ChangedMeanwhileError as error:
                     reason = str(error)
-                    continue
-                tally.add(state, merge.source_ids)
-                if not state.is_rest:
+                else:
                     return tally.result(where)
-                reason = "messages were stored in the other relations meanwhile"
         except CannotMergeError as error:
             return tally.result(where, str(error))
         return tally.result(where, f"given up after {ATTEMPTS} attempts: {reason}")
@@ -144,33 +146,65 @@ class Merger:
             return MergeResult(where, error=f"the new msg_ids would end at {new.end - 1}, which the protocol cannot say")
         return MergeResult(where, moved, new.count, new.kept, *_ids(new.first, new.end), merge.source_ids)
 
-    def _apply(self, where: str, merge: ConversationMerge, backup: Backup, tally: _Tally) -> MergeState:
+    def _apply(self, where: str, merge: ConversationMerge, backup: Backup, tally: _Tally) -> None:
         """Merge a conversation to its end; ``tally`` counts what is committed, should an error end it before."""
-
-        def locked(work: Callable[[DBConn], Done]) -> Done:
-            def transaction(connection: DBConn) -> Done:
-                done = work(connection)
-                backup.sync()
-                return done
-
-            return self._backends.with_locks(transaction, merge.lock_name)
-
         keep = partial(backup.add, merge.lock_name)
         kept = merge.kept_ids(self._backends.master)
+        is_cluster = self._backends.master.read(_is_multi_writer)
         if kept.seconds:
             for second in kept.seconds:
-                locked(partial(merge.order_second, second=second, backup=keep))
+                self._transaction(
+                    merge,
+                    backup,
+                    lambda connection, _, second=second: merge.order_second(connection, second, keep),  # type: ignore[misc]
+                    locks=not is_cluster,
+                )
             kept = merge.kept_ids(self._backends.master)  # up to another row
-        merge.prepare(self._backends.master, self._unread, kept)
-        state = MergeState(kept)
-        while not state.done:
-            before, state = state, locked(partial(merge.step, state=state, unread=self._unread, backup=keep))
+        state = merge.plan(self._backends.master, self._unread, kept)
+        while not state.is_done:
+            before = state
+            state = self._transaction(
+                merge,
+                backup,
+                lambda connection, size: merge.step(connection, before, self._unread, keep, size),  # noqa: B023 - called at once
+                locks=not (is_cluster and state.has_begun),
+                size=1 if is_cluster and not state.has_begun else STEP,
+            )
             tally.moved += state.moved - before.moved
             tally.renumbered += state.renumbered - before.renumbered
-            self._progress(where, state.renumbered, 0 if state.new is None else state.new.count)
-            if not state.done:
+            self._progress(where, state.renumbered, state.new.count)
+            if not state.is_done:
                 time.sleep(PAUSE)
-        return state
+        tally.kept, tally.ids = state.new.kept, _ids(state.end, state.new.end)
+        if merge.source_ids and not self._transaction(merge, backup, lambda connection, _: merge.finish(connection, keep)):
+            raise ChangedMeanwhileError("messages were stored in the other relations meanwhile")
+        tally.hidden = merge.source_ids
+
+    def _transaction(
+        self, merge: ConversationMerge, backup: Backup, work: Callable[[DBConn, int], Done], *, locks: bool = True, size: int = STEP
+    ) -> Done:
+        """Call ``work`` with a connection in a transaction, under the locks of the conversation, and the size of the step, and commit. A
+        step that is rolled back because of others is smaller the next time.
+        """
+
+        def attempt(connection: DBConn) -> Done:
+            done = work(connection, size)
+            backup.sync()
+            return done
+
+        reason = ""
+        for _ in range(ATTEMPTS):
+            try:
+                return self._backends.with_locks(attempt, merge.lock_name) if locks else self._backends.without_locks(attempt)
+            except DeadlockError as error:
+                reason = str(error)
+                size = max(1, size // 4)
+        raise CannotMergeError(f"given up after {ATTEMPTS} attempts: {reason}")
+
+
+def _is_multi_writer(connection: DBConn) -> bool:
+    connection.select("select 1")  # the first statement may connect to another server
+    return connection.is_multi_writer
 
 
 @dataclass(slots=True)
@@ -182,12 +216,6 @@ class _Tally:
     kept: int = 0
     ids: tuple[int, int] = (0, 0)
     hidden: tuple[int, ...] = ()
-
-    def add(self, state: MergeState, source_ids: tuple[int, ...]) -> None:
-        """Note what is known at the end of an attempt."""
-        if state.new is not None:
-            self.kept, self.ids = state.new.kept, _ids(state.end, state.new.end)
-        self.hidden = () if state.is_rest else source_ids
 
     def result(self, where: str, error: str = "") -> MergeResult:
         """Return the result, given why it is not complete."""

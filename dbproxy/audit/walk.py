@@ -69,6 +69,17 @@ class AuditBackends(Backends):
 
         return self.master.write(attempt)
 
+    def without_locks(self, work: Callable[[DBConn], T]) -> T:
+        """Call ``work`` with a connection in a transaction, and commit; again as ``with_locks``."""
+
+        def attempt(connection: DBConn) -> T:
+            connection.script(("begin",))
+            done = work(connection)
+            connection.commit_script(())
+            return done
+
+        return self.master.write(attempt)
+
     @staticmethod
     @contextmanager
     def _transaction(connection: DBConn, lock_name: str, row_names: Sequence[str]) -> Iterator[None]:

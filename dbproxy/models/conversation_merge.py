@@ -5,8 +5,8 @@ from the newest messages to the oldest. After each step every message is stored 
 A merge that is interrupted goes on from there; ``merge_plan.py`` says how, and which messages get new ids.
 
 Proxies may store messages between two steps. The first one sets the counter in Redis above all new ids, and stores the largest of them,
-so that messages of proxies come behind even if Redis loses the counter. The last step hides the relations that have become empty, in the
-same transaction in which it has seen that they are: a proxy that has cached one of them finds it hidden and looks the pair up.
+so that messages of proxies come behind even if Redis loses the counter. At the end the relations that have become empty are hidden, in the
+transaction that has seen that they are, under their locks: a proxy that has cached one of them finds it hidden and looks the pair up.
 """
 
 from __future__ import annotations
@@ -19,14 +19,11 @@ from itertools import islice
 from dbproxy.errors import DbproxyError
 from dbproxy.models.conversation_kind import GROUP_CHAT, ConversationKind
 from dbproxy.models.group_counter_shift import GroupCounterShift
-from dbproxy.models.merge_plan import KeptIds, NewIds, kept_ids, new_ids
-from dbproxy.models.message_rows import BEFORE_ALL, MessageRows, columns_of, in_order
+from dbproxy.models.merge_plan import KeptIds, NewIds, above, kept_ids, new_ids
+from dbproxy.models.message_rows import BEFORE_ALL, NEVER, MessageRows, columns_of, in_order
 from dbproxy.models.relation import Pair, RelationModel
 from dbproxy.stores.mysql import DBConn, DBPool
 from dbproxy.stores.redis import LARGEST, CachePool, number
-
-STEP = 500
-"""Messages that one transaction moves, approximately: all messages of a second are moved together."""
 
 BackupRow = Callable[[str, dict[str, bytes | None], dict[str, int | str]], None]
 """Keeps a row before it is changed: table, column → text, and what it is changed to."""
@@ -40,12 +37,20 @@ class CannotMergeError(DbproxyError):
     """Why a conversation cannot be merged; nothing was changed."""
 
 
+COUNTED_UNDER_LOCKS = 200_000
+"""Messages with new ids that are counted once more under the locks, which takes 0.2 s; of more it is known well enough."""
+
+SLACK = 1000
+"""Messages that may be stored between counting without locks and the first step: so many more ids are reserved then."""
+
+
 @dataclass(frozen=True, slots=True)
 class MergeState:
-    """How far a merge is. ``new`` is None before its first step."""
+    """How far a merge is."""
 
     kept: KeptIds
-    new: NewIds | None = None
+    new: NewIds
+    """Before the first step, as counted without locks."""
     until: int = 0
     """The messages from this second on (unix seconds) are done."""
     end: int = 0
@@ -53,9 +58,9 @@ class MergeState:
     renumbered: int = 0
     moved: int = 0
     """Messages that came from another relation; they are renumbered, too."""
-    done: bool = False
-    is_rest: bool = False
-    """With ``done``: a proxy has stored further messages in a source, so the merge has to begin again."""
+    has_begun: bool = False
+    is_done: bool = False
+    """``finish`` comes next."""
 
 
 class ConversationMerge:
@@ -86,20 +91,26 @@ class ConversationMerge:
         new = new_ids(master, self._target, self._sources, kept, self._counter(unread))
         return kept, new, sum(source.count(master) for source in self._sources)
 
-    def prepare(self, master: DBPool, unread: CachePool, kept: KeptIds) -> None:
-        """Before the first step: have the counter of a group not look lost beside the new ids, so that unread numbers stay. Raises
-        StoreError.
+    def plan(self, master: DBPool, unread: CachePool, kept: KeptIds) -> MergeState:
+        """Return the state before the first step. Takes no locks, and has the counter of a group not look lost beside the new ids, so that
+        unread numbers stay.
+
+        Raises:
+            CannotMergeError: the new ids do not fit into the protocol.
+            StoreError: a backend failed.
+
         """
-        if self.kind is GROUP_CHAT:
-            new = new_ids(master, self._target, self._sources, kept, self._counter(unread))
-            if new.count and new.fit:
-                GroupCounterShift(master, unread).raise_for(self.target_id, new.end - 1)
+        new = _checked(new_ids(master, self._target, self._sources, kept, self._counter(unread)))
+        if self.kind is GROUP_CHAT and new.count:
+            GroupCounterShift(master, unread).raise_for(self.target_id, new.end - 1)
+        return MergeState(kept, new)
 
     def order_second(self, connection: DBConn, second: int, backup: BackupRow) -> int:
         """Insert the messages of the target of one second again, in the order of their ids, which they keep; how many there are. One
-        transaction, see ``step``.
+        transaction, as that of a further ``step``.
         """
-        self._lock(connection)
+        if not connection.is_multi_writer:
+            self._lock(connection)
         messages = self._target.since(connection, second, after=BEFORE_ALL, until=second + 1)
         by_id = {message.row_id: message.msg_id for message in sorted(messages, key=lambda message: message.msg_id)}
         if list(by_id) == sorted(by_id) or len(set(by_id.values())) < len(by_id):
@@ -107,9 +118,10 @@ class ConversationMerge:
         self._move(connection, self._target, by_id, backup)
         return len(by_id)
 
-    def step(self, connection: DBConn, state: MergeState, unread: CachePool, backup: BackupRow) -> MergeState:
-        """Renumber the newest messages that are not done; the caller commits, and has begun a transaction with the lock row and under
-        the named lock ``lock_name``. ``backup`` is called for each row before it is changed.
+    def step(self, connection: DBConn, state: MergeState, unread: CachePool, backup: BackupRow, size: int) -> MergeState:
+        """Renumber the newest messages that are not done, about ``size``; the caller commits, and has begun a transaction with the lock
+        row and under the named lock ``lock_name``. In a cluster with several writers only the first step needs these: the others touch
+        nothing that a proxy writes, and would only lose against it. ``backup`` is called for each row before it is changed.
 
         Raises:
             ChangedMeanwhileError: plan again.
@@ -117,15 +129,13 @@ class ConversationMerge:
             StoreError: a backend failed.
 
         """
-        self._lock(connection)
+        is_alone = not connection.is_multi_writer
+        if is_alone or not state.has_begun:
+            self._lock(connection)
+        if not state.has_begun:
+            state = self._begin(connection, state, unread, counts=is_alone and state.new.count <= COUNTED_UNDER_LOCKS)
         new = state.new
-        if new is None:
-            new = new_ids(connection, self._target, self._sources, state.kept, self._counter(unread))
-            if not new.fit:
-                raise CannotMergeError(f"the new msg_ids would end at {new.end - 1}, and the protocol ends at {LARGEST}")
-            state = replace(state, new=new, until=new.until, end=new.end)
-            self._raise_counter(connection, unread, new.end - 1)
-        since, is_last = self._next_second(connection, state)
+        since, is_last = self._next_second(connection, state, size)
         after = [state.kept.up_to] + [BEFORE_ALL] * len(self._sources)
         messages = in_order(
             [rows.since(connection, since, after=place, until=state.until) for rows, place in zip(self._all, after, strict=True)]
@@ -138,16 +148,27 @@ class ConversationMerge:
             msg_ids[index][message.row_id] = msg_id
         for rows, of_these in zip(self._all, msg_ids, strict=True):  # in this order, which is that of the messages of one second
             self._move(connection, rows, of_these, backup)
-        is_rest = is_last and not self._hide_sources(connection, backup)
         return replace(
             state,
             until=since,
             end=first,
             renumbered=state.renumbered + len(messages),
             moved=state.moved + sum(map(len, msg_ids[1:])),
-            done=is_last,
-            is_rest=is_rest,
+            is_done=is_last,
         )
+
+    def _begin(self, connection: DBConn, state: MergeState, unread: CachePool, *, counts: bool) -> MergeState:
+        """Reserve the new ids; ``counts``: exactly as many as are needed. On a node of a cluster it must be quick, because a transaction
+        of another node for the same conversation would end this one.
+        """
+        new = state.new
+        if counts:
+            new = _checked(new_ids(connection, self._target, self._sources, state.kept, self._counter(unread)))
+        elif new.until == NEVER:
+            largest = max(rows.largest_id(connection) for rows in self._all)
+            new = _checked(replace(new, largest_before=largest, end=above(largest, self._counter(unread)) + new.count + SLACK + 1))
+        self._raise_counter(connection, unread, new.end - 1)
+        return replace(state, new=new, until=new.until, end=new.end, has_begun=True)
 
     def _move(self, connection: DBConn, rows: MessageRows, msg_ids: dict[int, int], backup: BackupRow) -> None:
         for row in rows.read(connection, list(msg_ids)):
@@ -155,17 +176,17 @@ class ConversationMerge:
             backup(rows.table, row, {"table": self._target.table, self.kind.id_column: self.target_id, "msgId": msg_id})
         rows.move(connection, self._target, msg_ids)
 
-    def _next_second(self, connection: DBConn, state: MergeState) -> tuple[int, bool]:
+    def _next_second(self, connection: DBConn, state: MergeState, size: int) -> tuple[int, bool]:
         """Return the second down to which the next step goes, and whether it is the last one."""
         times: list[int] = []
         for rows in self._all:
             after = state.kept.up_to if rows is self._target else BEFORE_ALL
-            newest = rows.walk(connection, after=after, until=state.until, backwards=True, page=STEP + 1)
-            times += [message.created for message in islice(newest, STEP + 1)]
+            newest = rows.walk(connection, after=after, until=state.until, backwards=True, page=size + 1)
+            times += [message.created for message in islice(newest, size + 1)]
         times.sort(reverse=True)
-        if len(times) <= STEP:
+        if len(times) <= size:
             return 0, True
-        too_many = times[STEP]
+        too_many = times[size]
         return (too_many + 1 if times[0] > too_many else too_many), False
 
     def _lock(self, connection: DBConn) -> None:
@@ -189,12 +210,15 @@ class ConversationMerge:
             return None
         return RelationModel().find(connection, [self.pair]).get(self.pair)
 
-    def _hide_sources(self, connection: DBConn, backup: BackupRow) -> bool:
-        """Hide the relations that have been emptied; False if a message is left in one of them."""
-        if not all(source.is_empty(connection) for source in self._sources):
-            return False
+    def finish(self, connection: DBConn, backup: BackupRow) -> bool:
+        """Hide the relations that have been emptied; False if a proxy has stored a message in one of them meanwhile: then the merge has to
+        begin again. A transaction as that of the first ``step``.
+        """
         if not self.source_ids:
             return True
+        self._lock(connection)
+        if not all(source.is_empty(connection) for source in self._sources):
+            return False
         among, now = ",".join(map(str, self.source_ids)), int(time.time())
         columns = columns_of(connection, "IMRelationShip")
         for row in connection.select(f"select {','.join(f'`{column}`' for column in columns)} from IMRelationShip where id in ({among})"):
@@ -213,3 +237,9 @@ class ConversationMerge:
         counter = self._counter(unread)
         if counter < last_id or counter >= LARGEST:
             unread.execute([("SET", key, last_id)])
+
+
+def _checked(new: NewIds) -> NewIds:
+    if not new.fit:
+        raise CannotMergeError(f"the new msg_ids would end at {new.end - 1}, and the protocol ends at {LARGEST}")
+    return new

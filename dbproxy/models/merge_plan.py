@@ -126,5 +126,9 @@ def new_ids(database: ReadablePool | DBConn, target: MessageRows, sources: Seque
             return NewIds(kept.since, count, largest, kept.since_id, max(0, total - count))
     count = moved + target.count(database, after=kept.up_to)
     largest = max(largest_moved, target.largest_id(database))
-    above = max(largest, counter if counter < LARGEST else 0)
-    return NewIds(NEVER, count, largest, above + count + 1, max(0, total - count))
+    return NewIds(NEVER, count, largest, above(largest, counter) + count + 1, max(0, total - count))
+
+
+def above(largest: int, counter: int) -> int:
+    """Return the id behind which new ones are free. A counter that the protocol cannot say says nothing; proxies ignore it, too."""
+    return max(largest, counter if counter < LARGEST else 0)

@@ -10,18 +10,16 @@ from pathlib import Path
 
 import damage
 import pytest
-from damage import GROUP, SINGLE, read_all
+from damage import GROUP, SINGLE, History, assert_readable, read_all
 
 import dbproxy
-from dbproxy.audit import audit, open_stores
+from dbproxy.audit import audit, merge, open_stores
 from dbproxy.audit.backup import FILE, Backup
 from dbproxy.audit.merge import Merger, MergeResult
 from dbproxy.config import load_config
-from dbproxy.models import conversation_merge
-from dbproxy.testing import Client, InProcessProxy, Stack, seed
+from dbproxy.testing import InProcessProxy, Stack
 from dbproxy.testing.process import ChildProcess
 from dbproxy.testing.waiting import poll
-from dbproxy.wire.pb import base_define_pb2 as base
 from devtools.traffic import Traffic
 
 pytestmark = [
@@ -35,10 +33,6 @@ OLD = 1500
 """Messages in each damaged conversation."""
 
 
-History = tuple[int, int, base.SessionType]
-"""Who reads, whose messages, and whether those of a group."""
-
-
 @pytest.fixture(scope="module", autouse=True)
 def nothing_left_behind(dbproxy_stack: Stack) -> Iterator[None]:
     yield
@@ -47,25 +41,8 @@ def nothing_left_behind(dbproxy_stack: Stack) -> Iterator[None]:
 
 @pytest.fixture
 def damaged(stack: Stack) -> dict[History, list[str]]:
-    """Relations 1, 2 and 4 of users 1 and 2 (2 and 4 in other tables), relation 3 and group 9 with msg_ids given twice. Returns what each
-    history must contain, in this order: (user, peer, session type) → texts.
-    """
-    for relate_id, pair in ((1, (1, 2)), (2, (1, 2)), (3, (3, 4)), (4, (1, 2))):
-        seed.relation(stack, *pair, relate_id=relate_id)
-    lines: dict[int, list[damage.Line]] = {1: [], 2: [], 4: []}
-    for number in range(OLD):
-        relate_id = (1, 2, 4, 1, 4)[number // 3 % 5]
-        lines[relate_id].append((f"old {number}", seed.T0 + number // 3, len(lines[relate_id]) + 1))
-    for relate_id, of_relation in lines.items():
-        damage.store(stack, (1, 2), relate_id, of_relation)
-        seed.redis_key(stack, f"msg_id_{relate_id}", len(of_relation))
-    twice = damage.flushed_under_load(OLD // 2, OLD // 2)
-    damage.store(stack, (3, 4), 3, twice)
-    damage.store_in_group(stack, 1, 9, twice, lost=OLD // 2)
-    seed.redis_key(stack, "msg_id_3", OLD // 2)
-    seed.redis_key(stack, "group_msg_id_9", OLD // 2)
-    texts = [text for text, _, _ in twice]
-    return {(1, 2, SINGLE): [f"old {number}" for number in range(OLD)], (3, 4, SINGLE): texts, (2, 9, GROUP): texts}
+    """What each history must contain, in this order."""
+    return damage.split_and_twice(stack, OLD)
 
 
 def run_merge(stack: Stack, directory: Path) -> list[MergeResult]:
@@ -78,20 +55,10 @@ def kinds(stack: Stack) -> dict[str, int]:
         return {kind: count.found for kind, count in audit(backends).counts.items()}
 
 
-def assert_readable(client: Client, histories: dict[History, list[str]]) -> None:
-    """Each history has these old messages first, in this order and once, and its ids rise."""
-    for key, texts in histories.items():
-        history = read_all(client, *key, page=100)
-        ids = [msg_id for _, _, msg_id in history]
-        assert [text for text, _, _ in history[: len(texts)]] == texts
-        assert len({text for text, _, _ in history}) == len(history)
-        assert ids == sorted(set(ids))
-
-
 def test_two_proxies_and_five_writers_are_at_work(
     stack: Stack, damaged: dict[History, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversation_merge, "STEP", 60)
+    monkeypatch.setattr(merge, "STEP", 60)
     conversations = [(1, 2, False), (3, 4, False), (1, 9, True), (4, 1, False), (2, 3, False)]
     with ExitStack() as exits:
         proxies = [exits.enter_context(InProcessProxy(stack, KEYS)) for _ in range(2)]
@@ -146,7 +113,7 @@ def test_an_id_is_not_given_again_though_redis_loses_its_counter_after_the_merge
 def test_what_is_sent_between_the_steps_of_an_interrupted_merge_keeps_its_id(
     stack: Stack, damaged: dict[History, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversation_merge, "STEP", 100)
+    monkeypatch.setattr(merge, "STEP", 100)
     acknowledged: dict[str, int] = {}
 
     def interrupted(_where: str, done: int, _of: int) -> None:
@@ -164,7 +131,7 @@ def test_what_is_sent_between_the_steps_of_an_interrupted_merge_keeps_its_id(
             for number in range(3):
                 text = f"between {attempt} {number}"
                 acknowledged[text] = client.send_message(1, 2, text).msg_id
-        monkeypatch.setattr(conversation_merge, "STEP", 500)
+        monkeypatch.setattr(merge, "STEP", 500)
         run_merge(stack, tmp_path)
         assert_readable(client, damaged)
         assert {text: msg_id for text, _, msg_id in read_all(client, 1, 2, page=500)[OLD:]} == acknowledged

@@ -10,6 +10,9 @@ from dbproxy.wire.pb import base_define_pb2 as base
 
 SINGLE, GROUP = base.SESSION_TYPE_SINGLE, base.SESSION_TYPE_GROUP
 
+History = tuple[int, int, base.SessionType]
+"""Who reads, whose messages, and whether those of a group."""
+
 Line = tuple[str, int, int]
 """(text, created, msg_id)."""
 
@@ -88,3 +91,35 @@ def read_all(
         begin = min((message.msg_id for message in listed), default=1) - 1
         if not listed or begin == 0:
             return found[::-1]
+
+
+def split_and_twice(stack: Stack, messages: int) -> dict[History, list[str]]:
+    """Damage conversations with so many messages each: relations 1, 2 and 4 of users 1 and 2 (2 and 4 in other tables), and msg_ids given
+    twice in relation 3 (users 3 and 4) and in group 9, which must exist. Returns what each history must contain, in this order.
+    """
+    for relate_id, pair in ((1, (1, 2)), (2, (1, 2)), (3, (3, 4)), (4, (1, 2))):
+        seed.relation(stack, *pair, relate_id=relate_id)
+    lines: dict[int, list[Line]] = {1: [], 2: [], 4: []}
+    for number in range(messages):
+        relate_id = (1, 2, 4, 1, 4)[number // 3 % 5]
+        lines[relate_id].append((f"old {number}", seed.T0 + number // 3, len(lines[relate_id]) + 1))
+    for relate_id, of_relation in lines.items():
+        store(stack, (1, 2), relate_id, of_relation)
+        seed.redis_key(stack, f"msg_id_{relate_id}", len(of_relation))
+    twice = flushed_under_load(messages // 2, messages // 2)
+    store(stack, (3, 4), 3, twice)
+    store_in_group(stack, 1, 9, twice, lost=messages // 2)
+    seed.redis_key(stack, "msg_id_3", messages // 2)
+    seed.redis_key(stack, "group_msg_id_9", messages // 2)
+    texts = [text for text, _, _ in twice]
+    return {(1, 2, SINGLE): [f"old {number}" for number in range(messages)], (3, 4, SINGLE): texts, (2, 9, GROUP): texts}
+
+
+def assert_readable(client: Client, histories: dict[History, list[str]]) -> None:
+    """Each history has these old messages first, in this order and once, and its ids rise."""
+    for key, texts in histories.items():
+        history = read_all(client, *key, page=100)
+        ids = [msg_id for _, _, msg_id in history]
+        assert [text for text, _, _ in history[: len(texts)]] == texts
+        assert len({text for text, _, _ in history}) == len(history)
+        assert ids == sorted(set(ids))
