@@ -1,13 +1,19 @@
-"""Pages of the dashboard in a real browser."""
+"""Pages in a real browser: the dashboard of the daemon, and the web application of dbproxy-admin."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from contextlib import suppress
+from typing import Any, Protocol
 
 import pytest
+from admin_site import PASSWORD, AdminServer
 from browser import OpenPage, Watched, find_chromium
 from playwright.sync_api import Browser, sync_playwright
+
+from dbproxy.admin.errors import RefusedError
+from dbproxy.admin.roles import Role
+from dbproxy.testing import Stack
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +40,36 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
     yield open_one
     for context in contexts:
         context.close()
+
+
+@pytest.fixture(scope="module")
+def admin_server(dbproxy_stack: Stack) -> Iterator[AdminServer]:
+    """``dbproxy-admin serve`` on empty backends, for the tests of a module."""
+    dbproxy_stack.reset()
+    with AdminServer(dbproxy_stack) as server:
+        yield server
+
+
+class SignIn(Protocol):
+    """The fixture ``sign_in``."""
+
+    def __call__(self, role: Role = Role.OWNER, **options: Any) -> Watched:
+        """Open a page of somebody with an account of this role (its name is the role's); ``options`` are those of ``open_page``."""
+
+
+@pytest.fixture
+def sign_in(open_page: OpenPage, admin_server: AdminServer) -> SignIn:
+    """Open the web application and log in, as people do."""
+
+    def sign_in(role: Role = Role.OWNER, **options: Any) -> Watched:
+        with suppress(RefusedError):  # the account of a former test
+            admin_server.account(role.value, role)
+        watched = open_page(base_url=admin_server.url, **options)
+        watched.page.goto("/login")
+        watched.page.locator("[name=name]").fill(role.value)
+        watched.page.locator("[name=password]").fill(PASSWORD)
+        watched.page.locator("main button").click()
+        watched.page.wait_for_url("**/overview")
+        return watched
+
+    return sign_in
