@@ -176,7 +176,7 @@ class Merger:
             if not state.is_done:
                 time.sleep(PAUSE)
         tally.kept, tally.ids = state.new.kept, _ids(state.end, state.new.end)
-        if merge.source_ids and not self._transaction(merge, backup, lambda connection, _: merge.finish(connection, keep)):
+        if not state.is_finished and not self._transaction(merge, backup, lambda connection, _: merge.finish(connection, keep)):
             raise ChangedMeanwhileError("messages were stored in the other relations meanwhile")
         tally.hidden = merge.source_ids
 

@@ -60,7 +60,9 @@ class MergeState:
     """Messages that came from another relation; they are renumbered, too."""
     has_begun: bool = False
     is_done: bool = False
-    """``finish`` comes next."""
+    """All messages are done."""
+    is_finished: bool = False
+    """So is ``finish``."""
 
 
 class ConversationMerge:
@@ -155,6 +157,7 @@ class ConversationMerge:
             renumbered=state.renumbered + len(messages),
             moved=state.moved + sum(map(len, msg_ids[1:])),
             is_done=is_last,
+            is_finished=is_last and is_alone and self.finish(connection, backup),  # a sender that waits for the lock cannot come between
         )
 
     def _begin(self, connection: DBConn, state: MergeState, unread: CachePool, *, counts: bool) -> MergeState:

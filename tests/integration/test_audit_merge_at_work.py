@@ -187,6 +187,32 @@ def test_senders_wait_for_a_step_only(stack: Stack, damaged: dict[History, list[
         assert_readable(client, damaged)
 
 
+def test_a_proxy_that_goes_on_in_another_relation_is_led_to_the_first(
+    stack: Stack, damaged: dict[History, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has cached relation 4, because the older ones were hidden then and somebody has made them visible since."""
+    monkeypatch.setattr(merge, "STEP", 100)
+    with InProcessProxy(stack, KEYS) as proxy, Traffic(lambda _: proxy.client(), [(1, 2, False)]) as traffic:
+        stack.rows("update IMRelationShip set status=1 where id in (1,2)")
+        with proxy.client() as client:
+            client.send_message(1, 2, "goes to relation 4")
+        traffic.wait_for(20)
+        stack.rows("update IMRelationShip set status=0 where id in (1,2)")
+        before = messages_of(stack, 4)
+        traffic.wait_for(20)
+        assert messages_of(stack, 4) >= before + 20
+        results = run_merge(stack, tmp_path)
+        traffic.wait_for(20)
+        traffic.stop()
+        assert {result.error for result in results} == {""}
+        assert messages_of(stack, 4) == 0
+        with proxy.client() as client:
+            history = [text for text, _, _ in read_all(client, 1, 2, page=500)]
+    sent = [entry.token for entry in traffic.histories[0].acknowledged]
+    assert [text.partition(":")[0] for text in history if ":" in text] == sent
+    assert kinds(stack) == {}
+
+
 class Command(ChildProcess):
     """dbproxy-audit as a process of its own."""
 
@@ -194,6 +220,10 @@ class Command(ChildProcess):
         super().__init__("dbproxy-audit", directory / "audit.log")
         path = {"PYTHONPATH": str(Path(dbproxy.__file__).parents[1])}
         self._spawn([sys.executable, "-m", "dbproxy.audit", *arguments], directory, path)
+
+
+def messages_of(stack: Stack, relate_id: int) -> int:
+    return len(stack.rows(f"select id from IMMessage_{relate_id % 8} where relateId={relate_id}"))
 
 
 def lines_of(path: Path) -> int:
