@@ -17,7 +17,7 @@ from dbproxy.audit import audit, merge, open_stores
 from dbproxy.audit.backup import FILE, Backup
 from dbproxy.audit.merge import Merger, MergeResult
 from dbproxy.config import load_config
-from dbproxy.testing import InProcessProxy, Stack
+from dbproxy.testing import InProcessProxy, Stack, seed
 from dbproxy.testing.process import ChildProcess
 from dbproxy.testing.waiting import poll
 from devtools.traffic import Traffic
@@ -95,11 +95,15 @@ def test_two_proxies_and_five_writers_are_at_work(
 def test_an_id_is_not_given_again_though_redis_loses_its_counter_after_the_merge(
     stack: Stack, damaged: dict[History, list[str]], tmp_path: Path
 ) -> None:
-    """A proxy remembers the largest msg_id of a conversation while the newest row of the table is its own."""
+    """A proxy remembers the largest msg_id of a conversation while the newest row of the table is its own, of whatever conversation."""
+    seed.relation(stack, 3, 1, relate_id=11)
+    seed.group(stack, 17, [1, 2])
     with InProcessProxy(stack, KEYS) as proxy, proxy.client() as client:
         for _ in range(12):
             assert client.send_message(3, 4, "remembered").msg_id
             assert client.send_group_message(1, 9, "remembered").msg_id
+        assert client.send_message(3, 1, "the newest of IMMessage_3").msg_id
+        assert client.send_group_message(1, 17, "the newest of IMGroupMessage_1").msg_id
         run_merge(stack, tmp_path)
         with stack.redis() as redis:
             redis.delete("msg_id_3", "group_msg_id_9")
