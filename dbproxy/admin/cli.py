@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from dbproxy import __version__
 from dbproxy.admin.administration import Administration
@@ -14,7 +15,7 @@ from dbproxy.admin.commands import accounts, audit_log, departments, devices, gr
 from dbproxy.admin.commands.frame import EXIT_BACKEND, EXIT_CONFIG, EXIT_REFUSED, Topic, print_error
 from dbproxy.admin.errors import AdminError
 from dbproxy.admin.installation import Installation
-from dbproxy.config_options import add_config_options, config_of
+from dbproxy.config_options import DEFAULT_CONFIG, add_config_options, config_of
 from dbproxy.errors import ConfigError, DbproxyError
 
 TOPICS: tuple[Topic, ...] = (
@@ -44,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         for problem in error.problems:
             print_error(problem)
+        if options.config == DEFAULT_CONFIG and not Path(DEFAULT_CONFIG).exists():
+            print_error(f"dbproxy-admin: there is no {DEFAULT_CONFIG} in the working directory; --config PATH names the proxy's file")
         return EXIT_CONFIG
     try:
         if getattr(options, "without_backends", False):

@@ -127,8 +127,8 @@ def test_the_commands(dbproxy_client: Client, stack: Stack, capsys: pytest.Captu
         code = main(["--config", config, "devices", *arguments])
         return code, capsys.readouterr().out
 
-    assert run("list") == (0, "user  name  type  token\n   2  小明  ios   01234567…\n")
-    assert run("list", "--user", "alice") == (0, "user  name  type  token\n")
+    assert run("list") == (0, "user id  name  type  token\n      2  小明  ios   01234567…\n")
+    assert run("list", "--user", "alice") == (0, "no phones\n")
     code, out = run("list", "--user", "小明", "--json")
     assert (code, json.loads(out)["entries"][0]["user_id"]) == (0, 2)
     assert run("forget", "2", "--dry-run")[1].startswith("the ios phone of user 2 (小明) would be forgotten\n")

@@ -61,14 +61,14 @@ def test_what_is_printed(run: Run, stack: Stack) -> None:
     )
     code, out, err = run("members", "list", 9, "--limit", 2)
     assert out.splitlines()[1].startswith(" 1  alice  Alice  20")
-    assert err == "more follow: --after 2\n"
+    assert err == "next page: --after 2\n"
     assert run("members", "list", 9, "--after", 2)[1].splitlines()[1].startswith(" 3  小明  小明  20")
     code, out, _ = run("members", "add", 9, "dave", "--dry-run")
     assert out.splitlines()[0] == "1 user (4) would be added"
     code, out, _ = run("members", "add", 9, "dave")
     assert out.splitlines()[:6] == [
         *("1 user (4) added", "id:           9", "name:         a\\x1b[31m", "kind:         normal", "status:       active"),
-        "creator:      1 (alice)",
+        "creator:      alice (1)",
     ]
     assert out.splitlines()[-1] == "note: HttpMsgServer is off: clients that are online are not told; they see it when they log in again"
 

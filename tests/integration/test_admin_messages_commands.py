@@ -114,7 +114,7 @@ def test_recent_conversations_and_figures_are_listed(run: Run) -> None:
     assert (status, [line.split()[:2] for line in out.splitlines()[1:]]) == (0, [["people", "3"], ["group", "9"]])
     status, out, _ = run("stats", "--days", 3, "--hours", 8784)
     assert status == 0
-    assert "users           3 active, 0 disabled\n" in out
+    assert "users:    3 active, 0 disabled\n" in out
     document = json.loads(run("stats", "--json")[1])
     assert document["overview"]["groups"] == 1
     assert len(document["messages_per_day"]) == 14

@@ -66,17 +66,18 @@ def test_a_new_installation_gets_a_department_and_a_user_who_logs_in(dbproxy_cli
 def test_lists_are_paged_and_filtered(stack: Stack, run: Run) -> None:
     seed.department(stack, 1, "销售")
     stack.rows("update IMUser set nick='x\u202ey\ny' where id=1")
-    status, out, _ = run("users", "list", "--limit", "2")
+    status, out, further = run("users", "list", "--limit", "2")
     lines = out.splitlines()
-    assert (status, lines[0].split()) == (0, ["ID", "NAME", "NICK", "DEPARTMENT", "EMAIL", "PHONE", "STATUS"])
+    assert (status, lines[0].split()) == (0, ["id", "name", "nick", "department", "email", "phone", "status"])
     assert lines[1].split()[:4] == ["1", "alice", "x\\u202ey\\ny", "销售"]
-    assert lines[-1] == "there are more: --after 2"
+    assert further == "next page: --after 2\n"
+    assert run("users", "list", "nobody") == (0, "no users\n", "")
     page = document(run("users", "list", "--after", "2", "--department", "销售", "--json"))
     assert ([entry["name"] for entry in page["entries"]], page["following"]) == (["carol"], None)
     assert [entry["name"] for entry in document(run("users", "list", "BOB", "--status", "active", "--json"))["entries"]] == ["bob"]
     shown = document(run("users", "show", "2", "--json"))
     assert (shown["name"], shown["department"], shown["sex"], shown["push_shield"]) == ("bob", "销售", 1, False)
-    assert "department   销售 (1)" in run("users", "show", "bob")[1]
+    assert "department:  销售 (1)" in run("users", "show", "bob")[1]
 
 
 @pytest.mark.data(users=["alice", "2", "carol"])
@@ -111,7 +112,7 @@ def test_departments_on_the_command_line(stack: Stack, run: Run) -> None:
         assert run("departments", "add", name, *more)[0] == 0
     seed.user(stack, 1, depart_id=3)
     assert run("departments", "tree")[1].splitlines() == [
-        "ID  DEPARTMENT  PRIORITY  USERS",
+        "id  department  priority  users",
         " 1  A                  0      0",
         " 3    A1               0      1",
         " 4    A2               0      0",

@@ -143,30 +143,31 @@ def test_strangers_cannot_make_it_keep_much(dbproxy_stack: Stack) -> None:
 
 def test_accounts_are_made_on_the_command_line(config: Path) -> None:
     directory = config.parent / "admin"
-    status, output, _ = run(config, "accounts", "add", "alice", "--role", "owner", "--generate")
+    status, output, _ = run(config, "accounts", "add", "alice", "--role", "owner", "--generate-password")
     password = output.splitlines()[1].removeprefix("password: ")
     assert status == 0
     assert len(password) == 20
-    assert run(config, "accounts", "add", "Alice", "--generate")[0] == 1
-    assert run(config, "accounts", "add", "bob", "--generate", "--dry-run")[:2] == (0, "would add bob\n")
+    assert run(config, "accounts", "add", "Alice", "--generate-password")[0] == 1
+    assert run(config, "accounts", "add", "bob", "--generate-password", "--dry-run")[:2] == (0, "would add bob\n")
     assert "bob" not in run(config, "accounts", "list")[1]
     assert run(config, "accounts", "disable", "alice")[2] == "dbproxy-admin: alice is the last enabled owner; make another one first\n"
     for change in (
-        ["add", "bob", "--generate"],
+        ["add", "bob", "--generate-password"],
         ["role", "bob", "viewer"],
         ["disable", "bob"],
         ["enable", "bob"],
-        ["passwd", "bob", "--generate"],
+        ["passwd", "bob", "--generate-password"],
     ):
         assert run(config, "accounts", *change)[0] == 0, change
     assert '"role": "viewer"' in run(config, "accounts", "list", "--json")[1]
     assert run(config, "accounts", "remove", "bob")[:2] == (0, "bob: viewer, removed\n")
     assert run(config, "accounts", "remove", "bob")[2] == "dbproxy-admin: there is no account bob\n"
     status, _, errors = run(config, "accounts", "passwd", "alice")
-    assert (status, "the password is asked for on a terminal" in errors) == (1, True)
-    shown = run(config, "audit-log", "show", "--limit", "3")[1]
+    assert (status, "there is no terminal to ask for the password" in errors) == (1, True)
+    _, shown, further = run(config, "audit-log", "show", "--limit", "3")
     assert "accounts.remove" in shown.splitlines()[1]
-    assert "there are more: --before " in shown
+    option, position = further.removeprefix("next page: ").split()
+    assert "accounts.add" in run(config, "audit-log", "show", option, position)[1]
     assert password not in (directory / "audit.log").read_text(encoding="utf-8")
     assert PASSWORD not in shown
 

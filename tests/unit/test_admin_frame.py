@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from dbproxy.admin import cli
-from dbproxy.admin.commands.frame import EXIT_CONFIG, as_plain, print_json, print_table, printable
+from dbproxy.admin.commands.frame import EXIT_CONFIG, as_plain, print_details, print_json, print_page, print_table, printable
 from dbproxy.admin.page import Page, cut
 
 
@@ -39,6 +39,26 @@ def test_a_table_has_aligned_columns_also_with_wide_characters(capsys: pytest.Ca
 def test_a_table_without_rows_has_its_headings(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(("id", "name"), [])
     assert capsys.readouterr().out == "id  name\n"
+
+
+def test_a_page_is_a_table_and_the_way_to_the_next_page_is_no_part_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    print_page(Page([(7, "小明")], 7), ("id", "name"), lambda entry: entry, "no users")
+    assert capsys.readouterr() == ("id  name\n 7  小明\n", "next page: --after 7\n")
+    print_page(Page([], None), ("id", "name"), lambda entry: entry, "no users")
+    assert capsys.readouterr() == ("no users\n", "")
+
+
+def test_details_are_lines_with_their_values_below_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    print_details({"id": 7, "last message": "never", "avatar": ""})
+    assert capsys.readouterr().out == "id:           7\nlast message: never\navatar:\n"
+
+
+def test_without_a_configuration_in_the_working_directory_it_is_said_how_to_name_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["users", "list"]) == EXIT_CONFIG
+    assert "--config PATH names the proxy's file" in capsys.readouterr().err
 
 
 def test_control_characters_and_changes_of_direction_are_shown_as_escapes() -> None:

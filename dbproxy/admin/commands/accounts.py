@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbproxy.admin.accounts_database import AccountsDatabase
 from dbproxy.admin.audit_log import AuditLog, command_line_actor
-from dbproxy.admin.commands.frame import EXIT_OK, add_command, print_json, print_line, print_table
+from dbproxy.admin.commands.frame import EXIT_OK, Commands, add_command, add_topic, print_json, print_line, print_rows
+from dbproxy.admin.commands.password_input import add_password_options, password_from, print_password
+from dbproxy.admin.commands.times import shown_time
 from dbproxy.admin.errors import RefusedError
 from dbproxy.admin.roles import Role
 from dbproxy.config import Config
@@ -25,10 +24,9 @@ DESCRIPTION = "People who may use the web application; they have nothing to do w
 INSTALL = "install it with: pip install dbproxy[admin]"
 
 
-def add_commands(topics: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(topics: Commands[argparse.ArgumentParser]) -> None:
     """Add ``accounts`` with its commands."""
-    topic = topics.add_parser("accounts", help="people who may use the web application", description=DESCRIPTION)
-    commands = topic.add_subparsers(metavar="COMMAND", required=True)
+    commands = add_topic(topics, "accounts", "people who may use the web application", DESCRIPTION)
     command = add_command(commands, "list", _list, "list the accounts")
     command.set_defaults(without_backends=True)
     command = _named(commands, "add", "make an account; its password is asked for, or generated")
@@ -36,8 +34,8 @@ def add_commands(topics: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "viewer sees lists and statistics; operator also reads conversations and changes things; owner does everything (default: operator)"
     )
     command.add_argument("--role", choices=[role.value for role in Role], default=Role.OPERATOR.value, help=roles)
-    _add_generate(command)
-    _add_generate(_named(commands, "passwd", "give an account another password, which ends its sessions"))
+    add_password_options(command)
+    add_password_options(_named(commands, "passwd", "give an account another password, which ends its sessions"))
     command = _named(commands, "role", "give an account another role, which ends its sessions")
     command.add_argument("role", choices=[role.value for role in Role])
     _named(commands, "disable", "keep an account from logging in, and end its sessions")
@@ -45,15 +43,11 @@ def add_commands(topics: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _named(commands, "remove", "delete an account and end its sessions")
 
 
-def _named(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str) -> argparse.ArgumentParser:
+def _named(commands: Commands[argparse.ArgumentParser], name: str, summary: str) -> argparse.ArgumentParser:
     command = add_command(commands, name, _change, summary, changes=True)
     command.add_argument("name", metavar="NAME")
     command.set_defaults(without_backends=True, change=name)
     return command
-
-
-def _add_generate(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--generate", action="store_true", help="generate the password and print it, once")
 
 
 def _list(config: Config, options: argparse.Namespace) -> int:
@@ -61,9 +55,9 @@ def _list(config: Config, options: argparse.Namespace) -> int:
     if options.json:
         print_json(accounts)
         return EXIT_OK
-    columns = ("name", "role", "state", "made", "last login")
-    states = {True: "enabled", False: "disabled"}
-    print_table(columns, ((one.name, one.role.value, states[one.enabled], _time(one.created), _time(one.last_login)) for one in accounts))
+    columns = ("name", "role", "status", "created", "last login")
+    rows = [(one.name, one.role.value, _STATES[one.enabled], shown_time(one.created), _last(one.last_login)) for one in accounts]
+    print_rows(columns, rows, "no accounts")
     return EXIT_OK
 
 
@@ -72,22 +66,26 @@ def _change(config: Config, options: argparse.Namespace) -> int:
     if change != "add":
         account = accounts.get(name)  # before a password is asked for
         name = account.name
-    password = _password(options) if change in ("add", "passwd") and not options.dry_run else ""
+    password = generated = None
+    if change in ("add", "passwd") and not options.dry_run:
+        password = password_from(options, name)
+        if password is None:
+            password = generated = _generated_password()
     if not options.dry_run:
         details = {"role": options.role} if change in ("add", "role") else {}
         with _recorded(config, f"accounts.{change}", name, details):
             account = _changed(accounts, change, name, password, options)
-    generated = password if getattr(options, "generate", False) else None
     if options.json:
-        print_json({"name": name, "change": change, "dry_run": options.dry_run, "password": generated or None})
+        print_json({"name": name, "change": change, "dry_run": options.dry_run, "password": generated})
     elif options.dry_run:
         print_line(f"would {change} {name}")
     else:
         print_line(f"{account.name}: {account.role.value}, {_DONE[change]}")
-        if generated:
-            print_line(f"password: {generated}")
+        print_password(generated)
     return EXIT_OK
 
+
+_STATES = {True: "active", False: "disabled"}
 
 _DONE = {
     "add": "made",
@@ -99,11 +97,11 @@ _DONE = {
 }
 
 
-def _changed(accounts: Accounts, change: str, name: str, password: str, options: argparse.Namespace) -> Account:
+def _changed(accounts: Accounts, change: str, name: str, password: str | None, options: argparse.Namespace) -> Account:
     if change == "add":
-        return accounts.add(name, password, Role(options.role))
+        return accounts.add(name, password or "", Role(options.role))
     if change == "passwd":
-        return accounts.set_password(name, password)
+        return accounts.set_password(name, password or "")
     if change == "role":
         return accounts.set_role(name, Role(options.role))
     if change == "remove":
@@ -125,18 +123,11 @@ def _recorded(config: Config, action: str, name: str, details: dict[str, object]
         yield
 
 
-def _password(options: argparse.Namespace) -> str:
+def _generated_password() -> str:
     from dbproxy.admin.accounts import generated_password
 
-    if options.generate:
-        return generated_password()
-    if not sys.stdin.isatty():
-        raise RefusedError("the password is asked for on a terminal, and there is none here; --generate makes one and prints it")
-    password = getpass.getpass("Password: ")
-    if getpass.getpass("The same again: ") != password:
-        raise RefusedError("the two passwords differ")
-    return password
+    return generated_password()
 
 
-def _time(seconds: int | None) -> str:
-    return "never" if seconds is None else datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
+def _last(seconds: int | None) -> str:
+    return "never" if seconds is None else shown_time(seconds)

@@ -4,42 +4,47 @@ from __future__ import annotations
 
 import argparse
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from dbproxy.admin.audit_log import AuditLog
-from dbproxy.admin.commands.frame import EXIT_OK, add_command, print_json, print_line, print_table
+from dbproxy.admin.commands.frame import EXIT_OK, Commands, add_command, add_paging, add_topic, print_json, print_page
+from dbproxy.admin.commands.times import shown_time
+from dbproxy.admin.page import Page
 from dbproxy.config import Config
-from dbproxy.option_types import whole_number
 
 MOST_ENTRIES = 10_000
 
 
-def add_commands(topics: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(topics: Commands[argparse.ArgumentParser]) -> None:
     """Add ``audit-log`` with its command."""
-    topic = topics.add_parser("audit-log", help="who did what", description="Who did what, on the command line and in the browser.")
-    commands = topic.add_subparsers(metavar="COMMAND", required=True)
-    limit = "entries, at most (default: %(default)s)"
+    commands = add_topic(topics, "audit-log", "who did what", "Who did what, on the command line and in the browser.")
     command = add_command(commands, "show", _show, "show the newest entries, newest first")
-    command.add_argument("--limit", metavar="N", type=whole_number(1, MOST_ENTRIES), default=50, help=limit)
-    before = "continue with the entries before this position, which the former page has printed"
-    command.add_argument("--before", metavar="POSITION", type=whole_number(0, 2**63 - 1), help=before)
+    add_paging(command, MOST_ENTRIES)
     command.set_defaults(without_backends=True)
 
 
 def _show(config: Config, options: argparse.Namespace) -> int:
-    entries, following = AuditLog(Path(config.admin.data_dir)).newest(options.limit, options.before)
+    entries, following = AuditLog(Path(config.admin.data_dir)).newest(options.limit, options.after)
     if options.json:
         print_json({"entries": entries, "following": following})
         return EXIT_OK
-    columns = ("time", "who", "from", "action", "what", "outcome", "details")
-    print_table(columns, (_cells(entry) for entry in entries))
-    if following is not None:
-        print_line(f"there are more: --before {following}")
+    columns = ("time", "actor", "origin", "action", "target", "outcome", "details")
+    print_page(Page(entries, following), columns, _cells, "no entries")
     return EXIT_OK
 
 
 def _cells(entry: dict[str, Any]) -> list[str]:
     details = entry.get("details") or {}
     shown = json.dumps(details, ensure_ascii=False) if details else ""
-    return [str(entry.get(key, "")) for key in ("time", "actor", "origin", "action", "target", "outcome")] + [shown]
+    return [_time(entry.get("time")), *(str(entry.get(key, "")) for key in ("actor", "origin", "action", "target", "outcome")), shown]
+
+
+def _time(recorded: object) -> str:
+    """The local time of an entry; what is no time is shown as it is."""
+    try:
+        # Python 3.10 does not read a Z
+        return shown_time(int(datetime.fromisoformat(str(recorded).replace("Z", "+00:00")).timestamp()))
+    except (ValueError, OverflowError, OSError):
+        return str(recorded or "")

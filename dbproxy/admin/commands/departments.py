@@ -7,21 +7,20 @@ from collections.abc import Iterator, Sequence
 
 from dbproxy.admin.administration import Administration
 from dbproxy.admin.commands.department_argument import department_of
-from dbproxy.admin.commands.frame import EXIT_OK, Options, add_command, print_json, print_line, print_table
+from dbproxy.admin.commands.frame import EXIT_OK, Commands, Options, add_command, add_topic, print_json, print_line, print_rows
 from dbproxy.admin.departments import DepartmentNode, Departments
 
 _DEPARTMENT = "id of the department, or its path like A/B"
 
 
-def add_commands(topics: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(topics: Commands[argparse.ArgumentParser]) -> None:
     """Add the topic."""
-    topic = topics.add_parser("departments", help="departments: add, rename, move, remove, show as a tree")
-    commands = topic.add_subparsers(metavar="COMMAND", required=True)
+    commands = add_topic(topics, "departments", "show departments as a tree, add, rename, move and remove them")
     add_command(commands, "tree", _tree, "show all departments with the number of their users, disabled ones excepted")
     adding = add_command(commands, "add", _add, "add a department", changes=True)
     adding.add_argument("name", metavar="NAME")
     adding.add_argument("--parent", metavar="DEPARTMENT", help=f"{_DEPARTMENT} (default: none, it is at the top)")
-    adding.add_argument("--priority", metavar="N", type=int, default=0, help="smaller ones come first (default 0)")
+    adding.add_argument("--priority", metavar="N", type=int, default=0, help="smaller ones come first (default: %(default)s)")
     rename = add_command(commands, "rename", _rename, "change the name of a department", changes=True)
     rename.add_argument("department", metavar="DEPARTMENT", help=_DEPARTMENT)
     rename.add_argument("name", metavar="NAME")
@@ -41,8 +40,8 @@ def _tree(administration: Administration, options: Options) -> int:
     if options.json:
         print_json(nodes)
     else:
-        rows = ((node.department_id, f"{'  ' * depth}{node.name}", node.priority, node.users) for depth, node in _with_depth(nodes))
-        print_table(("ID", "DEPARTMENT", "PRIORITY", "USERS"), rows)
+        rows = [(node.department_id, f"{'  ' * depth}{node.name}", node.priority, node.users) for depth, node in _with_depth(nodes)]
+        print_rows(("id", "department", "priority", "users"), rows, "no departments")
     return EXIT_OK
 
 

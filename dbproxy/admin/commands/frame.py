@@ -9,12 +9,16 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from unicodedata import east_asian_width
 
 from dbproxy.admin.administration import Administration
+from dbproxy.admin.page import LARGEST_PAGE, Page
 from dbproxy.config import Config
+from dbproxy.option_types import whole_number
 from dbproxy.output import write_line
+
+T = TypeVar("T")
 
 EXIT_OK = 0
 EXIT_REFUSED = 1
@@ -35,23 +39,48 @@ Run = Callable[[Administration, Any], int] | Callable[[Config, Any], int]
 Raises AdminError and StoreError."""
 
 
+Commands = argparse._SubParsersAction  # argparse gives it no public name
+"""What topics are added to, and commands to a topic."""
+
+
 class Topic(Protocol):
     """A file of this package: ``add_commands`` adds the parser of its topic."""
 
-    def add_commands(self, topics: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    def add_commands(self, topics: Commands[argparse.ArgumentParser]) -> None:
         """Add ``topic`` with its commands; each sets ``run`` (a ``Run``) as a default."""
 
 
+def add_topic(
+    topics: Commands[argparse.ArgumentParser], name: str, summary: str, description: str | None = None
+) -> Commands[argparse.ArgumentParser]:
+    """Add a topic and return what its commands are added to. ``description``: None is the summary."""
+    topic = topics.add_parser(name, help=summary, description=description or _sentence(summary))
+    return topic.add_subparsers(metavar="COMMAND", required=True)
+
+
 def add_command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: Run, summary: str, *, changes: bool = False
+    commands: Commands[argparse.ArgumentParser], name: str, run: Run, summary: str, *, changes: bool = False, prints: bool = True
 ) -> argparse.ArgumentParser:
-    """Add a command and return its parser. ``changes``: it has ``--dry-run``."""
-    parser = commands.add_parser(name, help=summary, description=summary[:1].upper() + summary[1:] + ".")
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+    """Add a command and return its parser. ``changes``: it has ``--dry-run``. ``prints``: it has a result, and so ``--json``."""
+    parser = commands.add_parser(name, help=summary, description=_sentence(summary))
+    if prints:
+        parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     if changes:
         parser.add_argument("-n", "--dry-run", action="store_true", help="check everything and say what would be done, but change nothing")
-    parser.set_defaults(run=run, dry_run=False)
+    parser.set_defaults(run=run, dry_run=False, json=False)
     return parser
+
+
+def add_paging(parser: argparse.ArgumentParser, most: int = LARGEST_PAGE) -> None:
+    """Add ``--limit`` and ``--after``."""
+    limit = f"entries, up to {most} (default: %(default)s)"
+    parser.add_argument("--limit", metavar="N", type=whole_number(1, most), default=50, help=limit)
+    after = "go on after this position, which the former page has printed"
+    parser.add_argument("--after", metavar="POSITION", type=whole_number(0, 2**128), help=after)
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[:1].upper()}{summary[1:]}."
 
 
 def print_json(value: object) -> None:
@@ -93,6 +122,40 @@ def printable(text: str) -> str:
 
 def _is_harmless(character: str) -> bool:
     return character.isprintable() or character == " "
+
+
+def print_page(page: Page[T], columns: Sequence[str], cells: Callable[[T], Sequence[object]], nothing: str) -> None:
+    """Print a page of a list as a table, and on the standard error how to get the next one. ``nothing``: what is printed instead of an
+    empty table, like "no users".
+    """
+    print_rows(columns, [cells(entry) for entry in page.entries], nothing)
+    print_following(page.following)
+
+
+def print_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], nothing: str) -> None:
+    """Print a table, or ``nothing`` if it has no rows."""
+    if rows:
+        print_table(columns, rows)
+    else:
+        print_line(nothing)
+
+
+def print_following(following: int | None) -> None:
+    """Say on the standard error how to get the next page, if there may be one: the table can go to another program."""
+    if following is not None:
+        print_error(f"next page: --after {following}")
+
+
+def print_details(values: Mapping[str, object]) -> None:
+    """Print what is known of one thing, a line for each value."""
+    width = max(map(len, values)) + 2
+    for name, value in values.items():
+        print_line(f"{name + ':':<{width}}{value}".rstrip())
+
+
+def print_note(text: str) -> None:
+    """Print what people should know of a change: who notices it, and when."""
+    print_line(f"note: {text}")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -8,16 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.commands.frame import EXIT_OK, add_command, print_error, print_json, print_line, print_table
+from dbproxy.admin.commands.frame import (
+    EXIT_OK,
+    Commands,
+    add_command,
+    add_paging,
+    add_topic,
+    print_details,
+    print_json,
+    print_line,
+    print_note,
+    print_page,
+)
 from dbproxy.admin.commands.times import shown_time
 from dbproxy.admin.errors import RefusedError
 from dbproxy.admin.group_views import STATUSES, GroupChange, GroupDetails, GroupRow
 from dbproxy.admin.groups import Groups
 from dbproxy.admin.named_users import listed
-from dbproxy.admin.page import LARGEST_PAGE, Page
 from dbproxy.option_types import whole_number
-
-_Commands = argparse._SubParsersAction  # argparse gives it no public name
 
 LARGEST_FILE = 8 << 20
 """Bytes of a file with users; 100,000 of them have some 3 MB."""
@@ -25,17 +33,15 @@ LARGEST_FILE = 8 << 20
 _GROUP_ID = whole_number(1, 2**31 - 1)
 
 
-def add_commands(topics: _Commands[argparse.ArgumentParser]) -> None:
+def add_commands(topics: Commands[argparse.ArgumentParser]) -> None:
     """Add the topic."""
-    summary = "list and create groups, change their members, rename, transfer and dismiss them"
-    topic = topics.add_parser("groups", help=summary, description=summary[:1].upper() + summary[1:] + ".")
-    commands = topic.add_subparsers(metavar="COMMAND", required=True)
+    commands = add_topic(topics, "groups", "list and create groups, change their members, rename, transfer and dismiss them")
     parser = add_command(commands, "list", _list, "list groups by id")
     parser.add_argument(
         "text", metavar="TEXT", nargs="?", default="", help="those whose name contains it, in any letter case, or whose id it is"
     )
     parser.add_argument("--status", choices=list(STATUSES), help="only active or only dismissed ones (default: both)")
-    _add_paging(parser, 50)
+    add_paging(parser)
     _add_group(add_command(commands, "show", _show, "show a group"))
     parser = add_command(commands, "create", _create, "create a group", changes=True)
     parser.add_argument("name", metavar="NAME")
@@ -52,11 +58,9 @@ def add_commands(topics: _Commands[argparse.ArgumentParser]) -> None:
     _add_members(commands)
 
 
-def _add_members(commands: _Commands[argparse.ArgumentParser]) -> None:
-    summary = "list, add and remove the members of a group"
-    topic = commands.add_parser("members", help=summary, description=summary[:1].upper() + summary[1:] + ".")
-    members = topic.add_subparsers(metavar="COMMAND", required=True)
-    _add_paging(_add_group(add_command(members, "list", _members, "list the members of a group by id")), 100)
+def _add_members(commands: Commands[argparse.ArgumentParser]) -> None:
+    members = add_topic(commands, "members", "list, add and remove the members of a group")
+    add_paging(_add_group(add_command(members, "list", _members, "list the members of a group by id")))
     for name, run, what in (("add", _add, "add users to a group"), ("remove", _remove, "remove users from a group, at once")):
         parser = _add_group(add_command(members, name, run, what, changes=True))
         parser.add_argument("users", metavar="USER", nargs="*", help="id or login name")
@@ -72,19 +76,13 @@ def _add_file(parser: argparse.ArgumentParser, option: str) -> None:
     parser.add_argument(option, dest="file", metavar="FILE", type=Path, help="a text file in UTF-8 with an id or a login name in each line")
 
 
-def _add_paging(parser: argparse.ArgumentParser, limit: int) -> None:
-    parser.add_argument("--limit", metavar="N", type=whole_number(1, LARGEST_PAGE), default=limit, help="entries (default: %(default)s)")
-    parser.add_argument("--after", metavar="ID", type=whole_number(0, 2**32 - 1), help="go on after this one")
-
-
 def _list(administration: Administration, options: Any) -> int:  # noqa: ANN401 - argparse
     page = Groups(administration).find(options.text, options.status, options.after, options.limit)
     if options.json:
         print_json(page)
         return EXIT_OK
-    rows = [(row.group_id, row.name, row.kind, row.creator or row.creator_id, row.members, row.status, _last(row)) for row in page.entries]
-    print_table(("id", "name", "kind", "creator", "members", "status", "last message"), rows)
-    _say_more(page)
+    columns = ("id", "name", "kind", "creator", "members", "status", "last message")
+    print_page(page, columns, _cells, "no groups")
     return EXIT_OK
 
 
@@ -102,8 +100,8 @@ def _members(administration: Administration, options: Any) -> int:  # noqa: ANN4
     if options.json:
         print_json(page)
         return EXIT_OK
-    print_table(("id", "name", "nick", "joined"), [(user.user_id, user.name, user.nick, shown_time(user.joined)) for user in page.entries])
-    _say_more(page)
+    columns = ("id", "name", "nick", "joined")
+    print_page(page, columns, lambda user: (user.user_id, user.name, user.nick, shown_time(user.joined)), "no members")
     return EXIT_OK
 
 
@@ -182,7 +180,7 @@ def _print_change(change: GroupChange, options: Any, would: str, done: str) -> i
     print_line((would if options.dry_run else done).format(_counted(change.changed)))
     if change.group is not None:
         _print_group(change.group)
-    print_line(f"note: {change.notice}")
+    print_note(change.notice)
     return EXIT_OK
 
 
@@ -191,27 +189,25 @@ def _counted(users: Sequence[int]) -> str:
 
 
 def _print_group(group: GroupDetails) -> None:
-    rows = (
-        ("id", group.group_id),
-        ("name", group.name),
-        ("kind", group.kind),
-        ("status", group.status),
-        ("creator", f"{group.creator_id} ({group.creator})" if group.creator else group.creator_id),
-        ("members", group.members),
-        ("messages", group.messages),
-        ("version", group.version),
-        ("created", shown_time(group.created)),
-        ("last message", _last(group)),
-        ("avatar", group.avatar),
-    )
-    for name, value in rows:
-        print_line(f"{name + ':':<14}{value}".rstrip())
+    values = {
+        "id": group.group_id,
+        "name": group.name,
+        "kind": group.kind,
+        "status": group.status,
+        "creator": f"{group.creator} ({group.creator_id})" if group.creator else group.creator_id,
+        "members": group.members,
+        "messages": group.messages,
+        "version": group.version,
+        "created": shown_time(group.created),
+        "last message": _last(group),
+        "avatar": group.avatar,
+    }
+    print_details(values)
+
+
+def _cells(group: GroupRow) -> Sequence[object]:
+    return group.group_id, group.name, group.kind, group.creator or group.creator_id, group.members, group.status, _last(group)
 
 
 def _last(group: GroupRow) -> str:
     return shown_time(group.last_chated) if group.last_chated else "never"
-
-
-def _say_more(page: Page[Any]) -> None:
-    if page.following is not None:
-        print_error(f"more follow: --after {page.following}")

@@ -8,31 +8,41 @@ from pathlib import Path
 from typing import Any
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.commands.frame import EXIT_OK, Run, add_command, print_error, print_json, print_line, print_table, printable
+from dbproxy.admin.commands.frame import (
+    EXIT_OK,
+    Commands,
+    Run,
+    add_command,
+    add_paging,
+    add_topic,
+    print_error,
+    print_following,
+    print_json,
+    print_line,
+    print_note,
+    print_page,
+    printable,
+)
 from dbproxy.admin.commands.times import ACCEPTED, point_in_time, shown_time
 from dbproxy.admin.conversations import SEARCH_ROWS, Conversations, StatusChange
 from dbproxy.admin.message_export import FORMATS, new_file
-from dbproxy.admin.page import LARGEST_PAGE, Page
+from dbproxy.admin.page import Page
 from dbproxy.admin.shown_messages import Conversation, ShownMessage
 from dbproxy.models.message_reader import time_of
 from dbproxy.option_types import whole_number
 
-_Commands = argparse._SubParsersAction  # argparse gives it no public name
 
-
-def add_commands(topics: _Commands[argparse.ArgumentParser]) -> None:
+def add_commands(topics: Commands[argparse.ArgumentParser]) -> None:
     """Add the topic."""
-    summary = "show, search and export conversations, hide messages"
-    topic = topics.add_parser("messages", help=summary, description=summary[:1].upper() + summary[1:] + ".")
-    commands = topic.add_subparsers(metavar="COMMAND", required=True)
+    commands = add_topic(topics, "messages", "show, search and export conversations, hide messages")
     parser = add_command(commands, "recent", _recent, "list the conversations that were used last")
-    _add_paging(parser)
+    add_paging(parser)
     parser = _add(commands, "show", _show, "show the messages of a conversation, newest first", ())
     _add_span(parser)
-    _add_paging(parser)
+    add_paging(parser)
     parser = _add(commands, "search", _search, "search for a text in a conversation, whatever the letter case", ("TEXT",))
     _add_span(parser)
-    _add_paging(parser)
+    add_paging(parser)
     parser = _add(commands, "export", _export, "write a conversation to a file, oldest message first", ())
     _add_span(parser)
     parser.add_argument("--format", choices=list(FORMATS), default="jsonl", help="JSON lines or one HTML page (default: %(default)s)")
@@ -42,7 +52,7 @@ def add_commands(topics: _Commands[argparse.ArgumentParser]) -> None:
 
 
 def _add(
-    commands: _Commands[argparse.ArgumentParser], name: str, run: Run, summary: str, further: Sequence[str], *, changes: bool = False
+    commands: Commands[argparse.ArgumentParser], name: str, run: Run, summary: str, further: Sequence[str], *, changes: bool = False
 ) -> argparse.ArgumentParser:
     """Add a command about one conversation: ``USER PEER`` or ``--group ID``, and then the arguments ``further``."""
     parser = add_command(commands, name, run, summary, changes=changes)
@@ -60,25 +70,13 @@ def _add_span(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", metavar="TIME", type=point_in_time, help="only messages from before then")
 
 
-def _add_paging(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--limit",
-        metavar="N",
-        type=whole_number(1, LARGEST_PAGE),
-        default=50,
-        help="entries (default: %(default)s)",
-    )
-    parser.add_argument("--after", metavar="POSITION", type=whole_number(0, 2**128), help="go on where the former page has ended")
-
-
 def _recent(administration: Administration, options: Any) -> int:  # noqa: ANN401 - argparse
     page = Conversations(administration).recent(options.after, options.limit)
     if options.json:
         print_json(page)
         return EXIT_OK
-    rows = [(row.kind, row.conversation_id, row.title, shown_time(row.last)) for row in page.entries]
-    print_table(("kind", "id", "conversation", "last message"), rows)
-    _say_more(page)
+    columns = ("kind", "id", "conversation", "last message")
+    print_page(page, columns, lambda row: (row.kind, row.conversation_id, row.title, shown_time(row.last)), "no conversations")
     return EXIT_OK
 
 
@@ -134,7 +132,7 @@ def _set_status(administration: Administration, options: Any, *, hide: bool) -> 
         print_line(f"message {msg_id} of {conversation.title} is {state} already")
     else:
         print_line(f"message {msg_id} of {conversation.title} {'would be' if options.dry_run else 'is now'} {state}")
-        print_line(f"note: {change.notice}")
+        print_note(change.notice)
     return EXIT_OK
 
 
@@ -166,6 +164,8 @@ def _print_page(conversation: Conversation, page: Page[ShownMessage], options: A
         return EXIT_OK
     _say_others(conversation)
     print_line(f"{conversation.title} ({conversation.target})")
+    if not page.entries:
+        print_line("no messages")
     for message in page.entries:
         marks = "".join([" [hidden]" if message.hidden else "", " [not shown by clients]" if message.kind == "other" else ""])
         print_line(f"{shown_time(message.created)}  #{message.msg_id}  {message.from_name}{marks}")
@@ -173,7 +173,7 @@ def _print_page(conversation: Conversation, page: Page[ShownMessage], options: A
             print_line(f"    {printable(line)}")
     if searched and page.following is not None and len(page.entries) < options.limit:
         print_error(f"{SEARCH_ROWS} messages searched, back to {shown_time(time_of(page.following))}; more are left")
-    _say_more(page)
+    print_following(page.following)
     return EXIT_OK
 
 
@@ -192,8 +192,3 @@ def _say_others(conversation: Conversation) -> None:
             f"these two have further relations ({also}), whose messages clients cannot read and which are not here: "
             "dbproxy-audit --merge brings them together"
         )
-
-
-def _say_more(page: Page[Any]) -> None:
-    if page.following is not None:
-        print_error(f"more follow: --after {page.following}")

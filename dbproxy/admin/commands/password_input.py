@@ -8,7 +8,7 @@ import argparse
 import getpass
 import sys
 
-from dbproxy.admin.commands.frame import Options
+from dbproxy.admin.commands.frame import print_line
 from dbproxy.admin.errors import RefusedError
 
 _LONGEST_LINE = 4096
@@ -21,7 +21,7 @@ def add_password_options(parser: argparse.ArgumentParser) -> None:
     ways.add_argument("--password-stdin", action="store_true", help="read the password from the first line of the standard input")
 
 
-def password_from(options: Options, name: str) -> str | None:
+def password_from(options: argparse.Namespace, name: str) -> str | None:
     """Return the password for ``name``; None: it is to be generated.
 
     Raises:
@@ -41,3 +41,9 @@ def password_from(options: Options, name: str) -> str | None:
     if getpass.getpass("the same again: ") != password:
         raise RefusedError("the two passwords differ")
     return password
+
+
+def print_password(generated: str | None) -> None:
+    """Print a generated password; None: it was not generated. The one place where it is shown, and nothing else keeps it."""
+    if generated is not None:
+        print_line(f"password: {generated}")

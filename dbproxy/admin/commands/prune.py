@@ -10,7 +10,7 @@ from typing import Any
 
 from dbproxy.admin.administration import Administration
 from dbproxy.admin.archive import PrunePlan, PruneProgress, PruneReport, Pruning
-from dbproxy.admin.commands.frame import EXIT_OK, add_command, print_json, print_line, print_table
+from dbproxy.admin.commands.frame import EXIT_OK, Commands, add_command, print_json, print_line, print_rows, print_table
 from dbproxy.admin.commands.times import ACCEPTED, point_in_time, shown_time
 from dbproxy.output import write_line
 
@@ -18,7 +18,7 @@ _PROGRESS_EVERY = 2.0
 """Seconds between two lines of progress."""
 
 
-def add_commands(topics: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(topics: Commands[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = add_command(topics, "prune", _prune, "archive old messages to files and remove them from the database", changes=True)
     parser.add_argument("--older-than", metavar="TIME", type=point_in_time, required=True, help=f"archive messages from before: {ACCEPTED}")
@@ -59,7 +59,7 @@ class _Progress:
 def _print_plan(plan: PrunePlan) -> None:
     print_line(f"messages from before {shown_time(plan.before)} would be archived below {plan.directory} and removed")
     rows = [(table.table, table.old, table.kept, table.removed) for table in plan.tables if table.old]
-    print_table(("table", "older", "kept", "would be removed"), rows)
+    print_rows(("table", "older", "kept", "would be removed"), rows, "no messages are that old")
     print_line(f"{plan.removed} messages in all; the newest one of each conversation stays")
     for path in plan.unfinished:
         print_line(f"{path} has not ended: it would be finished first")

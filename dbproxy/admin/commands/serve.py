@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dbproxy.addresses import split_address
-from dbproxy.admin.commands.frame import EXIT_OK, add_command, print_error, print_line
+from dbproxy.admin.commands.frame import EXIT_OK, Commands, add_command, print_error, print_line
 from dbproxy.admin.errors import RefusedError
 from dbproxy.config import Config
 from dbproxy.option_types import checked
@@ -24,9 +24,9 @@ _BACKENDS_WAIT = 3.0
 """Seconds after which it is said that MySQL or Redis is not there."""
 
 
-def add_commands(topics: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(topics: Commands[argparse.ArgumentParser]) -> None:
     """Add ``serve``."""
-    command = add_command(topics, "serve", _serve, "serve the web application until SIGTERM or SIGINT")
+    command = add_command(topics, "serve", _serve, "serve the web application until SIGTERM or SIGINT", prints=False)
     listen = "where to listen instead of WebAdminListen (an IPv6 address in brackets; port 0: any free one)"
     command.add_argument("--listen", metavar="ADDRESS:PORT", type=checked(split_address), help=listen)
     command.set_defaults(without_backends=True)

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.commands.frame import EXIT_OK, add_command, print_json, print_line, print_table
+from dbproxy.admin.commands.frame import EXIT_OK, Commands, add_command, print_details, print_json, print_line, print_rows, print_table
 from dbproxy.admin.commands.times import shown_time
 from dbproxy.admin.statistics import MOST_DAYS, MOST_LISTED, Statistics
 from dbproxy.option_types import whole_number
@@ -14,7 +14,7 @@ from dbproxy.option_types import whole_number
 _MIB = 1 << 20
 
 
-def add_commands(topics: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(topics: Commands[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = add_command(topics, "stats", _stats, "show how many users, groups and messages there are")
     parser.add_argument("--days", metavar="N", type=whole_number(1, MOST_DAYS), default=14, help="days of messages (default: %(default)s)")
@@ -34,11 +34,14 @@ def _stats(administration: Administration, options: Any) -> int:  # noqa: ANN401
     if options.json:
         print_json({"overview": overview, "messages_per_day": days, "biggest_groups": groups, "active_conversations": active})
         return EXIT_OK
-    print_line(f"users           {overview.users_active} active, {overview.users_disabled} disabled")
-    print_line(f"groups          {overview.groups}, and {overview.groups_dismissed} dismissed")
-    print_line(f"messages        about {overview.messages_single} between people, about {overview.messages_group} to groups")
     size = sum(table.data_bytes + table.index_bytes for table in overview.tables)
-    print_line(f"tables          about {size / _MIB:.1f} MiB with their indexes")
+    values = {
+        "users": f"{overview.users_active} active, {overview.users_disabled} disabled",
+        "groups": f"{overview.groups} active, {overview.groups_dismissed} dismissed",
+        "messages": f"about {overview.messages_single} between people, about {overview.messages_group} to groups",
+        "tables": f"about {size / _MIB:.1f} MiB with their indexes",
+    }
+    print_details(values)
     print_line("")
     print_table(
         ("table", "rows (about)", "MiB", "indexes MiB"),
@@ -49,10 +52,11 @@ def _stats(administration: Administration, options: Any) -> int:  # noqa: ANN401
         ("day", "between people", "to groups", ""), [(day.day, day.single, day.group, "about" if day.estimated else "") for day in days]
     )
     print_line("")
-    print_table(("group", "name", "members"), [(group.group_id, group.name, group.members) for group in groups])
+    print_rows(("group id", "name", "members"), [(group.group_id, group.name, group.members) for group in groups], "no groups")
     print_line("")
-    print_table(
-        (f"active in {options.hours} h", "conversation", "messages", "last"),
+    print_rows(
+        (f"active in {options.hours} h", "conversation", "messages", "last message"),
         [(row.kind, row.title, f"{row.messages}{'+' if row.at_least else ''}", shown_time(row.last)) for row in active],
+        f"no conversation was active in {options.hours} h",
     )
     return EXIT_OK

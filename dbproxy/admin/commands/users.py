@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from datetime import datetime
 
 from dbproxy.admin.administration import Administration
 from dbproxy.admin.commands import users_csv
 from dbproxy.admin.commands.department_argument import department_of
-from dbproxy.admin.commands.frame import EXIT_OK, Options, add_command, print_json, print_line, print_table
-from dbproxy.admin.commands.password_input import add_password_options, password_from
+from dbproxy.admin.commands.frame import (
+    EXIT_OK,
+    Commands,
+    Options,
+    add_command,
+    add_paging,
+    add_topic,
+    print_details,
+    print_json,
+    print_line,
+    print_note,
+    print_page,
+)
+from dbproxy.admin.commands.password_input import add_password_options, password_from, print_password
+from dbproxy.admin.commands.times import shown_time
 from dbproxy.admin.errors import RefusedError
 from dbproxy.admin.import_columns import sex_of
 from dbproxy.admin.named_users import find_user
-from dbproxy.admin.page import LARGEST_PAGE
 from dbproxy.admin.user_checks import FIELDS, MALE, NewUser
-from dbproxy.admin.users import SESSION_NOTE, SavedUser, UserDetails, Users
+from dbproxy.admin.users import SESSION_NOTE, UserDetails, Users
 from dbproxy.models.user_lookup import KnownUser
 
 _USER = "id or login name of the user (id:12 or name:12 if a number could be both)"
 
 
-def add_commands(topics: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(topics: Commands[argparse.ArgumentParser]) -> None:
     """Add the topic."""
-    topic = topics.add_parser("users", help="users: add, change, disable, find, import, export")
-    commands = topic.add_subparsers(metavar="COMMAND", required=True)
+    commands = add_topic(topics, "users", "list and add users, change, disable, import and export them")
     adding = add_command(commands, "add", _add, "add a user", changes=True)
     adding.add_argument("name", metavar="NAME", help="login name")
     _add_fields(adding)
@@ -45,8 +55,7 @@ def add_commands(topics: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     listing.add_argument("text", metavar="TEXT", nargs="?", default="", help="only those with TEXT in name, nick, email or phone, or as id")
     listing.add_argument("--department", metavar="DEPARTMENT", help="only those of a department (id, or path like A/B)")
     listing.add_argument("--status", choices=("active", "disabled", "other"), help="only those with this status")
-    listing.add_argument("--after", metavar="ID", type=int, help="begin after this id: the next page")
-    listing.add_argument("--limit", metavar="N", type=int, default=50, help=f"users of a page, up to {LARGEST_PAGE} (default 50)")
+    add_paging(listing)
     show = add_command(commands, "show", _show, "show all that is known of a user")
     show.add_argument("user", metavar="USER", help=_USER)
     users_csv.add_commands(commands)
@@ -73,7 +82,7 @@ def _add(administration: Administration, options: Options) -> int:
         print_line(f"the user {saved.name} would be added")
     else:
         print_line(f"added the user {saved.name} with the id {saved.user_id}")
-        _print_password(saved)
+        print_password(saved.password)
     return EXIT_OK
 
 
@@ -86,7 +95,7 @@ def _passwd(administration: Administration, options: Options) -> int:
         print_json(saved)
     else:
         print_line(f"the password of {saved.name} {'would be' if options.dry_run else 'is'} changed")
-        _print_password(saved)
+        print_password(saved.password)
     return EXIT_OK
 
 
@@ -108,7 +117,7 @@ def _disable(administration: Administration, options: Options) -> int:
         print_json({**dataclasses.asdict(user), "note": SESSION_NOTE})
     else:
         print_line(f"{user.name} {'would be' if options.dry_run else 'is'} disabled")
-        print_line(f"note: {SESSION_NOTE}")
+        print_note(SESSION_NOTE)
     return EXIT_OK
 
 
@@ -128,10 +137,8 @@ def _list(administration: Administration, options: Options) -> int:
     if options.json:
         print_json(page)
         return EXIT_OK
-    columns = ("ID", "NAME", "NICK", "DEPARTMENT", "EMAIL", "PHONE", "STATUS")
-    print_table(columns, ((row.user_id, row.name, row.nick, row.department, row.email, row.phone, row.status) for row in page.entries))
-    if page.following is not None:
-        print_line(f"there are more: --after {page.following}")
+    columns = ("id", "name", "nick", "department", "email", "phone", "status")
+    print_page(page, columns, lambda row: (row.user_id, row.name, row.nick, row.department, row.email, row.phone, row.status), "no users")
     return EXIT_OK
 
 
@@ -175,20 +182,8 @@ def _print_user(user: UserDetails, options: Options) -> int:
         "sign info": user.sign_info,
         "groups": user.groups,
         "push shield": "on" if user.push_shield else "off",
-        "created": _local_time(user.created),
-        "updated": _local_time(user.updated),
+        "created": shown_time(user.created),
+        "updated": shown_time(user.updated),
     }
-    width = max(map(len, values))
-    for name, value in values.items():
-        print_line(f"{name:<{width}}  {value}".rstrip())
+    print_details(values)
     return EXIT_OK
-
-
-def _print_password(saved: SavedUser) -> None:
-    """The one place where a generated password is shown; nothing else keeps it."""
-    if saved.password is not None:
-        print_line(f"password: {saved.password}")
-
-
-def _local_time(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from dbproxy.admin.administration import Administration
 from dbproxy.admin.commands.department_argument import department_of
-from dbproxy.admin.commands.frame import EXIT_OK, EXIT_REFUSED, Options, add_command, print_json, print_line, print_table
+from dbproxy.admin.commands.frame import EXIT_OK, EXIT_REFUSED, Commands, Options, add_command, print_json, print_line, print_table
 from dbproxy.admin.csv_file import DELIMITERS, ENCODINGS, LARGEST_FILE, csv_writer
 from dbproxy.admin.errors import RefusedError
 from dbproxy.admin.password_file import PasswordFile
@@ -25,7 +25,7 @@ STANDARD = "-"
 """Stands for the standard input or output."""
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the commands."""
     importing = add_command(commands, "import", _import, "add the users of a CSV file", changes=True)
     importing.add_argument("file", metavar="FILE", help=f"UTF-8, UTF-16 or GBK, as Excel writes it; {STANDARD}: the standard input")
@@ -179,5 +179,5 @@ def _print_preview(preview: Preview, options: Options) -> int:
         print_line(f"these columns mean nothing here: {', '.join(preview.ignored)}")
     fields = [field for field in preview.fields if field != "password"]
     rows = ((line.line, *(line.values.get(field, "") for field in fields), line.reason or "") for line in preview.lines)
-    print_table(("LINE", *(field.upper() for field in fields), "REFUSED BECAUSE"), rows)
+    print_table(("line", *fields, "refused because"), rows)
     return EXIT_OK
