@@ -80,8 +80,9 @@ class GroupCounterRecovery:
         return last_msg_ids.keys() - lost.keys()
 
     def restore(self, group_id: int, last_msg_id: int, own: int) -> int | None:
-        """Set the group's counter to the number of messages up to ``last_msg_id``, of which ``own`` count as unread for those who have
-        no larger copy; a key with another content is replaced. Returns the counter, None when it is right by now.
+        """Set the group's counter to the number of messages up to ``last_msg_id``, but not below that id, since some may have been deleted.
+        Of them ``own`` count as unread for those who have no larger copy; a key with another content is replaced. Returns the counter,
+        None when it is right by now.
 
         Raises:
             StoreError: a backend failed; the next message tries again.
@@ -90,9 +91,8 @@ class GroupCounterRecovery:
         rows = self._master.select(
             f"select count(*) from {names.group_message_table(group_id)} where groupId={group_id} and msgId<={last_msg_id}"
         )
-        # If most rows have been deleted (archived), the last msg_id is nearer, and the counter does not look lost afterwards.
-        stored = int(rows[0][0])
-        count = last_msg_id if looks_lost(stored, 0, last_msg_id) else stored
+        # Where rows have been deleted (archived) the last msg_id says more: a copy above the counter would hide messages that come later.
+        count = max(int(rows[0][0]), last_msg_id)
         if self._are_right({group_id: count}):
             return None
         key, read = names.group_count_key(group_id), max(0, count - own)

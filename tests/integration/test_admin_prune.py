@@ -192,6 +192,23 @@ def test_unread_counts_and_members_do_not_change(stack: Stack, pruning: Pruning,
     assert findings(stack) == set()
 
 
+def test_the_counter_of_a_group_that_redis_loses_afterwards_comes_back_above_what_its_members_have_read(
+    stack: Stack, pruning: Pruning, dbproxy_client: Client
+) -> None:
+    for number in range(10):
+        dbproxy_client.send_group_message(1, 9, f"{number}", create_time=(seed.T0 if number < 4 else LIMIT) + number)
+    dbproxy_client.read_ack(2, 9, GROUP)
+    assert poll(lambda: dbproxy_client.unread(2).total_cnt, lambda count: count == 0) == 0
+    assert pruning.run(LIMIT).removed == 4
+    with stack.redis("unread") as client:
+        client.delete("9_im_group_msg")
+    assert dbproxy_client.send_group_message(1, 9, "new").msg_id == 11
+    assert dbproxy_client.unread(2).total_cnt == 1
+    assert dbproxy_client.send_group_message(1, 9, "newer").msg_id == 12
+    assert dbproxy_client.unread(2).total_cnt == 2
+    assert findings(stack) == set()
+
+
 def test_the_sounds_of_archived_messages_go_with_them_and_no_others(stack: Stack, pruning: Pruning) -> None:
     audio: list[dict[str, seed.Value]] = [
         {"id": number, "fromId": 1, "toId": to, "path": f"g0/{number}", "size": 10 * number, "duration": number, "created": seed.T0}
