@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from admin_site import AdminApp, AdminServer, HttpVisitor
@@ -126,3 +127,29 @@ def test_it_starts_without_redis_and_connects_when_it_is_there(dbproxy_stack: St
             answer(visitor, 200)
     finally:
         dbproxy_stack.reset()
+
+
+def test_while_mysql_hangs_people_log_in_and_pages_end(dbproxy_stack: Stack) -> None:
+    dbproxy_stack.reset()
+    with AdminServer(dbproxy_stack) as server:
+        server.account("alice")
+        visitors = [server.visitor() for _ in range(10)]
+        for visitor in visitors:
+            visitor.log_in("alice")
+        answer(visitors[0], 200)
+        answers: list[int] = []
+        threads = [Thread(target=lambda one=visitor: answers.append(one.get("/users").status)) for visitor in visitors]
+        dbproxy_stack.mariadb.freeze()
+        try:
+            for thread in threads:
+                thread.start()
+            other = server.visitor()
+            assert other.log_in("alice").status == 303
+            assert other.get("/account").status == 200
+        finally:
+            dbproxy_stack.mariadb.thaw()
+        for thread in threads:
+            thread.join()
+        assert len(answers) == len(visitors)
+        assert set(answers) <= {200, 503}
+        assert visitors[0].get("/users").status == 200

@@ -13,7 +13,7 @@ from admin_site import PASSWORD, AdminApp, Visitor
 from dbproxy.admin.roles import Permission, Role, may
 from dbproxy.admin.web.login_limits import MOST_FOR_ADDRESS
 from dbproxy.admin.web.views import Pages, requirement_of
-from dbproxy.testing import Stack
+from dbproxy.testing import Stack, seed
 
 
 def addresses(app: AdminApp) -> Iterator[tuple[str, str, Permission | None]]:
@@ -354,3 +354,34 @@ def test_a_lost_directory_is_said_and_the_application_goes_on(admin_app: AdminAp
     log.rmdir()
     log.write_bytes(kept)
     assert owner.post("/accounts", {"name": "bob", "role": "viewer"}).status_code == 200
+
+
+def test_every_request_gives_its_place_at_the_backends_back(stack: Stack, admin_app: AdminApp) -> None:
+    seed.users(stack, "alice")
+    owner = admin_app.visitor(Role.OWNER)
+    for path, status in (("/users", 200), ("/users/1", 200), ("/users/4711", 404), ("/users/export.csv", 200), ("/overview", 200)):
+        for _ in range(admin_app.site.backends.places + 1):
+            assert owner.get(path).status_code == status, path
+    taken = [admin_app.site.backends.take() for _ in range(admin_app.site.backends.places)]
+    assert len(taken) == admin_app.site.backends.places
+    response = owner.get("/users")
+    assert (response.status_code, "other requests are waiting" in response.text) == (503, True)
+    for _ in taken:
+        admin_app.site.backends.release()
+    assert owner.get("/users").status_code == 200
+
+
+def test_an_error_that_nobody_thought_of_is_a_page_and_in_the_log(
+    admin_app: AdminApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    owner = admin_app.visitor(Role.OWNER)
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a defect with details")
+
+    monkeypatch.setattr(admin_app.site.log, "newest", broken)
+    response = owner.get("/audit")
+    assert response.status_code == 500
+    assert "An error that should not happen" in response.text
+    assert "a defect with details" not in response.text
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]

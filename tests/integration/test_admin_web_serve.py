@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import signal
 import socket
 import subprocess
@@ -15,6 +17,8 @@ from admin_site import PASSWORD, AdminServer
 from certificates import Authority
 
 import dbproxy
+from dbproxy.admin.accounts import Accounts
+from dbproxy.admin.accounts_database import AccountsDatabase
 from dbproxy.testing import Stack
 from dbproxy.testing.waiting import poll
 
@@ -170,6 +174,42 @@ def test_accounts_are_made_on_the_command_line(config: Path) -> None:
     assert "accounts.add" in run(config, "audit-log", "show", option, position)[1]
     assert password not in (directory / "audit.log").read_text(encoding="utf-8")
     assert PASSWORD not in shown
+
+
+def typed(config: Path, answers: Sequence[str], *arguments: str) -> tuple[int, str]:
+    """Run dbproxy-admin on a terminal and type an answer at each prompt; return the status and all that it has written."""
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "dbproxy.admin", "--config", str(config), *arguments]
+    environment = {"PYTHONPATH": str(Path(dbproxy.__file__).parents[1]), "PATH": "/usr/bin:/bin"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, env=environment, cwd=config.parent, stdin=slave, stdout=pipe, stderr=subprocess.STDOUT, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        written = b""
+        for answer in answers:
+            prompt = b""
+            while not prompt.endswith(b": "):  # what is typed before the prompt is thrown away
+                character = process.stdout.read(1)
+                assert character, written + prompt
+                prompt += character
+            written += prompt
+            os.write(master, answer.encode() + b"\n")
+        written += process.stdout.read()
+    os.close(master)
+    os.close(slave)
+    return process.returncode, written.decode()
+
+
+def test_a_password_is_asked_for_twice_and_not_shown(config: Path) -> None:
+    status, written = typed(config, [PASSWORD, PASSWORD], "accounts", "add", "alice", "--role", "owner")
+    assert (status, PASSWORD in written) == (0, False)
+    assert "alice: owner, made" in written
+    accounts = Accounts(AccountsDatabase(config.parent / "admin"))
+    assert accounts.check("alice", PASSWORD) is not None
+    status, written = typed(config, ["another long password", "another lang password"], "accounts", "passwd", "alice")
+    assert (status, "the two passwords differ" in written) == (1, True)
+    assert accounts.check("alice", PASSWORD) is not None
 
 
 def test_a_change_on_the_command_line_ends_sessions_of_a_running_server(dbproxy_stack: Stack) -> None:

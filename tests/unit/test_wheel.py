@@ -40,6 +40,12 @@ def test_the_wheel_has_every_file_of_the_dashboard(built: set[str]) -> None:
     assert {path.relative_to(ROOT).as_posix() for path in files} - built == set()
 
 
+def test_the_wheel_has_every_file_of_the_web_application(built: set[str]) -> None:
+    files = [path for path in (ROOT / "dbproxy" / "admin" / "web").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert {path.suffix for path in files} >= {".py", ".html", ".css", ".js", ".mo", ".po"}
+    assert {path.relative_to(ROOT).as_posix() for path in files} - built == set()
+
+
 def test_the_wheel_leaves_out_what_only_a_checkout_uses(built: set[str]) -> None:
     assert {name.split("/")[0] for name in built if ".dist-info/" not in name and ".data/" not in name} == {"dbproxy"}
     assert [name for name in built if "soak" in name or "devtools" in name or "demo" in name] == []

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from dbproxy.admin.installation import Installation
 from dbproxy.config import Config
-from dbproxy.errors import StartupError, StoreUnavailableError
+from dbproxy.errors import DbproxyError, StoreUnavailableError
 from dbproxy.stores.backend_facts import START_PATIENCE, BackendFacts
 from dbproxy.stores.server_facts import ServerFacts
 
@@ -106,9 +106,9 @@ class BackendConnection:
         while not self._stop.is_set():
             try:
                 installation = self._open_installation(self._config).__enter__()
-            except (StartupError, StoreUnavailableError) as error:
+            except Exception as error:  # noqa: BLE001 - a thread that ends would leave every page without data until a restart
                 with self._lock:
-                    self._error = str(error)
+                    self._error = str(error) if isinstance(error, DbproxyError) else f"{type(error).__name__}: {error}"
                 self._stop.wait(RETRY_INTERVAL)
                 continue
             facts = BackendFacts(installation.databases, installation.caches)
