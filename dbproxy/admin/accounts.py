@@ -55,7 +55,8 @@ class Account:
 class Accounts:
     """The accounts in ``database``. Every method raises AdminError if the file cannot be used.
 
-    A change of the role or of the password, and disabling, end the sessions of the account at once.
+    A change of the role or of the password, and disabling, end the sessions of the account at once. With ``dry_run`` everything but the
+    password is checked and nothing is changed; what is returned is what would be.
     """
 
     def __init__(self, database: AccountsDatabase, hasher: PasswordHasher | None = None) -> None:
@@ -81,7 +82,7 @@ class Accounts:
         with self._database.reading() as connection:
             return _found(connection, name)
 
-    def add(self, name: str, password: str, role: Role) -> Account:
+    def add(self, name: str, password: str, role: Role, *, dry_run: bool = False) -> Account:
         """Make an account.
 
         Raises:
@@ -91,8 +92,8 @@ class Accounts:
         shown = unicodedata.normalize("NFKC", name)
         if not _NAME.fullmatch(shown):
             raise RefusedError(f"{name!r} cannot be the name of an account; accepted are {NAME_RULE}")
-        hashed = self._hash(_checked(password, shown))
-        with self._database.writing() as connection:
+        hashed = "" if dry_run else self._hash(_checked(password, shown))
+        with self._database.writing(dry_run=dry_run) as connection:
             if connection.execute("select count(*) from account").fetchone()[0] >= MOST_ACCOUNTS:
                 raise RefusedError(f"there are {MOST_ACCOUNTS} accounts already, and there may not be more")
             statement = "insert into account (name, spelling, password, role, enabled, created) values (?, ?, ?, ?, 1, ?)"
@@ -114,7 +115,7 @@ class Accounts:
         hashed = self._hash(_checked(password, account.name))
         return self._change(name, "password = ?", hashed)
 
-    def set_role(self, name: str, role: Role) -> Account:
+    def set_role(self, name: str, role: Role, *, dry_run: bool = False) -> Account:
         """Give an account another role.
 
         Raises:
@@ -122,9 +123,9 @@ class Accounts:
             RefusedError: it is the last enabled owner.
 
         """
-        return self._change(name, "role = ?", role.value)
+        return self._change(name, "role = ?", role.value, dry_run=dry_run)
 
-    def set_enabled(self, name: str, enabled: bool) -> Account:
+    def set_enabled(self, name: str, enabled: bool, *, dry_run: bool = False) -> Account:
         """Disable an account, which then cannot log in, or enable it again.
 
         Raises:
@@ -132,9 +133,9 @@ class Accounts:
             RefusedError: it is the last enabled owner.
 
         """
-        return self._change(name, "enabled = ?", int(enabled))
+        return self._change(name, "enabled = ?", int(enabled), dry_run=dry_run)
 
-    def remove(self, name: str) -> Account:
+    def remove(self, name: str, *, dry_run: bool = False) -> Account:
         """Delete an account and return what it was.
 
         Raises:
@@ -142,7 +143,7 @@ class Accounts:
             RefusedError: it is the last enabled owner.
 
         """
-        with self._database.writing() as connection:
+        with self._database.writing(dry_run=dry_run) as connection:
             account = _found(connection, name)
             connection.execute("delete from account where id = ?", (account.account_id,))
             _require_owner(connection, account)
@@ -174,8 +175,8 @@ class Accounts:
                 connection.execute(statement, (replacement, account.account_id, hashed))
         return account
 
-    def _change(self, name: str, assignment: str, value: object) -> Account:
-        with self._database.writing() as connection:
+    def _change(self, name: str, assignment: str, value: object, *, dry_run: bool = False) -> Account:
+        with self._database.writing(dry_run=dry_run) as connection:
             before = _found(connection, name)
             connection.execute(f"update account set {assignment} where id = ?", (value, before.account_id))
             connection.execute("delete from session where account_id = ?", (before.account_id,))

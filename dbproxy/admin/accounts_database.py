@@ -76,8 +76,9 @@ class AccountsDatabase:
             raise AdminError(f"the accounts in {self.path} cannot be used: {error}") from None
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection with a transaction, which is committed after the block, or rolled back if the block raises.
+    def writing(self, *, dry_run: bool = False) -> Iterator[sqlite3.Connection]:
+        """Give a connection with a transaction, which is committed after the block, or rolled back if the block raises, and with
+        ``dry_run``.
 
         Raises:
             AdminError: the file cannot be written.
@@ -90,7 +91,7 @@ class AccountsDatabase:
             except BaseException:
                 connection.execute("rollback")
                 raise
-            connection.execute("commit")
+            connection.execute("rollback" if dry_run else "commit")
 
     def signing_key(self) -> bytes:
         """Return the key that cookies are signed with; it is made at the first call and remains the same after a restart.

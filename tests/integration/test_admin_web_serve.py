@@ -154,6 +154,7 @@ def test_accounts_are_made_on_the_command_line(config: Path) -> None:
     assert run(config, "accounts", "add", "Alice", "--generate-password")[0] == 1
     assert run(config, "accounts", "add", "bob", "--generate-password", "--dry-run")[:2] == (0, "would add bob\n")
     assert "bob" not in run(config, "accounts", "list")[1]
+    assert run(config, "accounts", "add", "ALICE", "--dry-run")[2] == "dbproxy-admin: there is an account ALICE already\n"
     assert run(config, "accounts", "disable", "alice")[2] == "dbproxy-admin: alice is the last enabled owner; make another one first\n"
     for change in (
         ["add", "bob", "--generate-password"],

@@ -268,3 +268,25 @@ def test_a_login_forgets_the_failures_of_its_name_and_not_those_of_its_address()
 def test_a_role_may_what_the_one_below_it_may() -> None:
     assert PERMISSIONS[Role.VIEWER] < PERMISSIONS[Role.OPERATOR] < PERMISSIONS[Role.OWNER] == frozenset(Permission)
     assert not may(Role.VIEWER, Permission.READ)
+
+
+def test_a_dry_run_checks_everything_and_changes_nothing(accounts: Accounts, database: AccountsDatabase) -> None:
+    accounts.add("alice", PASSWORD, Role.OWNER)
+    bob = accounts.add("bob", PASSWORD, Role.OPERATOR)
+    token = WebSessions(database, 1800).begin(bob, "192.0.2.1")
+    before = accounts.all()
+    assert accounts.add("carol", "", Role.VIEWER, dry_run=True).name == "carol"
+    assert accounts.set_role("bob", Role.VIEWER, dry_run=True).role is Role.VIEWER
+    assert not accounts.set_enabled("bob", False, dry_run=True).enabled
+    assert accounts.remove("bob", dry_run=True).name == "bob"
+    refused: tuple[Callable[[], Account], ...] = (
+        lambda: accounts.add("Alice", "", Role.VIEWER, dry_run=True),
+        lambda: accounts.add("a b", "", Role.VIEWER, dry_run=True),
+        lambda: accounts.set_role("alice", Role.VIEWER, dry_run=True),
+        lambda: accounts.remove("alice", dry_run=True),
+    )
+    for change in refused:
+        with pytest.raises(RefusedError):
+            change()
+    assert accounts.all() == before
+    assert WebSessions(database, 1800).find(token) is not None

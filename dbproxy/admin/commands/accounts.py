@@ -71,7 +71,9 @@ def _change(config: Config, options: argparse.Namespace) -> int:
         password = password_from(options, name)
         if password is None:
             password = generated = _generated_password()
-    if not options.dry_run:
+    if options.dry_run:
+        account = _changed(accounts, change, name, password, options)
+    else:
         details = {"role": options.role} if change in ("add", "role") else {}
         with _recorded(config, f"accounts.{change}", name, details):
             account = _changed(accounts, change, name, password, options)
@@ -98,15 +100,16 @@ _DONE = {
 
 
 def _changed(accounts: Accounts, change: str, name: str, password: str | None, options: argparse.Namespace) -> Account:
+    dry_run = options.dry_run
     if change == "add":
-        return accounts.add(name, password or "", Role(options.role))
+        return accounts.add(name, password or "", Role(options.role), dry_run=dry_run)
     if change == "passwd":
-        return accounts.set_password(name, password or "")
+        return accounts.get(name) if dry_run else accounts.set_password(name, password or "")
     if change == "role":
-        return accounts.set_role(name, Role(options.role))
+        return accounts.set_role(name, Role(options.role), dry_run=dry_run)
     if change == "remove":
-        return accounts.remove(name)
-    return accounts.set_enabled(name, change == "enable")
+        return accounts.remove(name, dry_run=dry_run)
+    return accounts.set_enabled(name, change == "enable", dry_run=dry_run)
 
 
 def _accounts(config: Config) -> Accounts:
