@@ -71,8 +71,8 @@ class ConversationFinder:
         if conversation_id not in found:
             raise NotFoundError(f"there is no conversation {conversation_id} between two users")
         wanted = found[conversation_id]
-        others = [row for row in self._reader.relations_of((wanted.small_id, wanted.big_id)) if row.relate_id != conversation_id]
-        return self._of_people([wanted, *others])
+        relations = self._reader.relations_of((wanted.small_id, wanted.big_id))
+        return self._of_people([wanted, *(row for row in relations if row != wanted)], is_read=relations[:1] == [wanted])
 
     def rows(self, found: Sequence[tuple[str, ActiveConversation]]) -> list[ConversationRow]:
         """Return what is shown of conversations in a list: (kind, conversation)."""
@@ -112,12 +112,13 @@ class ConversationFinder:
                 raise
             return number
 
-    def _of_people(self, relations: Sequence[RelationRow]) -> Conversation:
+    def _of_people(self, relations: Sequence[RelationRow], *, is_read: bool = True) -> Conversation:
         """Return the conversation of the first of the relations of two users."""
         first, *others = relations
         people = self.people((first.small_id, first.big_id))
         small, big = people[first.small_id], people[first.big_id]
-        return Conversation(_PEOPLE, first.relate_id, _people_title(small, big), small, big, tuple(row.relate_id for row in others))
+        relate_ids = tuple(row.relate_id for row in others)
+        return Conversation(_PEOPLE, first.relate_id, _people_title(small, big), small, big, relate_ids, is_read)
 
 
 def _person(user_id: int, name: bytes, nick: bytes) -> Person:

@@ -32,7 +32,9 @@ class Conversation:
     """Of people: the user with the smaller id, and the other one; of a group None."""
     second_user: Person | None
     others: tuple[int, ...] = ()
-    """relate_ids of further relations of the two, whose messages clients cannot read: damage that ``dbproxy-audit --merge`` mends."""
+    """relate_ids of further relations of the two; clients read only one of all: damage that ``dbproxy-audit --merge`` mends."""
+    is_read: bool = True
+    """Whether this is the one that clients read."""
 
     @property
     def target(self) -> str:

@@ -151,7 +151,10 @@ def test_of_several_relations_the_one_that_clients_read_is_shown_and_the_others_
     assert (conversation.conversation_id, conversation.others) == (12, (13, 11))
     assert texts(everything(conversations, conversation)) == ["of 12"]
     assert [m.msg_data for m in dbproxy_client.messages(1, 2).msg_list] == [b"of 12"]
+    assert conversation.is_read
+    assert conversations.by_id("people", 12) == conversation
     other = conversations.by_id("people", 13)
+    assert not other.is_read
     assert (texts(everything(conversations, other)), other.others) == (["of 13"], (12, 11))
 
 
