@@ -93,8 +93,9 @@ class MessageStatistics:
         return totals, estimated
 
     def _sent_in_table(self, connection: DBConn, table: str, borders: Sequence[int]) -> tuple[list[int], bool]:
-        last_id = int(connection.select(f"select ifnull(max(id),0) from {table}")[0][0])
-        (first_id,) = first_ids(connection, table, borders[:1])
+        first_id, last_id = map(int, connection.select(f"select ifnull(min(id),0),ifnull(max(id),0) from {table}")[0])
+        if last_id - first_id >= COUNTED_ROWS:
+            (first_id,) = first_ids(connection, table, borders[:1])
         if last_id - first_id < COUNTED_ROWS:
             counts = [0] * (len(borders) - 1)
             quarters = connection.select(

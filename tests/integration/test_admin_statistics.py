@@ -46,9 +46,9 @@ def test_users_groups_and_tables_are_counted(stack: Stack, statistics: Statistic
 
 def test_messages_are_counted_by_day_of_the_local_time(stack: Stack, statistics: Statistics) -> None:
     seed.relation(stack, 1, 2, relate_id=3)
-    seed.messages(stack, 1, 2, ["old"] * 4, relate_id=3, created=at(3, 12))
     seed.messages(stack, 1, 2, ["first second"], relate_id=3, first_msg_id=5, created=at(2, 0))
     seed.messages(stack, 1, 2, ["last second"], relate_id=3, first_msg_id=6, created=at(1, 0) - 1)
+    seed.messages(stack, 1, 2, ["old"] * 4, relate_id=3, created=at(3, 12))
     seed.group_messages(stack, 1, 9, ["a", "b"], created=at(1))
     seed.group_messages(stack, 1, 10, ["c"], created=at(0))
     assert per_day(statistics, 3) == [("2026-03-29", 2, 0), ("2026-03-30", 0, 2), ("2026-03-31", 0, 1)]
