@@ -9,7 +9,7 @@ from dbproxy.audit.finding import Finding, Severity, listed
 from dbproxy.audit.walk import AuditBackends, slices, sql_list
 from dbproxy.models import names
 from dbproxy.models.conversation_kind import GROUP_CHAT, SINGLE_CHAT
-from dbproxy.models.relation import Pair, RelationModel
+from dbproxy.models.relation import Pair, RelationModel, used_last
 from dbproxy.models.session import SINGLE, SessionModel
 from dbproxy.stores.mysql import DBConn, ReadablePool, Row
 
@@ -18,7 +18,8 @@ SessionId = tuple[int, int, int]
 
 
 class DuplicateRelations:
-    """Pairs of users with several visible relations: the proxy works with the oldest, messages stored under the others cannot be read.
+    """Pairs of users with several visible relations: the proxy works with the one that was used last, and messages stored under the
+    others cannot be read.
 
     The repair hides (status 1) relations without a message, because that changes nothing that a user has seen. Two relations that both
     have messages are only reported: ``merge.py`` merges them, which changes acknowledged msg_ids.
@@ -135,13 +136,18 @@ def visible_relations(database: ReadablePool | DBConn, pair: Pair, lock: str = "
 
 
 def used_and_empty(database: ReadablePool | DBConn, ids: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Return the relations that have messages, and those that can be hidden: all others, except the oldest when none has messages."""
+    """Return the relations that have messages, first the one that is read; and those that can be hidden: all others, except the oldest when
+    none has messages.
+    """
     if not ids:
         return [], []
     query = " union all ".join(
         f"(select {relate_id} from {names.message_table(relate_id)} where relateId={relate_id} limit 1)" for relate_id in ids
     )
     used = sorted(int(relate_id) for (relate_id,) in database.select(query))
+    if len(used) > 1:
+        read = used_last(database, used)
+        used = [read, *(relate_id for relate_id in used if relate_id != read)]
     empty = [relate_id for relate_id in ids if relate_id not in used]
     return used, empty if used else empty[1:]
 

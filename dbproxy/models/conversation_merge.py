@@ -205,10 +205,10 @@ class ConversationMerge:
         )
         if [int(relate_id) for relate_id, _, _, _ in rows] != ids or {(int(s), int(b)) for _, s, b, _ in rows} != {self.pair}:
             raise ChangedMeanwhileError(f"the relations {among} are not there any more, or are of other users")
-        if self.source_ids and (any(status != b"0" for _, _, _, status in rows) or self._oldest_visible(connection) != self.target_id):
-            raise ChangedMeanwhileError(f"the relations {among} are not visible any more, or an older one is")
+        if self.source_ids and (any(status != b"0" for _, _, _, status in rows) or self._relation_read(connection) != self.target_id):
+            raise ChangedMeanwhileError(f"the relations {among} are not visible any more, or another one is read")
 
-    def _oldest_visible(self, connection: DBConn) -> int | None:
+    def _relation_read(self, connection: DBConn) -> int | None:
         if self.pair is None:
             return None
         return RelationModel().find(connection, [self.pair]).get(self.pair)

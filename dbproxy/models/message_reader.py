@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from dbproxy.models.conversation_kind import GROUP_CHAT, SINGLE_CHAT, ConversationKind
-from dbproxy.models.relation import Pair
+from dbproxy.models.relation import Pair, used_last
 from dbproxy.stores.mysql import DBConn, ReadablePool, Row
 from dbproxy.stores.mysql.schema import SHARDS
 
@@ -130,7 +130,12 @@ class MessageReader:
             f"select id,smallId,bigId,ifnull(status,0) from IMRelationShip where smallId={pair[0]} and bigId={pair[1]} "
             f"order by ifnull(status,0)<>{VISIBLE},id limit {IDS_PER_QUERY}"
         )
-        return [RelationRow(*map(int, row)) for row in rows]
+        relations = [RelationRow(*map(int, row)) for row in rows]
+        visible = [relation.relate_id for relation in relations if relation.status == VISIBLE]
+        if len(visible) > 1:
+            read = used_last(self._database, visible)
+            relations.sort(key=lambda relation: relation.relate_id != read)
+        return relations
 
     def relations(self, relate_ids: Iterable[int]) -> dict[int, RelationRow]:
         """Those of the relations that exist, by id."""

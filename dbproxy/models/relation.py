@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from dbproxy.errors import StoreUnavailableError
+from dbproxy.models import names
 from dbproxy.models.bounded_cache import BoundedCache
-from dbproxy.stores.mysql import DBConn, ReadablePool, ReadPool
+from dbproxy.stores.mysql import DBConn, ReadablePool, ReadPool, schema
 
 Pair = tuple[int, int]
 """(smaller user id, bigger user id)."""
@@ -29,6 +30,19 @@ def pair_of(user_id: int, peer_id: int) -> Pair:
     return (user_id, peer_id) if user_id < peer_id else (peer_id, user_id)
 
 
+def used_last(database: ReadablePool | ReadPool | DBConn, relate_ids: Collection[int]) -> int:
+    """Return which of several visible relations of a pair is theirs: the one with the latest visible message, so that people who come from
+    the C++ daemon, which goes on in the newest relation, find what they have just written. Of those without messages the oldest.
+    """
+    latest = " union all ".join(
+        f"(select {relate_id},created from {names.message_table(relate_id)} force index ({schema.MESSAGE_BY_TIME}) "
+        f"where relateId={relate_id} and status=0 order by created desc limit 1)"
+        for relate_id in relate_ids
+    )
+    used = [(int(created), int(relate_id)) for relate_id, created in database.select(latest)]
+    return max(used)[1] if used else min(relate_ids)
+
+
 class RelationModel:
     """IMRelationShip. A relate_id never changes, so it is cached; but an operator may empty or reload the tables under a running proxy, so
     a caller that uses a cached id checks it with ``confirm``, in the round trip that uses it.
@@ -42,7 +56,9 @@ class RelationModel:
         return self._ids.get(pair)
 
     def find(self, database: ReadablePool | ReadPool | DBConn, pairs: Iterable[Pair]) -> dict[Pair, int]:
-        """Return the relate_ids of those pairs that have a visible relation; only those that are not cached are looked up."""
+        """Return the relate_ids of those pairs that have a visible relation; only those that are not cached are looked up. Of a pair with
+        several, which the original may have left, it is the one that ``used_last`` finds.
+        """
         found: dict[Pair, int] = {}
         unknown: list[Pair] = []
         for pair in set(pairs):
@@ -56,10 +72,17 @@ class RelationModel:
             rows = database.select(
                 f"select id,smallId,bigId from IMRelationShip where (smallId,bigId) in ({among}) and status=0 order by id desc"
             )
-            for row in rows:  # the oldest of several comes last and wins
+            several: dict[Pair, list[int]] = {}
+            for row in rows:
                 relate_id, small, big = map(int, row)
-                found[small, big] = relate_id
-                self._ids.put((small, big), relate_id)
+                former = found.setdefault((small, big), relate_id)
+                if former != relate_id:
+                    several.setdefault((small, big), [former]).append(relate_id)
+            for pair, relate_ids in several.items():
+                found[pair] = used_last(database, relate_ids)
+            for pair in unknown:
+                if pair in found:
+                    self._ids.put(pair, found[pair])
         return found
 
     @staticmethod

@@ -148,14 +148,14 @@ def test_of_several_relations_the_one_that_clients_read_is_shown_and_the_others_
     for relate_id in (11, 12, 13):
         seed.messages(stack, 1, 2, [f"of {relate_id}"], relate_id=relate_id)
     conversation = conversations.between(1, 2)
-    assert (conversation.conversation_id, conversation.others) == (12, (13, 11))
-    assert texts(everything(conversations, conversation)) == ["of 12"]
-    assert [m.msg_data for m in dbproxy_client.messages(1, 2).msg_list] == [b"of 12"]
+    assert (conversation.conversation_id, conversation.others) == (13, (12, 11))
+    assert texts(everything(conversations, conversation)) == ["of 13"]
+    assert [m.msg_data for m in dbproxy_client.messages(1, 2).msg_list] == [b"of 13"]
     assert conversation.is_read
-    assert conversations.by_id("people", 12) == conversation
-    other = conversations.by_id("people", 13)
+    assert conversations.by_id("people", 13) == conversation
+    other = conversations.by_id("people", 12)
     assert not other.is_read
-    assert (texts(everything(conversations, other)), other.others) == (["of 13"], (12, 11))
+    assert (texts(everything(conversations, other)), other.others) == (["of 12"], (13, 11))
 
 
 def test_what_does_not_exist_is_said_with_what_was_given(stack: Stack, conversations: Conversations) -> None:

@@ -182,18 +182,18 @@ def test_a_finding_is_found_repaired_and_gone(stack: Stack, name: str) -> None:
 def test_what_a_repair_leaves_is_what_the_proxy_uses(stack: Stack) -> None:
     seed.relation(stack, 3, 4, relate_id=20)
     seed.relation(stack, 3, 4, relate_id=21)
-    seed.messages(stack, 3, 4, ["seen by nobody"], relate_id=21)
+    seed.messages(stack, 3, 4, ["of relation 21"], relate_id=21)
     seed.session(stack, 2, 1, updated=seed.T0 + 100)
     stack.rows("update IMGroupMember set status=1 where userId=3")
     stack.rows("update IMGroup set userCnt=2")
     seed.redis_key(stack, "2_9_im_user_group", {"count": "50"})
     with InProcessProxy(stack, {"StopGrace": 1}) as proxy, proxy.client() as client:
-        assert client.messages(3, 4).msg_list == []
+        assert [message.msg_data for message in client.messages(3, 4).msg_list] == [b"of relation 21"]
         assert len(client.recent_sessions(2).contact_session_list) == 2
         assert client.send_group_message(3, 9, "I have left").msg_id
         report = run_audit(stack, repair=True)
         assert (report.left, kinds(report)) == (0, {"duplicate-relation": 1, "duplicate-session": 1, "member-extra": 1, "group-copy": 1})
-        assert [message.msg_data for message in client.messages(3, 4).msg_list] == [b"seen by nobody"]
+        assert [message.msg_data for message in client.messages(3, 4).msg_list] == [b"of relation 21"]
         assert [(session.session_id, session.updated_time) for session in client.recent_sessions(2).contact_session_list] == [
             (1, seed.T0 + 100)
         ]

@@ -191,29 +191,33 @@ def test_senders_wait_for_a_step_only(stack: Stack, damaged: dict[History, list[
         assert_readable(client, damaged)
 
 
-def test_a_proxy_that_goes_on_in_another_relation_is_led_to_the_first(
+def test_a_proxy_that_has_cached_another_relation_is_led_to_the_one_that_is_kept(
     stack: Stack, damaged: dict[History, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has cached relation 4, because the older ones were hidden then and somebody has made them visible since."""
+    """Of two proxies one has cached relation 4 and one relation 2, because the others were hidden then."""
     monkeypatch.setattr(merge, "STEP", 100)
-    with InProcessProxy(stack, KEYS) as proxy, Traffic(lambda _: proxy.client(), [(1, 2, False)]) as traffic:
-        stack.rows("update IMRelationShip set status=1 where id in (1,2)")
-        with proxy.client() as client:
+    with InProcessProxy(stack, KEYS) as proxy, InProcessProxy(stack, KEYS) as other, other.client() as of_other:
+        stack.rows("update IMRelationShip set status=1 where id in (1,4)")
+        of_other.send_message(1, 2, "goes to relation 2")
+        stack.rows("update IMRelationShip set status=1-status where id in (2,4)")
+        with proxy.client() as client, Traffic(lambda _: proxy.client(), [(1, 2, False)]) as traffic:
             client.send_message(1, 2, "goes to relation 4")
-        traffic.wait_for(20)
-        stack.rows("update IMRelationShip set status=0 where id in (1,2)")
-        before = messages_of(stack, 4)
-        traffic.wait_for(20)
-        assert messages_of(stack, 4) >= before + 20
-        results = run_merge(stack, tmp_path)
-        traffic.wait_for(20)
-        traffic.stop()
-        assert {result.error for result in results} == {""}
-        assert messages_of(stack, 4) == 0
-        with proxy.client() as client:
+            stack.rows("update IMRelationShip set status=0 where id in (1,2)")
+            traffic.wait_for(20)
+            of_other.send_message(1, 2, "goes to relation 2 again")
+            assert messages_of(stack, 2) >= 2
+            traffic.wait_for(20)
+            results = run_merge(stack, tmp_path)
+            of_other.send_message(1, 2, "goes to the relation that is kept")
+            traffic.wait_for(20)
+            traffic.stop()
+            assert {result.error for result in results} == {""}
+            assert sorted(bool(messages_of(stack, relate_id)) for relate_id in (1, 2, 4)) == [False, False, True]
             history = [text for text, _, _ in read_all(client, 1, 2, page=500)]
     sent = [entry.token for entry in traffic.histories[0].acknowledged]
     assert [text.partition(":")[0] for text in history if ":" in text] == sent
+    others = ["goes to relation 2", "goes to relation 4", "goes to relation 2 again", "goes to the relation that is kept"]
+    assert sorted(text for text in history if text.startswith("goes")) == sorted(others)
     assert kinds(stack) == {}
 
 

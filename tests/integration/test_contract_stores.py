@@ -169,6 +169,29 @@ def test_relations_and_sessions_that_stand_twice_are_used_once(stack: Stack, dbp
     assert stack.rows("select count(*) as n from IMRecentSession") == [{"n": 4}]
 
 
+def test_of_several_relations_the_one_that_was_used_last_goes_on(stack: Stack, dbproxy_client: Client) -> None:
+    """As the C++ daemon leaves it after several first messages at once: it goes on in the newest relation."""
+    texts = {relate_id: [f"message {number} of {relate_id}" for number in range(3)] for relate_id in (1, 2, 3, 4)}
+    for relate_id, later in ((1, 0), (3, 500), (2, 100)):
+        seed.relation(stack, 1, 2, relate_id=relate_id)
+        seed.messages(stack, 1, 2, texts[relate_id], relate_id=relate_id, created=seed.T0 + later)
+    seed.relation(stack, 1, 2, relate_id=4)
+    stack.rows(
+        "insert into IMMessage_4 (relateId,fromId,toId,msgId,content,type,status,created,updated) values (4,1,2,1,'gone',1,1,%s,0)",
+        (seed.T0 + 900,),
+    )
+    assert [message.msg_data.decode() for message in dbproxy_client.messages(2, 1).msg_list] == texts[3][::-1]
+    assert dbproxy_client.send_message(2, 1).msg_id == 4
+    assert stack.rows("select max(msgId) as n from IMMessage_3") == [{"n": 4}]
+
+
+def test_of_relations_used_in_the_same_second_the_newest_goes_on(stack: Stack, dbproxy_client: Client) -> None:
+    for relate_id in (1, 2):
+        seed.relation(stack, 1, 2, relate_id=relate_id)
+        seed.messages(stack, 1, 2, [f"of {relate_id}"], relate_id=relate_id)
+    assert [message.msg_data for message in dbproxy_client.messages(1, 2).msg_list] == [b"of 2"]
+
+
 def test_membership_rows_that_stand_twice_are_one_member(stack: Stack, dbproxy_client: Client) -> None:
     stack.rows("insert into IMGroupMember (groupId,userId,status,created,updated) values (9,2,0,1,1)")
     with stack.redis("group_member") as redis:
