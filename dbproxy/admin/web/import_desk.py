@@ -7,7 +7,6 @@ and users who were added already are refused as existing. Only the files of gene
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import os
 import re
@@ -16,18 +15,19 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from dbproxy.admin.administration import Administration
 from dbproxy.admin.audit_log import Actor, AuditLog
+from dbproxy.admin.csv_file import csv_writer
 from dbproxy.admin.errors import AdminError, NotFoundError, RefusedError
 from dbproxy.admin.password_file import PasswordFile
-from dbproxy.admin.user_import import ImportReport, Preview, RefusedLine, UserImport
+from dbproxy.admin.user_import import ImportReport, RefusedLine, UserImport
 from dbproxy.admin.web.backend_connection import BackendConnection
 from dbproxy.admin.web.jobs import Job, Jobs, State
+from dbproxy.admin.web.uploads import CHUNK, FilePieces, ImportOptions, Upload
 
 KIND = "import"
 """Of the jobs: checks and imports, one at a time."""
@@ -39,50 +39,6 @@ LONGEST_NAME = 100
 """Characters of a file name that are kept."""
 
 _PASSWORDS = re.compile(r"passwords-[0-9]{8}-[0-9]{6}-[0-9a-f]{8}\.csv")
-_CHUNK = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class ImportOptions:
-    """How a file is imported: the department of lines that name none (0: they need one, unless there is only one), and whether those that
-    do not exist are added.
-    """
-
-    department_id: int
-    create_departments: bool
-
-
-@dataclass
-class Upload:
-    """A file that somebody has uploaded, and what became of it."""
-
-    token: str
-    account: str
-    file_name: str
-    size: int
-    uploaded: float
-    """Unix seconds."""
-    options: ImportOptions
-    file: IO[bytes]
-    preview: Preview
-    check: Job | None = None
-    """The dry run of the whole file; its result is an ``ImportReport``."""
-    run: Job | None = None
-    """The import."""
-    refused: IO[bytes] | None = None
-    """The lines that the last job has refused, as CSV."""
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def job(self) -> Job | None:
-        """The job that was started last."""
-        return self.run or self.check
-
-    @property
-    def report(self) -> ImportReport | None:
-        """What the last job has found out or done; None while it runs, or if it has failed."""
-        job = self.job
-        return cast("ImportReport", job.result) if job is not None and job.state is State.DONE else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +61,8 @@ class ImportDesk:
         self._lock = threading.Lock()
         self._uploads: dict[str, Upload] = {}
 
+    # uploads
+
     def receive(self, administration: Administration, source: BinaryIO, file_name: str, options: ImportOptions) -> Upload:
         """Keep a file, read how its first lines are understood, and begin to check all of it.
 
@@ -114,23 +72,14 @@ class ImportDesk:
 
         """
         file = self._copy(source)
-        preview = _importer(administration, options).preview(cast("BinaryIO", file))
-        upload = Upload(
-            secrets.token_urlsafe(16),
-            administration.actor.name,
-            file_name[-LONGEST_NAME:],
-            _size(file),
-            time.time(),
-            options,
-            file,
-            preview,
-        )
-        with self._lock:
-            for token in [token for token, old in self._uploads.items() if not _is_busy(old)][: len(self._uploads) - MOST_UPLOADS + 1]:
-                del self._uploads[token]
-            if len(self._uploads) >= MOST_UPLOADS:
-                raise RefusedError(f"{MOST_UPLOADS} files are being imported; wait until one is done")
-            self._uploads[upload.token] = upload
+        try:
+            preview = _importer(administration, options).preview(cast("BinaryIO", file))
+        except BaseException:
+            file.close()
+            raise
+        token, account, size = secrets.token_urlsafe(16), administration.actor.name, file.seek(0, os.SEEK_END)
+        upload = Upload(token, account, file_name[-LONGEST_NAME:], size, time.time(), options, file, preview)
+        self._keep(upload)
         with contextlib.suppress(RefusedError):  # another one is being imported; then the page has a button for the check
             self.start(upload, administration.actor, dry_run=True)
         return upload
@@ -160,34 +109,64 @@ class ImportDesk:
         """Forget an upload.
 
         Raises:
-            RefusedError: it is being imported.
+            RefusedError: it is being checked or imported.
 
         """
-        with upload.lock:
-            if _is_busy(upload):
-                raise RefusedError("the file is being imported; stop that first")
-            with self._lock:
-                self._uploads.pop(upload.token, None)
+        if upload.is_busy:
+            raise RefusedError("the file is being checked or imported; stop that first")
+        with self._lock:
+            self._uploads.pop(upload.token, None)
+        upload.close()
+
+    def close(self) -> None:
+        """Forget all uploads."""
+        with self._lock:
+            uploads = list(self._uploads.values())
+            self._uploads.clear()
+        for upload in uploads:
+            upload.close()
 
     def start(self, upload: Upload, actor: Actor, *, dry_run: bool) -> None:
         """Check all of the file, or import it.
 
         Raises:
-            RefusedError: another file is being checked or imported, or this one was imported already.
+            RefusedError: another file is being checked or imported, this one was already, or it was discarded.
 
         """
         with upload.lock:
+            if upload.file.closed:
+                raise RefusedError("the file was discarded")
             if upload.run is not None:
                 raise RefusedError("the file was imported already; upload it again to import what is left of it")
             if dry_run and upload.check is not None and upload.check.state is State.DONE:
                 raise RefusedError("the file was checked already")
             refused = self._temporary()
-            job = self._jobs.start(KIND, actor.name, lambda job: self._work(job, upload, actor, refused, dry_run=dry_run))
-            upload.refused = refused
+            try:
+                job = self._jobs.start(KIND, actor.name, lambda job: self._work(job, upload, actor, refused, dry_run=dry_run))
+            except BaseException:
+                refused.close()
+                raise
+            former, upload.refused = upload.refused, refused
+            if former is not None:
+                former.close()
             if dry_run:
                 upload.check = job
             else:
                 upload.run = job
+
+    def refused_lines(self, upload: Upload) -> FilePieces:
+        """Return all lines that were refused, as a CSV file.
+
+        Raises:
+            NotFoundError: the file has not been checked.
+
+        """
+        with upload.lock:
+            if upload.refused is None or upload.refused.closed or upload.is_busy:
+                raise NotFoundError("the lines that are refused are known when the file was checked")
+            return FilePieces(os.dup(upload.refused.fileno()))
+
+    # passwords
 
     def waiting_passwords(self) -> list[PasswordsReady]:
         """Return the files of passwords that nobody has taken yet, the newest first; without that of an import that is going on."""
@@ -201,8 +180,8 @@ class ImportDesk:
         last = self._jobs.last(KIND)
         return found if last is None or last.state is not State.RUNNING else [one for one in found if one.made < last.started - 1]
 
-    def take_passwords(self, name: str, actor: Actor) -> Iterator[bytes]:
-        """Return the content of a file of passwords in pieces; after the last one the file is removed.
+    def take_passwords(self, name: str, actor: Actor) -> FilePieces:
+        """Return the content of a file of passwords, which is removed when it has been read to its end.
 
         Raises:
             NotFoundError: it was taken already.
@@ -213,32 +192,21 @@ class ImportDesk:
         path = self._directory / name
         with self._log.recorded(actor, "users.passwords", name, {}):
             try:
-                file = path.open("rb")
+                return FilePieces(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)
             except OSError as error:
                 raise NotFoundError(f"the file of passwords {name} cannot be read: {error.strerror}") from None
-        return _pieces_then_remove(file, path)
 
-    def refused_lines(self, upload: Upload) -> Iterator[bytes]:
-        """Return all lines that were refused, as a CSV file in pieces.
-
-        Raises:
-            NotFoundError: the file has not been checked.
-
-        """
-        file = upload.refused
-        if file is None or _is_busy(upload):
-            raise NotFoundError("the lines that are refused are known when the file was checked")
-        return _pieces(file)
+    # the work
 
     def _work(self, job: Job, upload: Upload, actor: Actor, refused: IO[bytes], *, dry_run: bool) -> ImportReport:
         administration = Administration(self._backends.take(), actor, self._log)
         try:
             lines = io.TextIOWrapper(cast("io.BytesIO", refused), encoding="utf-8-sig", errors="backslashreplace", newline="")
-            writer = csv.writer(lines)
-            writer.writerow(("line", "name", "reason"))
+            writer = csv_writer(lines)
+            writer(("line", "name", "reason"))
 
             def on_refused(line: RefusedLine) -> None:
-                writer.writerow((line.line, line.text, line.reason))
+                writer((str(line.line), line.text, line.reason))
 
             importer = _importer(administration, upload.options)
             file = cast("BinaryIO", _Named(upload.file, upload.file_name))
@@ -253,31 +221,39 @@ class ImportDesk:
         finally:
             self._backends.release()
 
+    def _keep(self, upload: Upload) -> None:
+        """Add an upload, in place of the oldest if there are many."""
+        with self._lock:
+            self._uploads[upload.token] = upload
+            surplus = max(0, len(self._uploads) - MOST_UPLOADS)
+            dropped = [old for old in self._uploads.values() if old is not upload and not old.is_busy][:surplus]
+            for old in dropped:
+                del self._uploads[old.token]
+        for old in dropped:
+            old.close()
+
+    # files
+
     def _new_passwords(self) -> Path:
-        self._make_directory()
         return self._directory / f"passwords-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}.csv"
 
     def _copy(self, source: BinaryIO) -> IO[bytes]:
         file = self._temporary()
         try:
-            shutil.copyfileobj(source, file, _CHUNK)
+            shutil.copyfileobj(source, file, CHUNK)
+            file.flush()
         except OSError as error:
+            file.close()
             raise AdminError(f"the file cannot be kept in {self._directory}: {error.strerror}") from None
         return file
 
     def _temporary(self) -> IO[bytes]:
-        """Return a new file that nobody else can open, and that goes with its object."""
-        self._make_directory()
+        """Return a new file that nobody else can open, and that is gone when it is closed."""
         try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             return tempfile.TemporaryFile(dir=self._directory)
         except OSError as error:
             raise AdminError(f"no file can be made in {self._directory}: {error.strerror}") from None
-
-    def _make_directory(self) -> None:
-        try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise AdminError(f"{self._directory} cannot be made: {error.strerror}") from None
 
 
 class _Named(io.RawIOBase):
@@ -303,25 +279,3 @@ class _Named(io.RawIOBase):
 
 def _importer(administration: Administration, options: ImportOptions) -> UserImport:
     return UserImport(administration, department_id=options.department_id, create_departments=options.create_departments)
-
-
-def _is_busy(upload: Upload) -> bool:
-    return upload.job is not None and upload.job.state is State.RUNNING
-
-
-def _size(file: IO[bytes]) -> int:
-    return file.seek(0, os.SEEK_END)
-
-
-def _pieces(file: IO[bytes]) -> Iterator[bytes]:
-    """Read a file from its beginning, independently of others who do so at the same time."""
-    offset = 0
-    while piece := os.pread(file.fileno(), _CHUNK, offset):
-        offset += len(piece)
-        yield piece
-
-
-def _pieces_then_remove(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    with file:
-        yield from _pieces(file)
-    path.unlink(missing_ok=True)

@@ -42,4 +42,5 @@ class Site:
     def close(self) -> None:
         """Stop what is being done, and close the connections to the backends."""
         self.jobs.close()
+        self.imports.close()
         self.backends.close()

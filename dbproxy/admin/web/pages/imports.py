@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import BinaryIO, cast
 
 from flask import Response as FlaskResponse
@@ -13,11 +12,11 @@ from werkzeug.wrappers import Response
 
 from dbproxy.admin.errors import NotFoundError, RefusedError
 from dbproxy.admin.roles import Permission
-from dbproxy.admin.web.import_desk import ImportOptions
 from dbproxy.admin.web.jobs import State
 from dbproxy.admin.web.pages.department_choices import department_choices
 from dbproxy.admin.web.pages.inputs import Answer, form_id
 from dbproxy.admin.web.pages.users import LABELS
+from dbproxy.admin.web.uploads import FilePieces, ImportOptions
 from dbproxy.admin.web.views import UPLOAD_BODY, Pages, actor, administration, go_to, say, site
 
 pages = Pages("imports")
@@ -112,7 +111,7 @@ def _uploaded() -> FileStorage:
     return file
 
 
-def _file(name: str, pieces: Iterator[bytes]) -> Response:
+def _file(name: str, pieces: FilePieces) -> Response:
     response = FlaskResponse(pieces, mimetype="text/csv")
     response.headers.set("Content-Disposition", "attachment", filename=name)
     return response

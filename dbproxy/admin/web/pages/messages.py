@@ -116,9 +116,4 @@ def _find(conversations: Conversations, values: dict[str, str]) -> Conversation:
     if group:
         number = int(group) if group.isascii() and group.isdigit() and len(group) <= 10 else 0
         return conversations.of_group(number)
-    return conversations.between(_user(user), _user(peer))
-
-
-def _user(text: str) -> int | str:
-    """Return an id, or a login name; a name of digits can be values behind an ``@``."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else text.removeprefix("@")
+    return conversations.between(user, peer)
