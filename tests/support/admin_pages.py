@@ -17,7 +17,7 @@ SCRIPT = '<script>window.attacked = 1</script><img src=x onerror="window.attacke
 QUOTES = "\"'><b>&amp;</textarea>--;`${7*7}{{7*7}}%(x)s %s"
 EMOJI = "👩‍👩‍👧‍👦 🀄 𠮷野家"
 RIGHT_TO_LEFT = "\u202eeman resu\u202d שלום مرحبا"
-CONTROL = "a\x01b\x1b[31mc\x7fd\x85e"
+CONTROL = "a\x01b\x00\x1b[31mc\x7fd\x85e"
 
 HOSTILE = (SCRIPT, QUOTES, EMOJI, RIGHT_TO_LEFT, CONTROL)
 """Texts that somebody may have stored."""
