@@ -7,13 +7,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from admin_pages import HOSTILE, fill, paths_of, text_of
+from admin_pages import CONTROL, HOSTILE, QUOTES, SCRIPT, fill, paths_of, text_of
 from admin_site import AdminApp, Visitor
 
 from dbproxy.admin.roles import Permission, Role
+from dbproxy.admin.web.pages import inputs
+from dbproxy.admin.web.pages.users import LABELS
 from dbproxy.admin.web.views import requirement_of
 from dbproxy.testing import Stack
 from dbproxy.testing.waiting import eventually
+
+SOURCE = "".join(path.read_text(encoding="utf-8") for path in (Path(inputs.__file__).parent).glob("*.py"))
+
+READ_FROM_ADDRESS = r'query_\w+\("(\w+)"'
+READ_FROM_FORM = r'form_(?:text|id)\("(\w+)"'
+
+WITH_QUERY = (
+    *("/users", "/users/add", "/groups", "/groups/9", "/groups/add", "/groups/9/transfer", "/departments/add"),
+    *("/messages", "/messages/people/1", "/messages/group/9/hide", "/messages/people/1/export.jsonl", "/devices"),
+)
+"""Pages that read something from their address."""
 
 ASKED_WITH_QUERY = {"messages.hide": "?msg_id=1", "messages.unhide": "?msg_id=1"}
 """Pages that say which message they are about in their query."""
@@ -120,6 +133,34 @@ def test_where_reading_is_off_nobody_gets_a_conversation_or_a_link_to_one(stack:
         for _, path, permission in pages_of(app):
             if permission is not Permission.READ:
                 assert 'href="/messages' not in visitor.get(path, follow_redirects=True).text, path
+
+
+NONSENSE = (SCRIPT + QUOTES, CONTROL, "\x00", "-1", "4294967295", "4294967296", "9" * 40, "１２", "x" * 3000)
+
+
+@pytest.mark.parametrize("text", NONSENSE, ids=range(len(NONSENSE)))
+def test_no_page_fails_whatever_is_sent(app: AdminApp, text: str) -> None:
+    """What is refused is refused with 4xx; nothing is a defect, and nothing asks the database for what it cannot do."""
+    visitor = app.visitor(Role.OWNER)
+    token = visitor.token("/account")
+    asked, sent = (sorted(set(re.findall(pattern, SOURCE))) for pattern in (READ_FROM_ADDRESS, READ_FROM_FORM))
+    assert {"text", "department", "creator", "msg_id"} <= set(asked)
+    assert {"made_with", "move_users_to", "before", "day"} <= set(sent)
+    for path in WITH_QUERY:
+        for name in [*asked, "after", "user", "peer", "group", "since", "until"]:
+            answer = visitor.get(path, query_string={name: text})
+            assert answer.status_code < 500, (path, name, text_of(answer))
+    form = dict.fromkeys([*sent, *LABELS, "user", "users", "name", "members"], text)
+    for rule, path in paths_of(app.app, "POST"):
+        if not rule.endpoint.startswith(("login.", "accounts.", "own_account.")):
+            answer = visitor.post_without_token(path, {**form, "csrf_token": token, "confirmed": "1"})
+            assert answer.status_code < 500, (path, text_of(answer))
+
+
+def test_bytes_that_are_no_text_are_no_defect(app: AdminApp) -> None:
+    visitor = app.visitor(Role.OWNER)
+    for path in WITH_QUERY:
+        assert visitor.get(f"{path}?text=%ED%A0%80%FF&user=%FF&creator=%FE&status=%FF").status_code < 500
 
 
 def ask_all(visitor: Visitor, paths: list[str]) -> set[int]:

@@ -9,6 +9,8 @@ How to write pages:
   forms; ``body_limit=UPLOAD_BODY`` for files, which go to temporary files in the directory of dbproxy-admin.
 - ``administration()`` gives what services are made with: ``Users(administration()).get(number)``. Call it in the view, not in a thread:
   what goes on after the response calls ``site().backends.take()`` and ``release()`` itself.
+- What takes longer than a page may is given to ``site().jobs`` (``jobs.py``): a thread, one of a kind at a time, whose page reloads itself.
+- A form that changes what is there carries a ``fingerprint`` of it (``pages/inputs.py``), to notice that somebody else was faster.
 - Errors of services need no ``try``: NotFoundError becomes a page 404, ForbiddenError 403, RefusedError 400, a lost backend 503. A form
   catches RefusedError, and is shown again with what was typed: ``render_template("topic/edit.html", values=request.form,
   problem=str(error)), 400``.
