@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 
 CONFIG = "dbproxyserver.conf"
-UNITS = ("dbproxy.service", "dbproxy@.service")
+UNITS = ("dbproxy.service", "dbproxy@.service", "dbproxy-admin.service")
 
 PLAIN, PRIVATE = 0o644, 0o640
 """Modes of files that everybody may read, and of those that only their owner and the group of the service may."""

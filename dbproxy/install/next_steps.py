@@ -36,6 +36,8 @@ Next:
        systemctl daemon-reload
        systemctl enable --now dbproxy                           # one proxy, or
        systemctl enable --now dbproxy@10600 dbproxy@10601       # several, each on its own port
+
+   dbproxy-admin.service is the web application for users and groups, which needs an account first: docs/ADMIN.md.
 """
 
 

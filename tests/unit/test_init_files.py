@@ -20,7 +20,7 @@ from dbproxy.install.files import shipped
 from dbproxy.install.settings import PASSWORDS, SETTINGS
 
 CONF = Path(__file__).parents[2] / "conf"
-FILES = {"dbproxyserver.conf", "schema.sql", "indexes.sql", "dbproxy.service", "dbproxy@.service"}
+FILES = {"dbproxyserver.conf", "schema.sql", "indexes.sql", "dbproxy.service", "dbproxy@.service", "dbproxy-admin.service"}
 SECRET = "p#ss ${w}$$"
 
 
@@ -225,22 +225,45 @@ def test_the_units_differ_only_in_what_belongs_to_one_port() -> None:
     assert all("%i" in line for line in set(template) - set(single))
 
 
+HARDENING = re.compile(
+    r"(NoNewPrivileges|(Capability|Ambient)\w+|Restrict(?!art)\w+|SystemCall\w+|Protect\w+|Private\w+|LockPersonality|Memory\w+|RemoveIPC)="
+)
+
+
+def test_the_unit_of_the_web_application_may_do_no_more_than_the_daemon() -> None:
+    daemon, web = (directives(shipped(name)) for name in ("dbproxy.service", "dbproxy-admin.service"))
+    # the daemon raises its limit of open files
+    assert {line for line in web if HARDENING.match(line)} == {line for line in daemon if HARDENING.match(line)} - {
+        "SystemCallFilter=setrlimit prlimit64"
+    }
+    assert len([line for line in web if HARDENING.match(line)]) > 20
+    assert {line for line in web if line.startswith(("StateDirectory", "LogsDirectory", "RuntimeDirectory", "ReadWrite"))} == {
+        "StateDirectory=dbproxy-admin",
+        "StateDirectoryMode=0700",
+    }
+
+
 @pytest.fixture
 def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory with the daemon's command, from which dbproxy-init seems to run."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    (folder / "db_proxy_server").write_text("#!/bin/sh\n", encoding="ascii")
-    (folder / "db_proxy_server").chmod(0o755)
+    for name in ("db_proxy_server", "dbproxy-admin"):
+        (folder / name).write_text("#!/bin/sh\n", encoding="ascii")
+        (folder / name).chmod(0o755)
     monkeypatch.setattr(sys, "argv", [str(folder / "dbproxy-init")])
     return folder
 
 
 def test_the_units_name_this_installation(target: Path, commands: Path) -> None:
     assert init(target, "--service-user", "nobody") == 0
-    for name, more in {"dbproxy.service": "", "dbproxy@.service": " --set ListenPort=%i"}.items():
+    for name, command, more in (
+        ("dbproxy.service", "db_proxy_server", ""),
+        ("dbproxy@.service", "db_proxy_server", " --set ListenPort=%i"),
+        ("dbproxy-admin.service", "dbproxy-admin", " serve"),
+    ):
         lines = directives((target / name).read_text(encoding="utf-8"))
-        assert f"ExecStart={commands}/db_proxy_server --config {target}/dbproxyserver.conf{more}" in lines
+        assert f"ExecStart={commands}/{command} --config {target}/dbproxyserver.conf{more}" in lines
         assert "User=nobody" in lines
         assert not any(re.search(r"@[A-Z]+@", line) for line in lines)
 
@@ -249,7 +272,7 @@ def test_the_units_name_this_installation(target: Path, commands: Path) -> None:
 def test_systemd_finds_no_mistake_in_the_units(target: Path, commands: Path) -> None:
     init(target)
     (target / "dbproxy@.service").rename(target / "dbproxy@10601.service")
-    for name in ("dbproxy.service", "dbproxy@10601.service"):
+    for name in ("dbproxy.service", "dbproxy@10601.service", "dbproxy-admin.service"):
         command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(target / name)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode, done.stdout + done.stderr) == (0, "")
