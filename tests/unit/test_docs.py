@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 import dbproxy
-from dbproxy.config_keys import CACHE_INSTANCE_KEYS, CACHE_INSTANCES, DB_INSTANCE_KEYS, DB_INSTANCES, OPTIONAL_KEYS, REQUIRED_KEYS, TLS_KEYS
+from dbproxy.config_keys import (
+    ADMIN_KEYS,
+    CACHE_INSTANCE_KEYS,
+    CACHE_INSTANCES,
+    DB_INSTANCE_KEYS,
+    DB_INSTANCES,
+    OPTIONAL_KEYS,
+    REQUIRED_KEYS,
+    TLS_KEYS,
+)
 from dbproxy.doctor.kinds import Kind
 from dbproxy.models import names
 from dbproxy.stores.mysql.schema import LOCK_TABLE, REQUIRED_TABLES, SHARDS
@@ -21,6 +30,7 @@ ROOT = Path(__file__).parent.parent.parent
 READMES = ("README.md", "README.zh-CN.md")
 EQUAL_PAGES = (
     "INSTALL",
+    "ADMIN",
     "METRICS",
     "STORAGE",
     "TROUBLESHOOTING",
@@ -62,6 +72,13 @@ def test_the_readme_lists_every_optional_key_with_its_default(readme: str) -> No
     keys = {key.name: key.default for key in OPTIONAL_KEYS}
     keys |= {"NAME" + key.name: key.default for key in (*TLS_KEYS, *CACHE_INSTANCE_KEYS) if key.default is not None}
     assert dict(rows) == keys
+
+
+@pytest.mark.parametrize(("document", "heading"), [("docs/ADMIN.md", "Keys"), ("docs/ADMIN.zh-CN.md", "配置项")])
+def test_the_page_on_administration_lists_every_key_of_it_with_its_default(document: str, heading: str) -> None:
+    section = text_of(document).partition(f"\n### {heading}\n")[2].partition("\n### ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| +(?:`([^`]*)` )?\| ", section, re.MULTILINE)
+    assert dict(rows) == {key.name: key.default for key in ADMIN_KEYS}
 
 
 @pytest.mark.parametrize("readme", READMES)
