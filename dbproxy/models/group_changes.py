@@ -44,8 +44,8 @@ class GroupChanges:
 
     def dismiss(self, group_id: int) -> Sequence[int] | None:
         """Remove all members and set the status, in one transaction; messages stay. Returns the former members, ascending; None when there
-        is no active group with this id. A group of 20,000 is a transaction of two statements with these rows and their sessions, as when
-        a proxy removes so many members.
+        is no active group with this id. The transaction has all of these rows and their sessions, as when a proxy removes so many
+        members.
 
         Raises:
             StoreError: as ``rename``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from administering import administration_of
 from dbproxy.admin.installation import Installation
 from dbproxy.errors import OutcomeUnknownError, StatementError, StoreUnavailableError
 from dbproxy.models.group_changes import GroupChanges
+from dbproxy.models.group_transaction import GroupTransactions
 from dbproxy.testing import Stack
 
 pytestmark = pytest.mark.data(users=["alice", "bob", "carol"], groups={9: [1, 2, 3]})
@@ -92,3 +94,17 @@ def test_redis_that_is_lost_before_the_commit_leaves_everything_as_it_was(stack:
     assert row(stack) == before
     stack.redis_server.start()
     assert installation.group_changes.dismiss(9) == [1, 2, 3]
+
+
+def test_to_remove_many_members_locks_no_sessions_of_others(stack: Stack, installation: Installation) -> None:
+    many = 40_000
+    with contextlib.closing(stack.mysql()) as other, other.cursor() as cursor:
+        rows = ",".join(f"({user_id},9,2,0,1,1)" for user_id in range(10, 10 + many))
+        cursor.execute(f"insert into IMRecentSession (userId,peerId,type,status,created,updated) values {rows},(1,2,1,0,1,1)")
+        cursor.execute("set innodb_lock_wait_timeout=1")
+        with installation.master.connection() as connection:
+            connection.execute("begin")
+            GroupTransactions.remove_members(connection, 9, range(10, 10 + many), 5)
+            cursor.execute("update IMRecentSession set updated=7 where userId=1 and peerId=2 and type=1")
+            connection.execute("rollback")
+        assert cursor.rowcount == 1
