@@ -44,7 +44,9 @@ class GroupTransactions:
 
         """
         with self._members.locked(connection, group_id):
-            connection.script(("begin", *lock_rows(connection, (GroupMembers.lock_row_name(group_id),))))
+            # The group comes before its sessions, as where messages are stored: in another order they would end one another as deadlocks.
+            group = f"select 1 from IMGroup force index (primary) where id={group_id} for update"
+            connection.script(("begin", *lock_rows(connection, (GroupMembers.lock_row_name(group_id),)), group))
             yield
 
     def read_hash(self, connection: DBConn, group_id: int) -> dict[bytes, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from dbproxy.admin.installation import Installation
 from dbproxy.errors import OutcomeUnknownError, StatementError, StoreUnavailableError
 from dbproxy.models.group_changes import GroupChanges
 from dbproxy.models.group_transaction import GroupTransactions
-from dbproxy.testing import Stack
+from dbproxy.testing import Stack, seed
+from dbproxy.testing.waiting import poll
 
 pytestmark = pytest.mark.data(users=["alice", "bob", "carol"], groups={9: [1, 2, 3]})
 
@@ -108,3 +110,19 @@ def test_to_remove_many_members_locks_no_sessions_of_others(stack: Stack, instal
             cursor.execute("update IMRecentSession set updated=7 where userId=1 and peerId=2 and type=1")
             connection.execute("rollback")
         assert cursor.rowcount == 1
+
+
+def test_who_removes_members_waits_for_the_group_before_locking_sessions(stack: Stack, installation: Installation) -> None:
+    seed.session(stack, 2, 9, session_type=2)
+    writer = installation.group_writer
+    with contextlib.closing(stack.mysql()) as storing, storing.cursor() as cursor, ThreadPoolExecutor(1) as pool:
+        cursor.execute("set innodb_lock_wait_timeout=1")
+        storing.begin()
+        cursor.execute("select id from IMGroup where id=9 for update")  # as one who stores a message
+        removal = pool.submit(writer.change_members, 0, 9, 2, [2])
+        poll(lambda: stack.rows("select 1 from information_schema.innodb_trx where trx_state='LOCK WAIT'"), bool)
+        cursor.execute("update IMRecentSession set updated=7 where userId=2 and peerId=9 and type=2")
+        storing.commit()
+        removed = removal.result()
+    assert removed is not None
+    assert (removed.current, removed.changed) == ([1, 3], [2])
