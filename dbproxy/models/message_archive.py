@@ -227,7 +227,9 @@ class MessageArchive:
         kind = table.kind
         connection.execute("begin")
         kept = self.kept(table, {key.conversation_id for key in keys}, connection)
-        going = [key for key in keys if not kept.has(key.conversation_id, key.row_id, key.msg_id)]
+        # Only what is removed here takes its sound along: a message whose row is gone may have been inserted again as another row.
+        existing = _existing(connection, table, keys)
+        going = [key for key in keys if key.row_id in existing and not kept.has(key.conversation_id, key.row_id, key.msg_id)]
         if going:
             # With the hint the server looks at these rows only: a scan of the table would lock all of it, and keep messages waiting.
             rows = ",".join(f"({key.row_id},{key.conversation_id},{key.msg_id},{key.status},{key.updated},{key.created})" for key in going)
@@ -235,7 +237,7 @@ class MessageArchive:
                 f"delete m from {table.name} m force index (primary) where m.id in ({','.join(str(key.row_id) for key in going)}) "
                 f"and (m.id,m.{kind.id_column},m.msgId,m.status,m.updated,m.created) in ({rows})"
             )
-        remaining = {int(row_id) for (row_id,) in connection.select(_existing_query(table, keys))}
+        remaining = _existing(connection, table, keys)
         gone = [key for key in going if key.row_id not in remaining]
         sounds = [key.audio for key in gone if key.audio is not None]
         if sounds:
@@ -281,8 +283,9 @@ def _largest_of_all_statuses(connection: DBConn, table: ArchiveTable, conversati
     return max((int(rows[0][0] or 0) for rows in connection.script(queries)), default=0) if queries else 0
 
 
-def _existing_query(table: ArchiveTable, keys: Sequence[RowKey]) -> str:
-    return f"select id from {table.name} where id in ({','.join(str(key.row_id) for key in keys)})"
+def _existing(connection: DBConn, table: ArchiveTable, keys: Sequence[RowKey]) -> set[int]:
+    rows = connection.select(f"select id from {table.name} where id in ({','.join(str(key.row_id) for key in keys)})")
+    return {int(row_id) for (row_id,) in rows}
 
 
 def _values(columns: Mapping[str, bool], row: Sequence[bytes | None]) -> dict[str, int | str | None]:

@@ -225,6 +225,21 @@ def test_the_sounds_of_archived_messages_go_with_them_and_no_others(stack: Stack
     assert [row["id"] for row in stack.rows("select id from IMAudio order by id")] == [3, 4, 5]
 
 
+def test_the_sound_of_a_message_stays_that_got_another_row_after_it_was_archived(stack: Stack, pruning: Pruning) -> None:
+    seed.insert(stack, "IMAudio", [{"id": 1, "fromId": 1, "toId": 9, "path": "g0/1", "size": 1, "duration": 1, "created": seed.T0}])
+    seed.group_messages(stack, 1, 9, ["1", "two", "three"])
+    stack.rows("update IMGroupMessage_1 set type=18 where msgId=1")
+
+    def insert_again(progress: PruneProgress) -> None:
+        if progress.step == "archived":  # as dbproxy-audit --merge does
+            stack.rows("update IMGroupMessage_1 set id=id+100")
+
+    pruning.run(LIMIT, insert_again)
+    assert len(archived(pruning.directory)) == 2
+    assert stored(stack, "IMGroupMessage_1") == [1, 2, 3]
+    assert [row["id"] for row in stack.rows("select id from IMAudio")] == [1]
+
+
 def test_a_message_that_changes_after_it_was_archived_stays_until_the_next_run(stack: Stack, pruning: Pruning) -> None:
     seed.group_messages(stack, 1, 9, ["one", "two", "three", "four"])
 
