@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from dbproxy.errors import OutcomeUnknownError, StoreError
 from dbproxy.models import names
@@ -15,6 +16,10 @@ from dbproxy.models.directory import OUTCOME_TIMEOUT, TextColumn, in_directory, 
 from dbproxy.models.user import publish_user_change
 from dbproxy.stores.mysql import DBConn, DBPool
 from dbproxy.stores.redis import CachePool
+
+logger = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
 
 ACTIVE = 0
 """IMUser.status of a user who may log in."""
@@ -30,6 +35,9 @@ _ATTEMPTS = 3
 
 _MOST_SKEW = 86400
 """Seconds that the time of the last change may be ahead of our clock, at most, to be believed."""
+
+_TOUCHES = 5
+"""How often the time of a change is set anew, at most."""
 
 
 class UserRecord(NamedTuple):
@@ -120,16 +128,17 @@ class UserWriter:
             return []
         found: list[Conflict | None] = []
         added: list[UserRecord] = []
+        changed = 0
 
-        def work(connection: DBConn) -> int:
+        def work(connection: DBConn) -> None:
+            nonlocal changed
             found[:] = self._conflicts(connection, records)
             added[:] = [record for record, conflict in zip(records, found, strict=True) if conflict is None]
             if before_commit is not None:
                 before_commit(added)
-            time_of_change = self._time_of_change()
+            changed = self._time_of_change()
             for start in range(0, len(added), _ROWS_PER_INSERT):
-                _insert(connection, added[start : start + _ROWS_PER_INSERT], time_of_change)
-            return time_of_change
+                _insert(connection, added[start : start + _ROWS_PER_INSERT], changed)
 
         def is_added(connection: DBConn) -> bool:
             """Whether the transaction, if it had anything to add, was committed: its rows have salts that were made for them."""
@@ -141,17 +150,16 @@ class UserWriter:
 
         for attempt in range(_ATTEMPTS):
             try:
-                changed = in_directory(self._master, work)
+                in_directory(self._master, work)
                 break
             except OutcomeUnknownError:
-                changed = int(time.time())
                 committed = self._master.resolve_outcome(lambda connection: with_directory(connection, is_added), OUTCOME_TIMEOUT)
                 if committed:
                     break
                 if attempt == _ATTEMPTS - 1:
                     raise
         if added:
-            publish_user_change(self._unread, changed)
+            self._publish(changed, f"name in ({','.join(['%s'] * len(added))})", [record.name for record in added])
         return found
 
     def change(self, user_id: int, values: Mapping[str, str | int]) -> Conflict | None:
@@ -171,10 +179,10 @@ class UserWriter:
             connection.execute(f"update IMUser set {assignments},updated=%s where id=%s", (*values.values(), now, user_id))
             return now
 
-        result = in_directory(self._master, work)
+        result = self._run_repeatedly(work)
         if isinstance(result, Conflict):
             return result
-        publish_user_change(self._unread, result)
+        self._publish(result, f"id={user_id}")
         return None
 
     def conflict_of_change(self, user_id: int, values: Mapping[str, str | int]) -> Conflict | None:
@@ -192,11 +200,40 @@ class UserWriter:
             connection.execute(f"update IMUser set departId={to},updated={now} where id in ({among}) and departId={department_id}")
             return now
 
-        result = in_directory(self._master, work)
+        result = self._run_repeatedly(work)
         if isinstance(result, Conflict):
             return result
-        publish_user_change(self._unread, result)
+        self._publish(result, f"id in ({among}) and departId={to}")
         return None
+
+    def _run_repeatedly(self, work: Callable[[DBConn], _Result]) -> _Result:
+        """As ``in_directory``, for what is the same however often it is done: again if it is not known whether it was committed."""
+        try:
+            return in_directory(self._master, work)
+        except OutcomeUnknownError:
+            return self._master.resolve_outcome(lambda connection: with_directory(connection, work), OUTCOME_TIMEOUT)
+
+    def _publish(self, changed: int, which: str, arguments: Sequence[str] = ()) -> None:
+        """Let clients hear of a change that was committed with ``updated`` = ``changed``, in the users for whom ``which`` is true.
+
+        A client that has asked after a later change by somebody else, and before our commit, asks for what changed after ours from now on.
+        So if the commit was in a later second, the users get the time of that one; until it was in the second that they have.
+        """
+
+        def touch(connection: DBConn) -> None:
+            connection.execute(f"update IMUser set updated={changed} where {which} and updated<{changed}", arguments)
+
+        for _ in range(_TOUCHES):
+            now = self._time_of_change()
+            if now <= changed:
+                break
+            changed = now
+            try:
+                self._run_repeatedly(touch)
+            except StoreError as error:
+                logger.error("users have changed, but clients that have asked meanwhile may not hear of it: %s", error)
+                break
+        publish_user_change(self._unread, changed)
 
     def _time_of_change(self) -> int:
         """Unix seconds for ``updated``. Not before the last change that is known of: clients ask for what changed at or after the largest

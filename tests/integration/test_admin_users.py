@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from dbproxy.admin.installation import Installation
 from dbproxy.admin.users import NewUser, Users
 from dbproxy.config import load_config
 from dbproxy.testing import Client, Stack, seed
+from dbproxy.testing.waiting import poll
 
 T0 = seed.T0
 
@@ -38,6 +41,11 @@ def users(administration: Administration) -> Users:
 @pytest.fixture
 def department(stack: Stack) -> int:
     return seed.department(stack, 1, "Sales")
+
+
+def waiting(stack: Stack) -> int:
+    """How many transactions are waiting for locks of rows."""
+    return int(str(stack.rows("show global status like 'Innodb_row_lock_current_waits'")[0]["Value"]))
 
 
 def user_row(stack: Stack, user_id: int) -> dict[str, object]:
@@ -280,6 +288,35 @@ def test_a_change_is_not_dated_before_the_last_one(dbproxy_client: Client, stack
     latest = dbproxy_client.all_users(0).latest_update_time
     saved = users.add(NewUser("bob"))
     assert saved.user_id in {user.user_id for user in dbproxy_client.all_users(latest).user_list}
+
+
+@pytest.mark.data(users=["alice", "bob"])
+@pytest.mark.parametrize(
+    ("change", "waits_for"),
+    [
+        (lambda users: users.edit(1, {"nick": "Al"}), "select 1 from IMUser where id=1 for update"),
+        (lambda users: users.add(NewUser("carol")), "select 1 from IMUser where name='carol' for update"),
+    ],
+    ids=["edit", "add"],
+)
+def test_who_has_asked_while_a_change_was_being_committed_still_hears_of_it(
+    dbproxy_client: Client, stack: Stack, users: Users, department: int, change: Callable[[Users], object], waits_for: str
+) -> None:
+    """It takes until a later second, in which somebody else changes something."""
+    with contextlib.closing(stack.mysql()) as slow, slow.cursor() as cursor, ThreadPoolExecutor(1) as pool:
+        slow.begin()
+        cursor.execute(waits_for)
+        changing = pool.submit(change, users)
+        assert poll(lambda: waiting(stack), bool)
+        began = int(time.time())
+        poll(lambda: int(time.time()), lambda now: now > began)
+        dbproxy_client.change_sign_info(2, "meanwhile")
+        latest = dbproxy_client.all_users(0).latest_update_time
+        slow.rollback()
+        changing.result()
+    heard = {(user.user_real_name, user.user_nick_name) for user in dbproxy_client.all_users(latest).user_list}
+    assert heard >= {("bob", "Bob")}
+    assert heard & {("alice", "Al"), ("carol", "carol")}
 
 
 @pytest.mark.data(users=["alice"])

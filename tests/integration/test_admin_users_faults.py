@@ -72,6 +72,19 @@ def test_a_user_whose_commit_was_lost_is_added_once_with_the_password_that_is_sh
 
 
 @pytest.mark.parametrize("committed", [True, False])
+def test_a_user_is_disabled_though_the_commit_was_lost(stack: Stack, opened: Opened, link: FaultyLink, committed: bool) -> None:
+    seed.user(stack, 1, "alice")
+    users = Users(opened(**through(link)))
+    users.find()
+    link.cut_at(b"commit", pass_on=committed)
+    assert users.disable(1).status == "disabled"
+    assert link.cuts == 1
+    assert stack.rows("select status from IMUser where id=1") == [{"status": 3}]
+    with stack.redis("unread") as client:
+        assert client.get("total_user_update") is not None
+
+
+@pytest.mark.parametrize("committed", [True, False])
 def test_an_import_whose_commit_was_lost_adds_everybody_once_with_the_passwords_in_the_file(
     stack: Stack, opened: Opened, link: FaultyLink, tmp_path: Path, committed: bool
 ) -> None:

@@ -120,7 +120,7 @@ def test_who_removes_members_waits_for_the_group_before_locking_sessions(stack: 
         storing.begin()
         cursor.execute("select id from IMGroup where id=9 for update")  # as one who stores a message
         removal = pool.submit(writer.change_members, 0, 9, 2, [2])
-        poll(lambda: stack.rows("select 1 from information_schema.innodb_trx where trx_state='LOCK WAIT'"), bool)
+        poll(lambda: stack.rows("show global status like 'Innodb_row_lock_current_waits'")[0]["Value"], lambda waiting: waiting == "1")
         cursor.execute("update IMRecentSession set updated=7 where userId=2 and peerId=9 and type=2")
         storing.commit()
         removed = removal.result()
