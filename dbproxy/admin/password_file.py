@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from dbproxy.admin.csv_file import csv_writer
 from dbproxy.admin.errors import RefusedError
 from dbproxy.errors import DbproxyError, OutcomeUnknownError
 
@@ -70,7 +70,9 @@ class PasswordFile:
         """
         text = io.StringIO(newline="")
         rows = list(passwords)
-        csv.writer(text).writerows(rows)
+        write_row = csv_writer(text)
+        for row in rows:
+            write_row(row)
         data = text.getvalue().encode()
         try:
             os.ftruncate(self._descriptor, self._kept)

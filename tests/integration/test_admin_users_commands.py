@@ -181,6 +181,12 @@ def test_an_export_to_a_pipe_is_plain_csv(stack: Stack, config: Path) -> None:
     assert (header.split(",")[:2], row.split(",")[:2]) == (["id", "name"], ["1", "小明"])
 
 
+def test_an_export_to_a_pipe_is_refused_where_json_is_wanted(stack: Stack, run: Run) -> None:
+    code, out, said = run("users", "export", "-", "--json")
+    assert (code, out) == (1, "")
+    assert "with --json give a FILE" in said
+
+
 @pytest.mark.parametrize(("again", "status"), [("typed-secret", 0), ("another-one", 1)])
 def test_a_password_is_asked_for_twice_at_the_terminal(dbproxy_client: Client, stack: Stack, config: Path, again: str, status: int) -> None:
     seed.department(stack, 1, "A")

@@ -165,3 +165,11 @@ def test_a_file_without_passwords_is_removed(tmp_path: Path) -> None:
     with PasswordFile(path):
         assert path.exists()
     assert not path.exists()
+
+
+def test_names_in_a_file_of_passwords_are_no_formulas(tmp_path: Path) -> None:
+    path = tmp_path / "passwords.csv"
+    with PasswordFile(path) as file:
+        file.write([("=1+1", "secret"), ("-a", "secret")])
+        file.keep()
+    assert path.read_text(encoding="utf-8-sig").split() == ["name,password", "'=1+1,secret", "'-a,secret"]

@@ -75,6 +75,8 @@ def _import(administration: Administration, options: Options) -> int:
 
 def _export(administration: Administration, options: Options) -> int:
     if options.file == STANDARD:
+        if options.json:
+            raise RefusedError("the rows themselves go to the standard output: with --json give a FILE")
         stream = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="")
         try:
             Users(administration).export(csv_writer(stream))
