@@ -88,7 +88,7 @@ class AuditLog:
         the file is opened once, so that nothing is done that could not be recorded.
 
         Raises:
-            AdminError: it cannot be written.
+            AdminError: it cannot be written; the text says so if the block was done.
 
         """
         self.check()
@@ -98,7 +98,10 @@ class AuditLog:
         except BaseException as error:
             self.record(actor, action, target, found, f"{type(error).__name__}: {error}")
             raise
-        self.record(actor, action, target, found)
+        try:
+            self.record(actor, action, target, found)
+        except AdminError as error:
+            raise AdminError(f"{action} of {_short(target)} is done, but {error}") from None
 
     def check(self) -> None:
         """Make the file if it is missing.

@@ -50,6 +50,16 @@ def test_nothing_is_done_that_cannot_be_recorded(tmp_path: Path) -> None:
     assert done == []
 
 
+def test_what_was_done_when_the_disk_was_full_is_said_to_be_done(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path)
+    log.path.symlink_to("/dev/full")  # can be opened, not written
+    with (
+        pytest.raises(AdminError, match=r"^users\.add of x is done, but the audit log .* cannot be written"),
+        log.recorded(ACTOR, "users.add", "x"),
+    ):
+        pass
+
+
 def test_a_text_of_any_kind_stays_one_bounded_line(tmp_path: Path) -> None:
     log = AuditLog(tmp_path)
     hostile = "a\nb\x00\u202e😀\udc80" + "x" * 1000
