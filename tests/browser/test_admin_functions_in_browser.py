@@ -156,6 +156,18 @@ def test_two_operators_at_once_do_not_overwrite_each_other(sign_in: SignIn, data
     assert [error for error in second.errors if "409" not in error] == []
 
 
+@pytest.mark.parametrize("user_id", range(4, 9))
+def test_a_form_that_is_saved_untouched_changes_nothing(sign_in: SignIn, data: None, dbproxy_stack: Stack, user_id: int) -> None:
+    """Whatever is stored, also what would not be accepted today."""
+    before = dbproxy_stack.rows("select * from IMUser")
+    watched = sign_in(Role.OPERATOR)
+    watched.page.goto(f"/users/{user_id}/edit")
+    watched.page.get_by_role("button", name="Save").click()
+    watched.page.wait_for_url(f"**/users/{user_id}")
+    assert dbproxy_stack.rows("select * from IMUser") == before
+    assert watched.errors == []
+
+
 def test_two_operators_add_and_remove_members_at_once(sign_in: SignIn, data: None, dbproxy_stack: Stack) -> None:
     first, second = sign_in(Role.OPERATOR), sign_in(Role.OWNER)
     for watched in (first, second):

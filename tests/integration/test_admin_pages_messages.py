@@ -47,8 +47,8 @@ def test_a_conversation_is_found_by_its_people_or_its_group(operator: Visitor, q
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("user=alice&peer=nobody", "there is no user with the login name 'nobody'"),
-        ("user=alice&peer=", "there is no user with the login name ''"),
+        ("user=alice&peer=nobody", "there is no user with this id or login name: 'nobody'"),
+        ("user=alice&peer=", "there is no user with this id or login name: ''"),
         ("user=alice&peer=carol", "have no conversation"),
         ("user=alice&peer=1", "are the same user"),
         ("group=77", "there is no group 77"),

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response
 
 from dbproxy import __version__
 from dbproxy.admin.roles import Permission, may
-from dbproxy.admin.web import texts, views
+from dbproxy.admin.web import service_texts, texts, views
 from dbproxy.admin.web.client_address import AllowedHosts, TrustedProxies, names_of_certificate
 from dbproxy.admin.web.cookies import TOKEN, AdminCookies
 from dbproxy.admin.web.errors import add_error_pages
@@ -71,7 +71,7 @@ def create_app(site: Site) -> Flask:
     app.teardown_request(views.release_backends)
     app.context_processor(_template_values)
     app.jinja_env.filters.update(moment=texts.moment, machine_moment=texts.machine_moment, size=texts.size, number=texts.number)
-    app.jinja_env.filters.update(visible=texts.visible)
+    app.jinja_env.filters.update(visible=texts.visible, told=service_texts.told)
     for pages in PAGES:
         app.register_blueprint(pages)
     add_error_pages(app)

@@ -13,6 +13,7 @@ from dbproxy.admin.group_views import GroupChange, GroupDetails
 from dbproxy.admin.groups import Groups
 from dbproxy.admin.roles import Permission
 from dbproxy.admin.web.pages.inputs import ID, Answer, ConflictError, fingerprint, position, query_text, words
+from dbproxy.admin.web.service_texts import told
 from dbproxy.admin.web.views import Pages, administration, form_text, go_to, say
 
 pages = Pages("groups")
@@ -106,7 +107,7 @@ def add_members(group_id: int) -> Answer:
 def remove_members(group_id: int) -> Answer:
     """Ask whether the members that were ticked shall be removed, or remove them."""
     groups = Groups(administration())
-    user_ids = [text for text in request.form.getlist("user") if text.isascii() and text.isdigit()]
+    user_ids = [int(text) for text in request.form.getlist("user") if text.isascii() and text.isdigit() and len(text) <= 10]
     return _confirmed(
         groups.get(group_id),
         lambda dry_run: groups.remove_members(group_id, user_ids, dry_run=dry_run),
@@ -168,5 +169,5 @@ def _made_with(group: GroupDetails) -> str:
 def _notice(change: GroupChange) -> Response:
     """Show the group, with what clients notice of the change."""
     if change.changed:
-        say(change.notice, "warn")
+        say(str(told(change.notice)), "warn")
     return go_to("groups.show", group_id=change.group.group_id) if change.group else go_to("groups.index")
