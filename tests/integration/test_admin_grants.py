@@ -1,5 +1,5 @@
-"""What docs/ADMIN.md says of the MySQL account: with what the proxy needs and the privileges of that table everything works, and each of
-them is needed.
+"""What docs/ADMIN.md says of the accounts of MySQL and Redis: with what the proxy needs and what stands there everything works, and each of
+these privileges is needed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import pytest
 from dbproxy.admin.cli import main
 from dbproxy.audit.cli import main as audit
 from dbproxy.doctor.mysql.grants import DELETES, INSERTS, UPDATES
+from dbproxy.doctor.redis.access import USAGE
 from dbproxy.stores.mysql import schema
 from dbproxy.testing import Stack, seed
+from dbproxy.testing.stack import POOLS
 
 pytestmark = [pytest.mark.watchdog(120), pytest.mark.data(users=["alice", "bob", "carol", "dave"], groups={9: [1, 2, 3]})]
 
@@ -63,6 +65,22 @@ NEEDS: Mapping[str, Sequence[Privilege]] = {
 
 AT_ONCE = NEEDS.keys() - {"departments remove 1 --move-users-to 2", "prune --older-than 30d"}
 """Those that change everything or nothing; the others go step by step, and can be given again."""
+
+
+IN_TURN = (
+    "users add eve --department 1 -g",
+    "users edit bob --nick Bobby",
+    "groups create new --creator alice --members bob",
+    "groups members add 9 dave",
+    "groups members remove 9 dave",
+    "groups transfer 9 bob",
+    "groups dismiss 9",
+    "messages hide alice bob 1",
+    "devices list",
+    "devices forget carol",
+    "stats",
+)
+"""What writes to Redis or reads there."""
 
 
 def documented(page: Path) -> set[Privilege]:
@@ -144,3 +162,23 @@ def test_a_merge_works_with_the_account_too(stack: Stack, run: Run, tmp_path: Pa
         status, said = run(audit, "--merge", "--apply", "--backup", str(tmp_path / "backup"))
         assert status == 0, said
     assert [row["msgId"] for row in stack.rows("select msgId from IMGroupMessage_1 order by created")] == [2, 4, 5]
+
+
+def test_with_the_commands_that_are_documented_for_redis_everything_works(stack: Stack, run: Run, config: str, tmp_path: Path) -> None:
+    seed.redis_key(stack, "device_2", "ios:abc")
+    seed.redis_key(stack, "device_3", "ios:def")
+    stack.rows("update IMGroupMessage_1 set msgId=2")
+    of_the_proxy = {f"+{str(command[0]).lower()}" for usage in USAGE.values() for command in usage.commands}
+    rules = ["~*", *sorted(of_the_proxy | {"+scan", "+del"}), "+multi", "+exec", "+info", "+ping", "+select"]
+    with Path(config).open("a", encoding="utf-8") as file:
+        file.writelines(f"{pool}_username=clerk\n{pool}_password=p\n" for pool in POOLS)
+    with account(stack, documented(PAGES[0])), stack.redis("token") as client:
+        client.execute_command("ACL", "SETUSER", "clerk", "reset", "on", ">p", *rules)
+        try:
+            assert run(audit, "--merge", "--apply", "--backup", str(tmp_path / "backup"))[0] == 0
+            for command in (*IN_TURN, "users disable bob"):
+                assert run(main, *command.split())[0] == 0, command
+            assert client.get("device_2") is None
+        finally:
+            client.execute_command("ACL", "DELUSER", "clerk")
+    assert all(f"`{command}`" in page.read_text(encoding="utf-8") for command in ("SCAN", "DEL") for page in PAGES)
