@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ from dbproxy.models import names
 from dbproxy.stores.mysql.schema import LOCK_TABLE, REQUIRED_TABLES, SHARDS
 from dbproxy.testing.stack import pool_of
 from dbproxy.wire.commands import COMMANDS
+from devtools.man_pages import console_scripts, parser_of
 
 ROOT = Path(__file__).parent.parent.parent
 READMES = ("README.md", "README.zh-CN.md")
@@ -79,6 +82,28 @@ def test_the_page_on_administration_lists_every_key_of_it_with_its_default(docum
     section = text_of(document).partition(f"\n### {heading}\n")[2].partition("\n### ")[0]
     rows = re.findall(r"^\| `(\w+)` \| +(?:`([^`]*)` )?\| ", section, re.MULTILINE)
     assert dict(rows) == {key.name: key.default for key in ADMIN_KEYS}
+
+
+def commands_below(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Every command of a parser with its parser: ``groups members add``."""
+    nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not nested:
+        yield "", parser
+    for action in nested:
+        for name, below in action.choices.items():
+            yield from ((f"{name} {command}".strip(), its) for command, its in commands_below(below))
+
+
+@pytest.mark.parametrize("document", ["docs/ADMIN.md", "docs/ADMIN.zh-CN.md"])
+def test_the_page_on_administration_names_every_command_and_no_option_that_there_is_not(document: str) -> None:
+    text = text_of(document)
+    parsers = dict(commands_below(parser_of(console_scripts()["dbproxy-admin"])))
+    assert len(parsers) > 30
+    assert [command for command in parsers if not re.search(rf"(`|dbproxy-admin ){command}\b", text)] == []
+    options = {option for parser in parsers.values() for action in parser._actions for option in action.option_strings}
+    of_others = {"--config", "--set", "--merge", "--restore", "--repair"}  # of all commands, and of dbproxy-audit
+    of_the_system = {"--now"}
+    assert set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text)) - options - of_others - of_the_system == set()
 
 
 @pytest.mark.parametrize("readme", READMES)
