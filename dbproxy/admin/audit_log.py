@@ -7,9 +7,9 @@ several processes do not mix and none is lost in a crash.
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
+import pwd
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,12 +39,16 @@ class Actor:
 
 
 def command_line_actor() -> Actor:
-    """Return who runs the command: the user of the system."""
+    """Return who runs the command: the user of the system, whom no environment variable changes. For one who has used sudo it says by
+    whom, as far as the environment is to be believed.
+    """
+    uid = os.getuid()
     try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in containers
-        name = "unknown"
-    return Actor(f"os:{name}", "command line")
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:  # a user id without a name, as in containers
+        name = str(uid)
+    via = os.environ.get("SUDO_USER", "")
+    return Actor(f"os:{name}" + (f" (SUDO_USER={via})" if via and via != name else ""), "command line")
 
 
 class AuditLog:

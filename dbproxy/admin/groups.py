@@ -13,9 +13,10 @@ from dbproxy.admin.member_changes import NOT_TOLD, MemberChanges
 from dbproxy.admin.named_users import as_id, find_users, require_active, resolve, unknown_users
 from dbproxy.admin.page import LARGEST_PAGE, Page, cut
 from dbproxy.admin.texts import check_name, check_text, shown
-from dbproxy.errors import DeadlockError, StatementError
+from dbproxy.errors import StatementError
 from dbproxy.models.group_directory import GroupRecord
 from dbproxy.models.group_writer import MAX_MEMBERS
+from dbproxy.stores.mysql.errors import VALUE_REFUSED
 
 __all__ = ["GroupChange", "GroupDetails", "GroupRow", "Groups", "Member"]
 
@@ -123,9 +124,9 @@ class Groups:
             if not dry_run:
                 try:
                     renamed = self._installation.group_changes.rename(group_id, name)
-                except DeadlockError:
-                    raise
                 except StatementError as error:
+                    if error.code not in VALUE_REFUSED:
+                        raise
                     raise RefusedError(f"the database refuses the name {shown(name)}: {error}") from None
                 if not renamed:
                     raise RefusedError(f"group {group_id} was dismissed meanwhile")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import pwd
 from pathlib import Path
 
 import pytest
 
-from dbproxy.admin.audit_log import LONGEST_TEXT, MOST_DETAILS, Actor, AuditLog
+from dbproxy.admin.audit_log import LONGEST_TEXT, MOST_DETAILS, Actor, AuditLog, command_line_actor
 from dbproxy.admin.errors import AdminError, RefusedError
 
 ACTOR = Actor("anna", "10.0.0.7")
@@ -106,3 +108,13 @@ def test_lines_of_several_processes_do_not_mix(tmp_path: Path) -> None:
     assert [writer.exitcode for writer in writers] == [0, 0, 0]
     found = lines(AuditLog(tmp_path))
     assert sorted((str(line["actor"]), int(str(line["target"]))) for line in found) == [(name, n) for name in "abc" for n in range(200)]
+
+
+def test_who_runs_a_command_is_not_taken_from_variables_that_anybody_can_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(variable, "somebody")
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    name = pwd.getpwuid(os.getuid()).pw_name
+    assert command_line_actor() == Actor(f"os:{name}", "command line")
+    monkeypatch.setenv("SUDO_USER", "anna")
+    assert command_line_actor() == Actor(f"os:{name} (SUDO_USER=anna)", "command line")

@@ -12,6 +12,9 @@ CLIENT_INTERACTION_TIMEOUT = 4031
 
 CANNOT_CONVERT_STRING = 3854
 
+VALUE_REFUSED = frozenset({ER.DATA_TOO_LONG, ER.TRUNCATED_WRONG_VALUE_FOR_FIELD, ER.CANT_AGGREGATE_2COLLATIONS, CANNOT_CONVERT_STRING})
+"""A value does not fit into its column: it is too long, or has characters that the column cannot hold."""
+
 _QUOTED = re.compile(r"(: |near |entry )'.*'( for | at |$)", re.DOTALL)
 """Where MySQL's error messages quote values or statements, and with them what users have written."""
 
