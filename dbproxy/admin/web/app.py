@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from functools import partial
@@ -11,6 +12,7 @@ from typing import IO, Any
 from flask import Flask, Request, abort, g, redirect, request, session, url_for
 from flask_babel import Babel, get_locale, gettext
 from flask_wtf import CSRFProtect
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
 from dbproxy import __version__
@@ -36,6 +38,9 @@ _NO_PAGE = views.Requirement(None, _ANONYMOUS_BODY)
 
 _MOST_PARTS = 2000
 """Fields of a form, at most."""
+
+_MOST_FILES = 4
+"""Files of a form, at most: each of a long form is an open file."""
 
 
 def create_app(site: Site) -> Flask:
@@ -65,6 +70,7 @@ def create_app(site: Site) -> Flask:
     hosts = AllowedHosts(_names(site.config.admin))
     # in this order: nothing of a body is read, and no token looked at, before it is known who asks
     app.before_request(partial(_check_host, hosts))
+    app.before_request(_take_head_for_get)
     app.before_request(_check_permission)
     CSRFProtect(app)
     app.after_request(add_headers)
@@ -92,6 +98,14 @@ def _names(settings: AdminSettings) -> list[str]:
 def _check_host(hosts: AllowedHosts) -> None:
     if request.host not in hosts:
         abort(400, gettext("This name is not known here; add it to WebAdminHosts."))
+
+
+def _take_head_for_get() -> None:
+    """Views show a form or do what it sends, as the method says; HEAD, which needs no token of a form, must not be the latter. That no body
+    is sent follows from the environment, which is not changed.
+    """
+    if request.method == "HEAD":
+        request.method = "GET"
 
 
 def _check_permission() -> Response | None:
@@ -139,12 +153,21 @@ def _template_values() -> dict[str, Any]:
 
 
 def _request_class(directory: Path) -> type[Request]:
-    """Requests whose uploads are kept in files without a name in ``directory``: /tmp may be in memory."""
+    """Requests whose uploads are kept in files without a name in ``directory``: /tmp may be in memory. In other forms, files mean nothing
+    and have room in memory: a form of 64 KiB could have a thousand of them.
+    """
 
     class AdminRequest(Request):
+        _files = 0
+
         def _get_file_stream(
             self, total_content_length: int | None, content_type: str | None, filename: str | None = None, content_length: int | None = None
         ) -> IO[bytes]:
+            if (self.max_content_length or 0) <= views.ORDINARY_BODY:
+                return io.BytesIO()
+            self._files += 1
+            if self._files > _MOST_FILES:
+                raise RequestEntityTooLarge
             return tempfile.TemporaryFile("rb+", dir=os.fspath(directory))
 
     return AdminRequest

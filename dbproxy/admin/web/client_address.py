@@ -71,6 +71,12 @@ class AllowedHosts:
         return name in self._names or f"*.{name.partition('.')[2]}" in self._names
 
 
+def network_of(address: str) -> str:
+    """Return what limits of an address count: the address, or of IPv6 the /64, since one machine has all of it."""
+    parsed = _address(address.partition("%")[0])
+    return address if parsed is None else str(ipaddress.ip_network(f"{parsed}/64", strict=False)) if parsed.version == 6 else str(parsed)
+
+
 def names_of_certificate(path: str) -> tuple[str, ...]:
     """Return the DNS names that the first certificate of a PEM file is for.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
 import unicodedata
 from collections.abc import Callable
 
+from dbproxy.admin.web.client_address import network_of
 from dbproxy.models.login_attempts import LoginAttempts
 
 MOST_FOR_ADDRESS = 20
@@ -25,12 +25,12 @@ class LoginLimits:
 
     def is_refused(self, name: str, address: str) -> bool:
         """Whether an attempt is refused without a look at its password."""
-        return self._names.is_locked(_key(name)) or self._addresses.is_locked(_network(address))
+        return self._names.is_locked(_key(name)) or self._addresses.is_locked(network_of(address))
 
     def failed(self, name: str, address: str) -> None:
         """Count a wrong name or password."""
         self._names.attempt(_key(name), False)
-        self._addresses.attempt(_network(address), False)
+        self._addresses.attempt(network_of(address), False)
 
     def succeeded(self, name: str) -> None:
         """Forget the failures of a name. Those of the address stay: it may belong to somebody who has an account and tries others."""
@@ -39,11 +39,3 @@ class LoginLimits:
 
 def _key(name: str) -> bytes:
     return unicodedata.normalize("NFKC", name[:1000]).casefold().encode("utf-8", "replace")
-
-
-def _network(address: str) -> str:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return str(ipaddress.ip_network(f"{address.partition('%')[0]}/64", strict=False)) if parsed.version == 6 else address

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import queue
 import socket
 import ssl
 import threading
@@ -16,21 +17,23 @@ from cheroot.wsgi import Server
 from dbproxy.addresses import shown_address
 from dbproxy.admin.errors import AdminError
 from dbproxy.admin.web.app import create_app
+from dbproxy.admin.web.http_request import SOCKET_TIMEOUT, AdminConnection
 from dbproxy.admin.web.site import Site
+from dbproxy.admin.web.turns import Turn, Turns
 from dbproxy.admin.web.views import UPLOAD_BODY
 from dbproxy.config import AdminSettings
 
-_THREADS_WITHOUT_BACKENDS = 4
-"""What is left for logging in and for files when the other threads wait for MySQL and Redis."""
+_THREADS_WITHOUT_BACKENDS = 16
+"""What is left for logging in, for files and for requests that arrive slowly when the other threads wait for MySQL and Redis."""
+
+_THREADS_OF_ADDRESS = 8
+"""Of all threads, those that requests of one address occupy at most; further ones wait. Trusted proxies have as many as there are."""
 
 _MOST_WAITING = 64
 """Connections with a request that no thread has taken yet; further ones are answered 503."""
 
 _MOST_IDLE = 500
-"""Connections without a request, at most; each is closed after ``_SOCKET_TIMEOUT``."""
-
-_SOCKET_TIMEOUT = 10
-"""Seconds without a byte after which a request is given up."""
+"""Connections without a request, at most; each is closed after ``SOCKET_TIMEOUT``."""
 
 _STOP_TIMEOUT = 10
 """Seconds that requests are given when the server stops."""
@@ -59,9 +62,11 @@ class WebServer:
             server_name="dbproxy-admin",
             request_queue_size=_MOST_WAITING,
             accepted_queue_size=_MOST_WAITING,
-            timeout=_SOCKET_TIMEOUT,
+            accepted_queue_timeout=0,  # the thread that accepts would wait for so long
+            timeout=SOCKET_TIMEOUT,
             shutdown_timeout=_STOP_TIMEOUT,
         )
+        self._server.turns = Turns(_THREADS_OF_ADDRESS, _MOST_WAITING, settings.web_trusted_proxies)
         self._server.max_request_body_size = UPLOAD_BODY + (1 << 20)
         self._server.max_request_header_size = _LONGEST_HEADERS
         if settings.web_cert:
@@ -94,14 +99,34 @@ class _Server(Server):
     everybody else waiting. Here it waits in the selector, as connections do between two requests.
     """
 
+    ConnectionClass = AdminConnection
+    turns: Turns
+
     def process_conn(self, conn: HTTPConnection) -> None:
         manager = cast("Any", self)._connections  # its stub does not have it
         if conn.last_used is not None:  # it has been in the selector, and there is something to read
-            super().process_conn(conn)
+            self._hand_over(self.turns.begin(conn))
         elif manager._num_connections < _MOST_IDLE:
             manager.put(conn)
         else:
             conn.close()
+
+    def finished(self, conn: HTTPConnection) -> None:
+        """A thread has answered a request, or has given it up; called by it."""
+        self._hand_over(self.turns.end(conn))
+
+    def _hand_over(self, turn: Turn) -> None:
+        if turn.ready is not None:
+            try:
+                self.requests.put(turn.ready)
+            except queue.Full:
+                self._refuse(turn.ready)
+                self.finished(turn.ready)
+        if turn.refused is not None:
+            self._refuse(turn.refused)
+
+    def _refuse(self, conn: HTTPConnection) -> None:
+        cast("Any", self)._unservicable_conns.put(conn)  # another thread answers 503
 
 
 class _TlsAdapter(BuiltinSSLAdapter):

@@ -1,0 +1,188 @@
+"""What strangers and other sites send to the web application: nothing is taken for something else, kept in memory, or makes others wait."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+from admin_pages import paths_of
+from admin_site import PASSWORD, AdminApp, AdminServer
+
+from dbproxy.admin.roles import Role
+from dbproxy.testing import Stack, seed
+
+pytestmark = pytest.mark.watchdog(180)
+
+MIB = 1 << 20
+
+
+def statuses(server: AdminServer, request: bytes, source: str = "127.0.0.1") -> list[int]:
+    """Send bytes and return the status of every response, until the server closes the connection."""
+    received = b""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60, source_address=(source, 0)) as connection:
+        connection.sendall(request)
+        with suppress(ConnectionResetError):
+            while chunk := connection.recv(65536):
+                received += chunk
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", received)]
+
+
+HIDDEN = b"GET /login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+"""A request in what a proxy would take for the body of another one."""
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Host: evil.example\r\nTransfer-Encoding: chunked\r\n",
+        b"Host: localhost\r\nTransfer-Encoding: chunked\r\n",
+        b"Host: localhost\r\nTransfer-Encoding : chunked\r\nContent-Length: 5\r\n",
+        b"Host: localhost\r\nContent-Length: 50\r\nContent-Length: 0\r\n",
+        b"Host: localhost\r\nContent-Length: 50\r\n 0\r\n",
+        b"Host: localhost\r\nContent-Length : 0\r\n",
+        b"Host: localhost\r\nContent-Length: 0_0\r\n",
+        b"Host: localhost\r\nContent-Length: +0\r\n",
+        b"Host: localhost\r\nContent-Length: -10\r\n",
+        b"Host: localhost\r\nHost: evil.example\r\n",
+        b"Host: localhost\r\nX: a\rTransfer-Encoding: chunked\r\n",
+    ],
+)
+def test_what_a_proxy_may_read_otherwise_ends_the_connection(attacked: AdminServer, headers: bytes) -> None:
+    assert statuses(attacked, b"POST /login HTTP/1.1\r\n" + headers + b"\r\n" + HIDDEN) in ([400], [413])
+
+
+@pytest.fixture(scope="module")
+def attacked(dbproxy_stack: Stack) -> Iterator[AdminServer]:
+    """A server behind a proxy at 127.0.0.2."""
+    with AdminServer(dbproxy_stack, WebAdminTrustedProxies="127.0.0.2") as server:
+        server.account("alice")
+        yield server
+
+
+def test_two_requests_in_one_packet_are_two_requests(attacked: AdminServer) -> None:
+    body = b"name=a"
+    first = (
+        b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 6\r\n\r\n" + body
+    )
+    assert statuses(attacked, first + HIDDEN) == [400, 200]
+
+
+def test_a_client_behind_a_proxy_cannot_choose_its_address_by_an_underscore(attacked: AdminServer) -> None:
+    page = attacked.visitor()
+    form = page.get("/login").text
+    token = re.search(r'name="csrf_token" value="([^"]+)"', form)
+    assert token
+    cookie = "; ".join(f"{one.name}={one.value}" for one in page.cookies)
+    body = f"csrf_token={token[1]}&name=alice&password=wrong".encode()
+    headers = f"Host: localhost\r\nCookie: {cookie}\r\nX-Forwarded-For: 192.0.2.7\r\nX_Forwarded_For: 198.51.100.66\r\n"
+    headers += f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    assert statuses(attacked, b"POST /login HTTP/1.1\r\n" + headers.encode() + body, source="127.0.0.2") == [403]
+    assert attacked.log_file.newest(1)[0][0]["origin"] == "192.0.2.7"
+
+
+def memory(server: AdminServer) -> int:
+    """Return the most memory that the server has used, in bytes."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{server.pid}/status").read_text())
+    assert found
+    return int(found[1]) * 1024
+
+
+def test_a_body_that_nobody_reads_is_not_kept(attacked: AdminServer) -> None:
+    before = memory(attacked)
+    with socket.create_connection(("127.0.0.1", attacked.port), timeout=60) as connection:
+        connection.sendall(b"POST /login HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 60000000\r\n\r\n")
+        sent = 0
+        with suppress(OSError):  # reset or broken pipe
+            while sent < 60_000_000:
+                sent += connection.send(bytes(MIB))
+        assert sent < 60_000_000
+    assert memory(attacked) - before < 16 * MIB
+
+
+def test_a_short_form_does_not_open_a_thousand_files(attacked: AdminServer) -> None:
+    part = b'--b\r\nContent-Disposition: form-data; name="a"; filename="b"\r\n\r\n\r\n'
+    body = part * 950 + b"--b--\r\n"
+    request = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nConnection: close\r\n"
+    request += b"Content-Length: %d\r\n\r\n" % len(body) + body
+    most, ended = 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not ended.is_set():
+            most = max(most, len(list(Path(f"/proc/{attacked.pid}/fd").iterdir())))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        for _ in range(5):
+            assert statuses(attacked, request) == [400]
+    finally:
+        ended.set()
+        watcher.join()
+    assert 0 < most < 200
+
+
+def test_requests_that_arrive_slowly_keep_only_their_own_address_waiting(attacked: AdminServer) -> None:
+    with ExitStack() as slow:
+        connections = []
+        for _ in range(60):
+            connection = socket.create_connection(("127.0.0.1", attacked.port), source_address=("127.0.0.3", 0))
+            connections.append(slow.enter_context(connection))
+            connection.sendall(b"GET /login HTTP/1.1\r\n")
+        ended = threading.Event()
+
+        def feed() -> None:
+            """Byte after byte does not help: each request has only so many seconds."""
+            while not ended.wait(1):
+                for one in connections:
+                    with suppress(OSError):
+                        one.sendall(b"X")
+
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        try:
+            for _ in range(3):
+                assert statuses(attacked, HIDDEN) == [200]
+            connections[0].settimeout(90)
+            assert connections[0].recv(100).startswith(b"HTTP/1.1 408")
+        finally:
+            ended.set()
+            feeder.join()
+    assert statuses(attacked, HIDDEN, source="127.0.0.3") == [200]
+
+
+def test_asking_for_the_head_of_a_page_changes_nothing(admin_app: AdminApp, stack: Stack) -> None:
+    """HEAD needs no token of a form."""
+    seed.department(stack, 1)
+    seed.users(stack, "alice", "bob")
+    seed.group(stack, 9, [1, 2])
+    admin_app.account("bob", Role.VIEWER)
+    visitor = admin_app.visitor(Role.OWNER)
+    before = stack.snapshot()
+    accounts = admin_app.site.accounts.all()
+    form = {
+        "name": "owner",
+        "password": "wrong",
+        "confirmed": "1",
+        "role": "owner",
+        "current": PASSWORD,
+        "new": "x" * 20,
+        "again": "x" * 20,
+    }
+    for _, path in paths_of(admin_app.app, "HEAD", name="bob", action="remove"):
+        visitor._open(path, method="HEAD", data=form)
+    for action in ("password", "disable"):
+        visitor._open(f"/accounts/bob/{action}", method="HEAD", data=form)
+    visitor._open("/accounts", method="HEAD", data={"name": "mallory", "role": "owner"})
+    assert admin_app.site.accounts.all() == accounts
+    assert admin_app.site.accounts.check("bob", PASSWORD)
+    assert admin_app.site.accounts.check("owner", PASSWORD)
+    assert stack.snapshot() == before
+    assert not [entry for entry in admin_app.log.newest(50)[0] if entry["outcome"] != "ok"]
+    answer = visitor._open("/users", method="HEAD")
+    assert (answer.status_code, answer.data) == (200, b"")
