@@ -50,7 +50,17 @@ def data(admin_server: AdminServer, dbproxy_stack: Stack) -> None:
 def paths(dbproxy_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Every page that exists, with a message for the pages that need one: a new page cannot be forgotten here."""
     queries = {"messages.hide": "?msg_id=1", "messages.unhide": "?msg_id=1"}
-    left_out = ("assets.", "accounts.", "login.", "home.", "imports.show", "imports.refused", "users.export", "messages.export")
+    left_out = (
+        "assets.",
+        "accounts.",
+        "login.",
+        "home.",
+        "imports.show",
+        "imports.refused",
+        "imports.remove_",
+        "users.export",
+        "messages.export",
+    )
     with AdminApp(dbproxy_stack, tmp_path_factory.mktemp("paths")) as app:
         rules = list(paths_of(app.app, "GET"))
     found = [path + queries.get(rule.endpoint, "") for rule, path in rules if not rule.endpoint.startswith(left_out)]

@@ -42,7 +42,7 @@ def pages_of(app: AdminApp) -> Iterator[tuple[str, str, Permission | None]]:
     """Every page that can be looked at: its endpoint, an address and the permission."""
     with app.app.app_context():
         for rule, path in paths_of(app.app, "GET"):
-            if not rule.endpoint.startswith(("assets.", "accounts.", "login.", "imports.show", "imports.refused")):
+            if not rule.endpoint.startswith(("assets.", "accounts.", "login.", "imports.show", "imports.refused", "imports.remove_")):
                 yield rule.endpoint, path + ASKED_WITH_QUERY.get(rule.endpoint, ""), requirement_of(rule.endpoint).permission
 
 

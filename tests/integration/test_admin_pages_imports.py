@@ -123,6 +123,20 @@ def test_passwords_that_nobody_has_taken_survive_a_restart(operator: Visitor, ad
         assert b"bob," in passwords(visitor, visitor.get("/imports").text).data
 
 
+def test_passwords_that_nobody_needs_are_removed_after_a_question(operator: Visitor, admin_app: AdminApp) -> None:
+    address = upload(operator, b"name\nbob\n").location
+    settled(admin_app, operator, address)
+    operator.post(f"{address}/run")
+    page = settled(admin_app, operator, address)
+    link = re.findall(r'href="(/imports/passwords/[^"]+/remove)"', page)[0]
+    assert "nobody knows them any more" in text_of(operator.get(link))
+    assert operator.post(link).location == "/imports"
+    assert "The file of passwords was removed." in text_of(operator.get("/imports"))
+    assert passwords(operator, page).status_code == 404
+    assert operator.get(link).status_code == 404
+    assert operator.get("/imports/passwords/..%2Faccounts.db/remove").status_code == 404
+
+
 def test_a_file_name_of_passwords_cannot_lead_elsewhere(operator: Visitor, admin_app: AdminApp) -> None:
     secret = admin_app.site.directory / "accounts.db"
     for name in ("../accounts.db", str(secret), "passwords-20260101-000000-00000000.csv", ""):

@@ -180,8 +180,8 @@ class ImportDesk:
         last = self._jobs.last(KIND)
         return found if last is None or last.state is not State.RUNNING else [one for one in found if one.made < last.started - 1]
 
-    def take_passwords(self, name: str, actor: Actor) -> FilePieces:
-        """Return the content of a file of passwords, which is removed when it has been read to its end.
+    def passwords(self, name: str) -> Path:
+        """Return where a file of passwords is that nobody has taken yet.
 
         Raises:
             NotFoundError: it was taken already.
@@ -189,7 +189,27 @@ class ImportDesk:
         """
         if name not in {one.name for one in self.waiting_passwords()}:
             raise NotFoundError(f"there is no file of passwords {name[:LONGEST_NAME]!r}: each is given only once")
-        path = self._directory / name
+        return self._directory / name
+
+    def remove_passwords(self, name: str, actor: Actor) -> None:
+        """Remove a file of passwords that nobody needs.
+
+        Raises:
+            NotFoundError: it was taken already.
+
+        """
+        path = self.passwords(name)
+        with self._log.recorded(actor, "users.passwords.remove", name, {}):
+            path.unlink(missing_ok=True)
+
+    def take_passwords(self, name: str, actor: Actor) -> FilePieces:
+        """Return the content of a file of passwords, which is removed when it has been read to its end.
+
+        Raises:
+            NotFoundError: it was taken already.
+
+        """
+        path = self.passwords(name)
         with self._log.recorded(actor, "users.passwords", name, {}):
             try:
                 return FilePieces(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)

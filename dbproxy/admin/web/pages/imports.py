@@ -104,6 +104,16 @@ def passwords() -> Answer:
     return _file(name, site().imports.take_passwords(name, actor()))
 
 
+@pages.page("/imports/passwords/<name>/remove", Permission.CHANGE, methods=("GET", "POST"))
+def remove_passwords(name: str) -> Answer:
+    """Remove a file of generated passwords without sending it, after saying what that means."""
+    if request.method == "POST":
+        site().imports.remove_passwords(name, actor())
+        say(gettext("The file of passwords was removed."))
+        return go_to("imports.index")
+    return render_template("imports/remove_passwords.html", name=site().imports.passwords(name).name)
+
+
 def _uploaded() -> FileStorage:
     file = request.files.get("file")
     if file is None or not file.filename:
