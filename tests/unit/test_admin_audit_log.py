@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
 import pwd
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dbproxy.admin.audit_log import LONGEST_TEXT, MOST_DETAILS, Actor, AuditLog, command_line_actor
+from dbproxy.admin.audit_log import LONGEST_LINE, LONGEST_TEXT, MOST_DETAILS, Actor, AuditLog, command_line_actor
 from dbproxy.admin.errors import AdminError, RefusedError
 
 ACTOR = Actor("anna", "10.0.0.7")
@@ -118,3 +121,101 @@ def test_who_runs_a_command_is_not_taken_from_variables_that_anybody_can_set(mon
     assert command_line_actor() == Actor(f"os:{name}", "command line")
     monkeypatch.setenv("SUDO_USER", "anna")
     assert command_line_actor() == Actor(f"os:{name} (SUDO_USER=anna)", "command line")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A directory on a file system of 1 MiB."""
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(directory)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small file system")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "-l", directory], check=True)
+
+
+def fill(directory: Path) -> Path:
+    """Leave no byte of a file system."""
+    filler = directory / "filler"
+    with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(512))
+    return filler
+
+
+def test_what_is_being_done_when_the_disk_becomes_full_is_recorded_and_nothing_else_is_done(small_disk: Path) -> None:
+    log, done = AuditLog(small_disk / "admin"), []
+    log.record(ACTOR, "web.login", "web", {"padding": "p" * 200, "more": ["p" * 200] * 20})  # the end of it is within a page of the disk
+    with log.recorded(ACTOR, "users.disable", "x", {"padding": ["p" * 300] * 40}):
+        filler = fill(small_disk)
+        done.append(1)
+    assert [entry["action"] for entry in log.newest(10)[0]] == ["users.disable", "web.login"]
+    fill(small_disk)
+    with pytest.raises(AdminError, match="No space left"), log.recorded(ACTOR, "users.disable", "z"):
+        done.append(2)
+    assert done == [1]
+    filler.unlink()
+    with log.recorded(ACTOR, "users.enable", "x"):
+        done.append(3)
+    assert [entry["action"] for entry in log.newest(2)[0]] == ["users.enable", "users.disable"]
+
+
+def test_logins_that_fail_on_a_full_disk_leave_the_space_for_what_is_being_done(small_disk: Path) -> None:
+    log = AuditLog(small_disk)
+    with log.recorded(ACTOR, "users.disable", "x"):
+        fill(small_disk)
+        for _ in range(100):
+            with contextlib.suppress(AdminError):
+                log.record(ACTOR, "web.login", "web", outcome="wrong")
+    assert log.newest(1)[0][0]["action"] == "users.disable"
+
+
+def test_a_line_after_one_that_was_cut_off_is_not_lost(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path)
+    log.record(ACTOR, "users.add", "x")
+    with log.path.open("ab") as file:
+        file.write(b'{"time": "2026-')
+    log.record(ACTOR, "users.disable", "y")
+    assert [entry["target"] for entry in log.newest(10)[0]] == ["y", "x"]
+
+
+def test_a_line_has_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path)
+    hostile = "a\x1b[2Jb\x9b2Jc\x7f\u202eroot\u2066\u2028\x85d"
+    log.record(ACTOR, "users.add", hostile)
+    text = log.path.read_text(encoding="utf-8")
+    assert text.isascii()
+    assert text.strip().isprintable()
+    assert lines(log)[0]["target"] == hostile
+
+
+def test_a_line_is_bounded_whatever_the_details(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path)
+    log.record(ACTOR, "users.import", "x", {str(number): ["𠮷" * 300] * 50 for number in range(10)})
+    assert log.path.stat().st_size < LONGEST_LINE
+    assert "omitted" in log.newest(1)[0][0]["details"]
+
+
+@pytest.mark.watchdog(30)
+def test_a_position_behind_the_end_is_the_end(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path)
+    log.record(ACTOR, "users.add", "x")
+    assert log.newest(10, 10**18)[0][0]["target"] == "x"
+
+
+def test_what_is_no_log_is_passed_over_in_steps(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path)
+    log.record(ACTOR, "users.add", "x")
+    with log.path.open("ab") as file:
+        file.write(b"\0" * (20 * LONGEST_LINE))
+    log.record(ACTOR, "users.add", "y")
+    found, position, steps = [], None, 0
+    while steps == 0 or position is not None:
+        entries, position = log.newest(3, position)
+        found += [entry["target"] for entry in entries]
+        steps += 1
+    assert found == ["y", "x"]
+    assert steps < 20
