@@ -1,6 +1,7 @@
 """CSV files as spreadsheets read and write them: character sets, delimiters, and cells that must not become formulas. One thread.
 
-A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return as a formula, which can send data away.
+A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, their full-width forms (in Chinese and Japanese), a tab or the end
+of a line as a formula, which can send data away.
 So such cells are written with an apostrophe before them, and cells that have apostrophes and then one of these get one more;
 ``without_guard`` takes one away. What was written is read back as it was.
 """
@@ -25,6 +26,9 @@ LONGEST_LINE = 1 << 16
 LONGEST_CELL = 1 << 16
 """Characters of one cell, at most; lines may end within it."""
 
+LONGEST_ROW = 1 << 20
+"""Characters of the lines of one row, at most."""
+
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 
 ENCODINGS = ("utf-8", "utf-16", "gb18030")
@@ -32,8 +36,8 @@ ENCODINGS = ("utf-8", "utf-16", "gb18030")
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _CHUNK = 1 << 16
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_GUARDED = re.compile(r"'+[=+\-@\t\r]")
+_FORMULA = re.compile(r"'*[=+\-@＝＋－＠\t\r\n]")
+_GUARDED = re.compile(r"'+[=+\-@＝＋－＠\t\r\n]")
 
 
 def csv_writer(stream: TextIO) -> Callable[[Sequence[str]], None]:
@@ -107,9 +111,21 @@ class CsvFile:
         return sum(1 for _ in self.rows())
 
     def _parsed(self) -> Iterator[tuple[int, list[str]]]:
-        reader = csv.reader(self._lines(self._skipped), delimiter=self.delimiter, strict=True)
+        length = 0
+
+        def bounded_lines() -> Iterator[str]:
+            nonlocal length
+            for text in self._lines(self._skipped):
+                length += len(text)
+                if length > LONGEST_ROW:
+                    raise RefusedError(
+                        f"the row that begins in line {line} has more than {LONGEST_ROW} characters; is a quotation mark not closed?"
+                    )
+                yield text
+
+        reader = csv.reader(bounded_lines(), delimiter=self.delimiter, strict=True)
         while True:
-            line = self._skipped + reader.line_num + 1
+            line, length = self._skipped + reader.line_num + 1, 0
             try:
                 cells = next(reader)
             except StopIteration:
@@ -155,8 +171,9 @@ class CsvFile:
                 return encoding
         if wanted is not None:
             try:
+                io.TextIOWrapper(io.BytesIO(), wanted)  # of what Python calls encodings, some give no text
                 return codecs.lookup(wanted).name
-            except LookupError:
+            except (LookupError, ValueError):
                 raise RefusedError(
                     f"the character set is {wanted!r}; accepted are {', '.join(ENCODINGS)}, and others that Python has"
                 ) from None

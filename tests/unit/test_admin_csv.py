@@ -76,6 +76,8 @@ def test_lines_are_counted_as_an_editor_does() -> None:
         (b"name\nx\n" + b"\xff\xff\n", "is not in gb18030"),
         (b"name\n" + b"x" * 70_000, "line 2 has more than 65536 characters"),
         (b'name\n"' + b"x\n" * 40_000 + b'"', "more than 65536 characters; is a quotation mark"),
+        (b'name\n"' + b'x\n","' * 500_000, "begins in line 2 has more than 1048576 characters; is a quotation mark"),
+        (b'"' + b'x\n","' * 500_000, "begins in line 1 has more than 1048576 characters; is a quotation mark"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_the_place(data: bytes, said: str) -> None:
@@ -86,6 +88,9 @@ def test_what_cannot_be_read_is_refused_with_the_place(data: bytes, said: str) -
 def test_large_files_and_unknown_character_sets_and_delimiters_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RefusedError, match="the character set is 'klingon'"):
         read(b"name\nx\n", encoding="klingon")
+    for no_charset in ("rot13", "hex", "zlib", "base64", "a\0b", "x" * 10_000):
+        with pytest.raises(RefusedError, match="the character set is "):
+            read(b"name\nx\n", encoding=no_charset)
     with pytest.raises(RefusedError, match="the delimiter is 'x'; accepted are comma, semicolon, tab"):
         read(b"name\nx\n", delimiter="x")
     monkeypatch.setattr(csv_file, "LARGEST_FILE", 5)
@@ -94,13 +99,14 @@ def test_large_files_and_unknown_character_sets_and_delimiters_are_refused(monke
 
 
 HOSTILE = ["=1+1", "+86", "-1", "@x", "\tx", "'=x", "''=x", "'quoted'", "=", "", "a=b", '"', "x,y", "小明", "😀", "'"]
+HOSTILE += ["＝1+1", "＋1", "－1", "＠x", "\n=1", "'＝1"]
 
 
 def test_formulas_are_written_as_text_and_read_back_as_they_were() -> None:
     stream = io.StringIO(newline="")
     csv_writer(stream)(HOSTILE)
-    written = next(csv.reader([stream.getvalue()]))
-    assert [cell for cell in written if cell[:1] in tuple("=+-@\t\r") and cell] == []
+    written = next(csv.reader(io.StringIO(stream.getvalue(), newline="")))
+    assert [cell for cell in written if cell[:1] in tuple("=+-@＝＋－＠\t\r\n") and cell] == []
     assert [without_guard(cell) for cell in written] == HOSTILE
 
 
