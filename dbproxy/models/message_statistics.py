@@ -1,6 +1,7 @@
 """MessageStatistics: how much there is of what, at a cost that does not grow with the number of messages. Any thread.
 
-Where a day begins in a table is found by ``ids_by_time``; between two such borders the ids say how many rows there are.
+Where a day begins in a table is found by ``ids_by_time``; between two such borders the ids say how many rows there are. Where there are no
+such borders, samples of the table do.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from dbproxy.models.conversation_kind import ConversationKind
-from dbproxy.models.ids_by_time import first_ids
+from dbproxy.models.ids_by_time import Sample, are_in_order, denser_at_the_end, evenly, first_ids, samples
 from dbproxy.stores.mysql import DBConn, ReadPool, Row
 from dbproxy.stores.mysql.schema import REQUIRED_TABLES, SHARDS
 
@@ -24,6 +25,9 @@ COUNTED_ROWS = 50_000
 
 DENSITY_ROWS = 20_000
 """Newest rows of a table that tell how many of its ids are in use."""
+
+CHECKED, SAMPLES = 60, 500
+"""Places at which a large table is looked at, to see whether its rows are in the order of their times, and if they are not."""
 
 _QUARTER = 900
 """Seconds: in every time zone days begin at a multiple of it."""
@@ -95,6 +99,12 @@ class MessageStatistics:
     def _sent_in_table(self, connection: DBConn, table: str, borders: Sequence[int]) -> tuple[list[int], bool]:
         first_id, last_id = map(int, connection.select(f"select ifnull(min(id),0),ifnull(max(id),0) from {table}")[0])
         if last_id - first_id >= COUNTED_ROWS:
+            end = last_id + 1
+            whole = samples(connection, table, denser_at_the_end(first_id, end, CHECKED), end)
+            if not are_in_order(whole):
+                later = next((number for number, sample in enumerate(whole) if sample.time >= borders[0]), len(whole))
+                begin = whole[max(later - 1, 0)].first_id
+                return _spread(samples(connection, table, evenly(begin, end, SAMPLES), end), borders), True
             (first_id,) = first_ids(connection, table, borders[:1])
         if last_id - first_id < COUNTED_ROWS:
             counts = [0] * (len(borders) - 1)
@@ -114,6 +124,21 @@ class MessageStatistics:
 
     def _select(self, query: str) -> Sequence[Row]:
         return self._database.read(lambda connection: connection.select(_limited(connection, query)))
+
+
+def _spread(found: Sequence[Sample], borders: Sequence[int]) -> list[int]:
+    """How many of the rows of samples are between each of the times and the next one. The rows of one are spread over the time up to the
+    next one, or are all of the same time if that is not later.
+    """
+    counts = [0.0] * (len(borders) - 1)
+    for sample, following in zip(found, [*found[1:], *found[-1:]], strict=True):
+        end = max(following.time, sample.time + 1)
+        index = max(bisect_right(borders, sample.time) - 1, 0)
+        while index < len(counts) and borders[index] < end:
+            within = min(end, borders[index + 1]) - max(sample.time, borders[index])
+            counts[index] += sample.rows * max(within, 0) / (end - sample.time)
+            index += 1
+    return [round(count) for count in counts]
 
 
 def _limited(connection: DBConn, query: str) -> str:

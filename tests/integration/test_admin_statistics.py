@@ -71,6 +71,18 @@ def test_of_many_messages_the_ids_say_how_many_there_are(stack: Stack, statistic
     assert all(abs(guess - count / 2) <= 2 for guess, count in zip(estimate, [1, 250, 0, 300], strict=True))
 
 
+def test_messages_that_were_inserted_again_as_new_rows_count_for_the_day_on_which_they_were_sent(
+    stack: Stack, statistics: Statistics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(message_statistics, "COUNTED_ROWS", 100)
+    for days_ago in range(19, -1, -1):
+        seed.group_messages(stack, 1, 9, ["x"] * 300, created=at(days_ago))
+    stack.rows("update IMGroupMessage_1 set id=id+10000 where created<%s order by id desc", (at(14, 0),))  # as dbproxy-audit --merge does
+    days = statistics.messages_per_day(20, TODAY)
+    assert all(day.estimated and abs(day.group - 300) <= 15 for day in days)
+    assert abs(sum(day.group for day in days) - 6000) <= 20
+
+
 def test_senders_with_wrong_clocks_do_not_move_the_border_of_a_day(stack: Stack) -> None:
     seed.group_messages(stack, 1, 9, ["x"] * 2000, created=1000)
     stack.rows("update IMGroupMessage_1 set created=if(id%20=0,0,4000000000) where id%10=0")
