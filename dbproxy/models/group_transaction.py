@@ -22,9 +22,7 @@ OUTCOME_TIMEOUT = 10.0
 """Seconds after which the lookup of a lost commit is given up."""
 
 USERS_PER_STATEMENT = 1000
-"""Users whose rows one statement changes. With some 30,000 of them servers give the index up (``optimizer_max_sel_arg_weight`` of MariaDB,
-``range_optimizer_max_mem_size`` of MySQL) and read, and lock, all sessions of all users: nobody could send messages meanwhile.
-"""
+"""Users whose rows one statement changes."""
 
 
 class GroupTransactions:
@@ -64,13 +62,7 @@ class GroupTransactions:
         """Make users members, who may have been it before."""
         former: set[int] = set()
         for some in _portions(user_ids):
-            rows = connection.select(f"select distinct userId from IMGroupMember where groupId={group_id} and userId in ({_listed(some)})")
-            found = {int(user_id) for (user_id,) in rows}
-            if found:
-                connection.execute(
-                    f"update IMGroupMember set status=0,updated={now} where groupId={group_id} and userId in ({_listed(found)})"
-                )
-            former |= found
+            former |= _update_members(connection, group_id, some, f"status=0,updated={now}")
         new = [user_id for user_id in user_ids if user_id not in former]
         if new:
             GroupTransactions.insert_members(connection, group_id, new, now)
@@ -79,12 +71,8 @@ class GroupTransactions:
     def remove_members(connection: DBConn, group_id: int, user_ids: Sequence[int], now: int) -> None:
         """Make users members no longer, and their sessions with the group invisible."""
         for some in _portions(user_ids):
-            connection.script(
-                (
-                    f"update IMGroupMember set status=1 where groupId={group_id} and userId in ({_listed(some)})",
-                    SessionModel.remove_group_sessions(group_id, some, now),
-                )
-            )
+            _update_members(connection, group_id, some, "status=1")
+            SessionModel.remove_group_sessions(connection, group_id, some, now)
 
     def commit(
         self, connection: DBConn, group_id: int, affected: Sequence[int], fields: Mapping[bytes, bytes], also: Sequence[str] = ()
@@ -141,11 +129,21 @@ class GroupTransactions:
         return found
 
 
+def _update_members(connection: DBConn, group_id: int, user_ids: Iterable[int], assignments: str) -> set[int]:
+    """Set columns of those rows of the users that there are; returns these users.
+
+    The rows are changed by their ids, which are read without locks. A server that is given the users to change uses no index if these are
+    many, or if it takes the table for a small one, and locks all that it reads: nobody could send messages meanwhile.
+    """
+    among = ",".join(map(str, user_ids))
+    rows = connection.select(f"select id,userId from IMGroupMember where groupId={group_id} and userId in ({among})")
+    if rows:
+        row_ids = b",".join(row_id for row_id, _ in rows).decode()
+        connection.execute(f"update IMGroupMember force index (primary) set {assignments} where id in ({row_ids})")
+    return {int(user_id) for _, user_id in rows}
+
+
 def _portions(user_ids: Iterable[int]) -> Iterator[list[int]]:
     remaining = iter(user_ids)
     while some := list(islice(remaining, USERS_PER_STATEMENT)):
         yield some
-
-
-def _listed(user_ids: Iterable[int]) -> str:
-    return ",".join(map(str, user_ids))

@@ -109,13 +109,15 @@ class SessionModel:
         return self._master.write(lambda connection: connection.execute(statement)) > 0
 
     @staticmethod
-    def remove_group_sessions(group_id: int, user_ids: Iterable[int], now: int) -> str:
-        """The statement that makes the sessions of these users with a group invisible."""
+    def remove_group_sessions(connection: DBConn, group_id: int, user_ids: Iterable[int], now: int) -> None:
+        """Make the sessions of these users with a group invisible, in a transaction that has locked the group; locks nothing but them."""
         users = ",".join(map(str, user_ids))
-        return (
-            f"update IMRecentSession set status=1,updated={now} "
-            f"where userId in ({users}) and peerId={group_id} and type={GROUP} and status=0"
+        rows = connection.select(
+            f"select id from IMRecentSession where userId in ({users}) and peerId={group_id} and type={GROUP} and status=0"
         )
+        if rows:
+            among = b",".join(row_id for (row_id,) in rows).decode()
+            connection.execute(f"update IMRecentSession force index (primary) set status=1,updated={now} where id in ({among})")
 
     @staticmethod
     def find_query(keys: Iterable[SessionKey], session_type: int) -> str:
