@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from dbproxy.admin.directories import make_private_directory
 from dbproxy.admin.errors import AdminError
 
 FILE_NAME = "accounts.db"
@@ -108,9 +109,17 @@ class AccountsDatabase:
 
     def _prepare(self) -> None:
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_directory(self.path.parent)
             # SQLite gives its further files the permissions of this one
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                found = os.fstat(descriptor)
+                if os.geteuid() not in (0, found.st_uid):
+                    raise AdminError(f"the accounts in {self.path} belong to another user (uid {found.st_uid}), who could make up any")
+                if found.st_mode & 0o077:  # copied back by a program that does not keep permissions
+                    os.fchmod(descriptor, 0o600)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise AdminError(f"the accounts in {self.path} cannot be used: {error.strerror}") from None
         with self.reading() as connection:

@@ -24,6 +24,7 @@ from typing import Any
 from dbproxy.admin.administration import Administration
 from dbproxy.admin.archive_files import read_archive
 from dbproxy.admin.archive_run import ARCHIVED, REMOVED, ArchiveRun, remove_beginnings, unfinished_runs
+from dbproxy.admin.directories import make_private_directory
 from dbproxy.admin.errors import AdminError, RefusedError
 from dbproxy.models.message_archive import ArchiveTable, MessageArchive, RowKey
 from dbproxy.models.message_reader import KINDS
@@ -232,7 +233,7 @@ class Pruning:
     def _locked(self) -> Iterator[None]:
         """Let one run at a time work in the directory."""
         try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_directory(self.directory)
             descriptor = os.open(self.directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise AdminError(f"the archive {self.directory} cannot be written: {error.strerror}") from None

@@ -28,6 +28,9 @@ _FIELD_OF = {name: field for field, names in NAMES.items() for name in names}
 
 _SEXES = {"": FEMALE, "0": FEMALE, "2": FEMALE, "f": FEMALE, "female": FEMALE, "女": FEMALE, "1": MALE, "m": MALE, "male": MALE, "男": MALE}
 
+_LISTED = 20
+"""Columns that an error names, at most."""
+
 _ACTIVE = ("", "0", "active", "在职", "启用", "正常")
 
 
@@ -41,7 +44,7 @@ def fields_of(columns: Sequence[str]) -> tuple[tuple[str | None, ...], tuple[str
     fields = tuple(_FIELD_OF.get(re.sub(r"[\s_\-]", "", column).casefold()) for column in columns)
     known = [field for field in fields if field is not None]
     if "name" not in known:
-        given = ", ".join(shown(column) for column in columns[:20])
+        given = ", ".join(shown(column) for column in columns[:_LISTED])
         raise RefusedError(
             f"the first line has no column of login names, which is called name or 用户名; its columns are {given}. Names that are known: "
             + ", ".join(f"{names[0]} ({names[-1]})" for names in NAMES.values())
@@ -49,7 +52,7 @@ def fields_of(columns: Sequence[str]) -> tuple[tuple[str | None, ...], tuple[str
     for field in known:
         if known.count(field) > 1:
             twice = [shown(column) for column, its in zip(columns, fields, strict=True) if its == field]
-            raise RefusedError(f"the columns {' and '.join(twice)} are both the {field} of a user; leave one of them")
+            raise RefusedError(f"the columns {' and '.join(twice[:_LISTED])} are both the {field} of a user; leave one of them")
     return fields, tuple(column for column, field in zip(columns, fields, strict=True) if field is None)
 
 

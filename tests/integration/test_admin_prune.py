@@ -138,6 +138,14 @@ def test_ids_are_not_given_again_where_the_newest_message_is_hidden_and_redis_ha
     assert findings(stack) <= {"counter-behind", "members-lost"}  # what Redis has lost and nobody has used since
 
 
+def test_a_run_that_anybody_can_have_made_up_is_not_finished(stack: Stack, pruning: Pruning) -> None:
+    pruning.directory.mkdir(parents=True)
+    pruning.directory.chmod(0o777)
+    with pytest.raises(AdminError, match="everybody may write into the directory"):
+        pruning.run(int(time.time()) - 30 * 86400)
+    assert files(pruning.directory) == []
+
+
 @pytest.mark.parametrize(("kind", "conversation_id"), [("people", 1), ("group", 9)])
 def test_long_conversations_are_not_read_to_find_what_stays_nor_to_remove_the_rest(
     stack: Stack, administration: Administration, kind: str, conversation_id: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import socket
 import threading
@@ -14,6 +15,7 @@ from admin_pages import paths_of
 from admin_site import PASSWORD, AdminApp, AdminServer
 
 from dbproxy.admin.roles import Role
+from dbproxy.admin.web.service_texts import told
 from dbproxy.testing import Stack, seed
 
 pytestmark = pytest.mark.watchdog(180)
@@ -186,3 +188,22 @@ def test_asking_for_the_head_of_a_page_changes_nothing(admin_app: AdminApp, stac
     assert not [entry for entry in admin_app.log.newest(50)[0] if entry["outcome"] != "ok"]
     answer = visitor._open("/users", method="HEAD")
     assert (answer.status_code, answer.data) == (200, b"")
+
+
+@pytest.mark.watchdog(60)
+def test_a_long_text_is_not_looked_for_in_the_table_of_texts(admin_app: AdminApp) -> None:
+    """Looking for it takes time that grows with a higher power of its length."""
+    text = "the name " + "x has y " * 5000
+    with admin_app.app.test_request_context("/", headers={"Accept-Language": "zh"}):
+        assert told(text) == text
+        assert told("there is no group 7") != "there is no group 7"
+
+
+@pytest.mark.watchdog(60)
+def test_an_error_names_some_of_the_columns_of_a_file_only(admin_app: AdminApp, stack: Stack) -> None:
+    seed.department(stack, 1)
+    visitor = admin_app.visitor(Role.OPERATOR, language="zh")
+    file = (io.BytesIO(b"name," * 13_000 + b"name\nx\n"), "users.csv")
+    answer = visitor.post("/imports", {"file": file, "department_id": "1"})
+    assert answer.status_code == 400
+    assert len(answer.text) < 20_000

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +49,36 @@ def test_only_the_owner_of_the_files_reads_them(database: AccountsDatabase) -> N
     assert set(modes) >= {"accounts.db", "accounts.db-wal"}
     assert set(modes.values()) == {0o600}
     assert stat.S_IMODE(database.path.parent.stat().st_mode) == 0o700
+
+
+def test_accounts_are_not_taken_from_a_directory_in_which_everybody_may_write(tmp_path: Path) -> None:
+    directory = tmp_path / "shared"
+    directory.mkdir()
+    for mode in (0o777, 0o1777, 0o702):
+        directory.chmod(mode)
+        with pytest.raises(AdminError, match=f"everybody may write into the directory .*shared .mode {mode:04o}"):
+            AccountsDatabase(directory)
+    assert list(directory.iterdir()) == []
+    directory.chmod(0o2770)  # a volume of Kubernetes
+    AccountsDatabase(directory)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_accounts_of_another_user_are_not_taken() -> None:
+    with tempfile.TemporaryDirectory() as name:  # that of pytest is closed to others
+        AccountsDatabase(Path(name))
+        os.chown(name, 65534, 65534)
+        (Path(name) / "accounts.db").chmod(0o666)
+        program = "import os, pathlib, sys; from dbproxy.admin.accounts_database import AccountsDatabase; os.setuid(65534); "
+        program += "AccountsDatabase(pathlib.Path(sys.argv[1]))"
+        done = subprocess.run([sys.executable, "-c", program, name], capture_output=True, text=True, check=False)
+    assert "belong to another user (uid 0)" in done.stderr
+
+
+def test_a_copy_that_others_can_read_is_closed_to_them(database: AccountsDatabase) -> None:
+    database.path.chmod(0o644)
+    AccountsDatabase(database.path.parent)
+    assert stat.S_IMODE(database.path.stat().st_mode) == 0o600
 
 
 def test_processes_that_begin_at_once_make_one_database(tmp_path: Path) -> None:

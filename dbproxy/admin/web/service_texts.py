@@ -86,6 +86,9 @@ TEXTS = (
 """The first that fits is taken."""
 
 
+LONGEST = 500
+"""Characters of a text that is looked for in the table: the time that takes grows with a higher power of the length."""
+
 FIELDS = (_("name"), _("nick"), _("email"), _("phone"), _("domain"), _("avatar"), _("sign info"), _("name of the department"))
 """What ``field`` may be in a text."""
 
@@ -94,7 +97,7 @@ def told(text: object) -> object:
     """Return what a service has said in the language of the request; the same text if the table does not have it. A filter of the
     templates.
     """
-    if not isinstance(text, str) or not text or str(get_locale()) == "en":
+    if not isinstance(text, str) or not 0 < len(text) <= LONGEST or str(get_locale()) == "en":
         return text
     for template, pattern in _patterns():
         found = pattern.fullmatch(text)
