@@ -158,6 +158,16 @@ def test_requests_that_arrive_slowly_keep_only_their_own_address_waiting(attacke
     assert statuses(attacked, HIDDEN, source="127.0.0.3") == [200]
 
 
+def test_connections_of_one_address_leave_room_for_others(attacked: AdminServer) -> None:
+    with ExitStack() as silent:
+        for _ in range(600):
+            with suppress(OSError):
+                silent.enter_context(socket.create_connection(("127.0.0.1", attacked.port), source_address=("127.0.0.3", 0)))
+        assert statuses(attacked, HIDDEN) == [200]
+        assert len(list(Path(f"/proc/{attacked.pid}/fd").iterdir())) < 400
+    assert statuses(attacked, HIDDEN, source="127.0.0.3") == [200]
+
+
 def test_asking_for_the_head_of_a_page_changes_nothing(admin_app: AdminApp, stack: Stack) -> None:
     """HEAD needs no token of a form."""
     seed.department(stack, 1)

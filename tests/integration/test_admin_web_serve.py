@@ -114,7 +114,7 @@ def test_clients_that_say_nothing_keep_nobody_waiting(dbproxy_stack: Stack, auth
     pair = authority.issue("admin")
     keys = {"WebAdminCert": pair.cert, "WebAdminKey": pair.key} if tls else {}
     with AdminServer(dbproxy_stack, **keys) as server, ExitStack() as silent:
-        for _ in range(400):  # each would occupy a thread for ten seconds: in all, many times as long as the visitor waits
+        for _ in range(200):  # each would occupy a thread for ten seconds: in all, many times as long as the visitor waits
             silent.enter_context(socket.create_connection(("127.0.0.1", server.port)))
         assert server.visitor(authority.certificate if tls else None).get("/login").status == 200
 

@@ -99,6 +99,11 @@ class AdminConnection(HTTPConnection):
         finally:
             self.server.finished(self)
 
+    def close(self) -> None:
+        """Close the socket."""
+        super().close()
+        self.server.turns.closed(self)
+
 
 class _TimedSocket(socket.SocketIO):
     """Reads from a socket as long as bytes arrive fast enough."""

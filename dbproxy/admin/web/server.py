@@ -8,6 +8,7 @@ import queue
 import socket
 import ssl
 import threading
+from contextlib import suppress
 from typing import Any, cast
 
 from cheroot.server import HTTPConnection
@@ -19,21 +20,20 @@ from dbproxy.admin.errors import AdminError
 from dbproxy.admin.web.app import create_app
 from dbproxy.admin.web.http_request import SOCKET_TIMEOUT, AdminConnection
 from dbproxy.admin.web.site import Site
-from dbproxy.admin.web.turns import Turn, Turns
+from dbproxy.admin.web.turns import Limits, Turn, Turns
 from dbproxy.admin.web.views import UPLOAD_BODY
 from dbproxy.config import AdminSettings
 
 _THREADS_WITHOUT_BACKENDS = 16
 """What is left for logging in, for files and for requests that arrive slowly when the other threads wait for MySQL and Redis."""
 
-_THREADS_OF_ADDRESS = 8
-"""Of all threads, those that requests of one address occupy at most; further ones wait. Trusted proxies have as many as there are."""
-
 _MOST_WAITING = 64
-"""Connections with a request that no thread has taken yet; further ones are answered 503."""
+"""Connections with a request that no thread has taken yet; further ones are answered 503, or closed under TLS."""
 
-_MOST_IDLE = 500
-"""Connections without a request, at most; each is closed after ``SOCKET_TIMEOUT``."""
+_LIMITS = Limits(connections=500, connections_of_address=250, threads_of_address=8, waiting=_MOST_WAITING)
+"""Connections without a request are closed after ``SOCKET_TIMEOUT``; trusted proxies have only the limits of all together."""
+
+_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 _STOP_TIMEOUT = 10
 """Seconds that requests are given when the server stops."""
@@ -66,7 +66,7 @@ class WebServer:
             timeout=SOCKET_TIMEOUT,
             shutdown_timeout=_STOP_TIMEOUT,
         )
-        self._server.turns = Turns(_THREADS_OF_ADDRESS, _MOST_WAITING, settings.web_trusted_proxies)
+        self._server.turns = Turns(_LIMITS, settings.web_trusted_proxies)
         self._server.max_request_body_size = UPLOAD_BODY + (1 << 20)
         self._server.max_request_header_size = _LONGEST_HEADERS
         if settings.web_cert:
@@ -103,11 +103,10 @@ class _Server(Server):
     turns: Turns
 
     def process_conn(self, conn: HTTPConnection) -> None:
-        manager = cast("Any", self)._connections  # its stub does not have it
         if conn.last_used is not None:  # it has been in the selector, and there is something to read
             self._hand_over(self.turns.begin(conn))
-        elif manager._num_connections < _MOST_IDLE:
-            manager.put(conn)
+        elif self.turns.opened(conn):
+            cast("Any", self)._connections.put(conn)  # its stub does not have it
         else:
             conn.close()
 
@@ -126,7 +125,11 @@ class _Server(Server):
             self._refuse(turn.refused)
 
     def _refuse(self, conn: HTTPConnection) -> None:
-        cast("Any", self)._unservicable_conns.put(conn)  # another thread answers 503
+        """Close a connection, without waiting for anything: cheroot's thread for this would wait for the handshake of TLS."""
+        if self.ssl_adapter is None:
+            with suppress(OSError):
+                conn.socket.send(_BUSY, socket.MSG_DONTWAIT)
+        conn.close()
 
 
 class _TlsAdapter(BuiltinSSLAdapter):

@@ -1,4 +1,4 @@
-"""Turns: how many threads of the web server the requests of one address occupy. Any thread."""
+"""Turns: how many connections and threads of the web server one address occupies. Any thread."""
 
 from __future__ import annotations
 
@@ -21,21 +21,53 @@ class Turn(NamedTuple):
     refused: HTTPConnection | None = None
 
 
+class Limits(NamedTuple):
+    """How much there may be at most."""
+
+    connections: int
+    """That are open, of all addresses."""
+    connections_of_address: int
+    """Of one address, or of IPv6 of one /64."""
+    threads_of_address: int
+    waiting: int
+    """Connections with a request that wait for one of the threads of their address, of all addresses."""
+
+
 class Turns:
     """A request that arrives slowly occupies a thread until it is given up: who sends many of them shall keep only himself waiting.
 
-    ``most``: threads of one address, or of IPv6 of one /64. ``waiting``: connections with a request that wait for one of these threads, of
-    all addresses; further ones are refused. Addresses in ``exempt`` (proxies, which speak for many) have no limit.
+    Addresses in ``exempt`` (proxies, which speak for many) have only the limits of all together.
     """
 
-    def __init__(self, most: int, waiting: int, exempt: Sequence[Network] = ()) -> None:
-        self._most = most
-        self._longest = waiting
+    def __init__(self, limits: Limits, exempt: Sequence[Network] = ()) -> None:
+        self._limits = limits
         self._exempt = exempt
         self._lock = threading.Lock()
+        self._open: dict[HTTPConnection, str | None] = {}
+        self._open_of: dict[str | None, int] = {}
         self._running: dict[str, int] = {}
         self._waiting: dict[str, deque[HTTPConnection]] = {}
         self._waiting_count = 0
+
+    def opened(self, conn: HTTPConnection) -> bool:
+        """Return whether a new connection may stay; if so, ``closed`` has to be called in the end."""
+        client = self._client(conn)
+        with self._lock:
+            count = self._open_of.get(client, 0)
+            if len(self._open) >= self._limits.connections or (client is not None and count >= self._limits.connections_of_address):
+                return False
+            self._open[conn] = client
+            self._open_of[client] = count + 1
+            return True
+
+    def closed(self, conn: HTTPConnection) -> None:
+        """A connection is closed; nothing happens if it was not counted, or is not any more."""
+        with self._lock:
+            if conn in self._open:
+                client = self._open.pop(conn)
+                self._open_of[client] -= 1
+                if not self._open_of[client]:
+                    del self._open_of[client]
 
     def begin(self, conn: HTTPConnection) -> Turn:
         """A connection has a request."""
@@ -43,10 +75,10 @@ class Turns:
         if client is None:
             return Turn(conn)
         with self._lock:
-            if self._running.get(client, 0) < self._most:
+            if self._running.get(client, 0) < self._limits.threads_of_address:
                 self._running[client] = self._running.get(client, 0) + 1
                 return Turn(conn)
-            if self._waiting_count >= self._longest:
+            if self._waiting_count >= self._limits.waiting:
                 return Turn(refused=conn)
             self._waiting.setdefault(client, deque()).append(conn)
             self._waiting_count += 1
