@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -217,3 +219,45 @@ def test_an_error_names_some_of_the_columns_of_a_file_only(admin_app: AdminApp, 
     answer = visitor.post("/imports", {"file": file, "department_id": "1"})
     assert answer.status_code == 400
     assert len(answer.text) < 20_000
+
+
+def test_without_room_or_permission_to_record_nothing_is_changed_or_read(stack: Stack, tmp_path: Path) -> None:
+    seed.department(stack, 1)
+    seed.users(stack, "alice", "bob")
+    seed.group(stack, 9, [1, 2])
+    seed.group_messages(stack, 1, 9, ["secret text"])
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(disk)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small file system")
+    try:
+        with AdminApp(stack, disk) as app:
+            assert app.site.backends.wait(30)
+            visitor = app.visitor(Role.OWNER)
+            token = visitor.token("/account")
+            before = stack.snapshot()
+
+            def tried() -> None:
+                for path in ("/users/1/disable", "/groups/9/dismiss", "/departments/add"):
+                    form = {"csrf_token": token, "confirmed": "1", "name": "x", "parent_id": "0", "priority": "0"}
+                    assert visitor.post_without_token(path, form).status_code == 500
+                for path in ("/messages/group/9", "/messages/group/9/export.jsonl", "/users/export.csv"):
+                    answer = visitor.get(path)
+                    assert (answer.status_code, "secret text" in answer.text) == (500, False)
+                assert stack.snapshot() == before
+
+            filler = disk / "filler"
+            with filler.open("ab", buffering=0) as file, suppress(OSError):
+                while True:
+                    file.write(bytes(256))
+            tried()
+            filler.unlink()
+            assert visitor.get("/messages/group/9").status_code == 200
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+            tried()
+            subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+            assert visitor.post("/users/1/disable", form="/account").status_code == 303
+            assert [entry["action"] for entry in app.log.newest(3)[0]] == ["users.disable", "messages.read", "web.login"]
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
