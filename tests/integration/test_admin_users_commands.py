@@ -30,7 +30,7 @@ def config(stack: Stack, tmp_path: Path) -> Path:
 @pytest.fixture
 def run(config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     def call(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode("utf-8", "surrogateescape")), encoding="utf-8"))
         status = main(["--config", str(config), *arguments])
         said = capsys.readouterr()
         return status, said.out, said.err
@@ -134,6 +134,26 @@ def test_departments_on_the_command_line(stack: Stack, run: Run) -> None:
     ]
     assert run("departments", "move", "B/B1", "--to-top")[0] == 0
     assert run("departments", "rename", "nowhere", "X")[0] == 1
+
+
+def test_a_pipe_is_imported_as_a_file(stack: Stack, run: Run) -> None:
+    seed.department(stack, 1)
+    reading, writing = os.pipe()  # as a shell makes it for <(command)
+    os.write(writing, b"name,password\nerin,secret-1\n")
+    os.close(writing)
+    try:
+        status, out, err = run("users", "import", f"/dev/fd/{reading}")
+    finally:
+        os.close(reading)
+    assert (status, "users added: 1" in out, err) == (0, True, "")
+
+
+def test_a_password_that_is_no_text_is_refused_and_not_shown(stack: Stack, run: Run) -> None:
+    seed.users(stack, "alice")
+    before = stack.snapshot()
+    status, out, err = run("users", "passwd", "alice", "--password-stdin", stdin="secret-\udcff\n")
+    assert (status, out, "is no text" in err, "secret" in err) == (1, "", True, False)
+    assert stack.snapshot() == before
 
 
 def test_import_and_export_of_files(dbproxy_client: Client, stack: Stack, run: Run, tmp_path: Path) -> None:

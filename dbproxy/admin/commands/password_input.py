@@ -31,7 +31,10 @@ def password_from(options: argparse.Namespace, name: str) -> str | None:
     if options.generate_password:
         return None
     if options.password_stdin:
-        line = sys.stdin.readline(_LONGEST_LINE).rstrip("\r\n") if sys.stdin is not None else ""
+        try:
+            line = sys.stdin.readline(_LONGEST_LINE).rstrip("\r\n") if sys.stdin is not None else ""
+        except UnicodeDecodeError:
+            raise RefusedError("the first line of the standard input is no text; it must be the password") from None
         if not line:
             raise RefusedError("the first line of the standard input is empty; it must be the password")
         return line

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, cast
 
 from dbproxy.admin.administration import Administration
 from dbproxy.admin.commands.department_argument import department_of
@@ -99,22 +99,23 @@ def _export(administration: Administration, options: Options) -> int:
 
 @contextlib.contextmanager
 def _opened(name: str) -> Iterator[BinaryIO]:
-    """Open a file that can be read more than once; what comes from the standard input is copied into one."""
-    if name == STANDARD:
-        with tempfile.TemporaryFile() as copy:
-            source = sys.stdin.buffer
-            while data := source.read(1 << 16):
-                copy.write(data)
-                if copy.tell() > LARGEST_FILE:
-                    raise RefusedError(f"more than {LARGEST_FILE} bytes are not accepted")
-            yield copy
-        return
+    """Open a file that can be read more than once; what comes from the standard input or a pipe is copied into one."""
     with contextlib.ExitStack() as exits:
         try:
-            file = exits.enter_context(Path(name).open("rb"))
+            file = cast("BinaryIO", sys.stdin.buffer) if name == STANDARD else exits.enter_context(Path(name).open("rb"))
+            if name == STANDARD or not file.seekable():
+                file = _copied(file, exits.enter_context(tempfile.TemporaryFile()))
         except OSError as error:
             raise RefusedError(f"{name} cannot be read: {error.strerror}") from None
         yield file
+
+
+def _copied(source: BinaryIO, copy: IO[bytes]) -> BinaryIO:
+    while data := source.read(1 << 16):
+        copy.write(data)
+        if copy.tell() > LARGEST_FILE:
+            raise RefusedError(f"more than {LARGEST_FILE} bytes are not accepted")
+    return cast("BinaryIO", copy)
 
 
 @contextlib.contextmanager
