@@ -261,3 +261,16 @@ def test_without_room_or_permission_to_record_nothing_is_changed_or_read(stack: 
             assert [entry["action"] for entry in app.log.newest(3)[0]] == ["users.disable", "messages.read", "web.login"]
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_strangers_are_not_told_where_the_files_are(admin_app: AdminApp) -> None:
+    visitor, stranger = admin_app.visitor(Role.OWNER), admin_app.visitor()
+    form = {"csrf_token": stranger.token("/login"), "name": "owner", "password": "wrong"}
+    admin_app.log.path.unlink()
+    admin_app.log.path.mkdir()
+    answer = stranger.post_without_token("/login", form)
+    assert answer.status_code == 500
+    assert "files of dbproxy-admin cannot be used" in answer.text
+    assert str(admin_app.site.directory) not in answer.text
+    answer = visitor.post("/accounts", {"name": "bob", "role": "viewer"})
+    assert (answer.status_code, str(admin_app.log.path) in answer.text) == (500, True)

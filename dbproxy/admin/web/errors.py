@@ -8,6 +8,7 @@ from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
 from dbproxy.admin.errors import AdminError, ForbiddenError, NotFoundError, RefusedError
+from dbproxy.admin.web.views import session_or_none
 from dbproxy.errors import OutcomeUnknownError, StartupError, StoreError, StoreUnavailableError
 
 Answer = tuple[str, int]
@@ -30,6 +31,9 @@ def _page(status: int, heading: str, text: str, detail: str = "") -> Answer:
 
 def _administration(error: AdminError) -> Answer:
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
+    if status == 500 and session_or_none() is None:  # where the files are is nothing for strangers
+        text = gettext("The files of dbproxy-admin cannot be used at the moment. On its machine, dbproxy-admin accounts list says why.")
+        return _page(status, _heading(status), text)
     return _page(status, _heading(status), str(error))
 
 
