@@ -16,7 +16,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from dbproxy.admin.accounts_database import AccountsDatabase
 from dbproxy.admin.errors import NotFoundError, RefusedError
-from dbproxy.admin.roles import Role
+from dbproxy.admin.roles import Permission, Role, may
 
 MOST_ACCOUNTS = 1000
 
@@ -81,6 +81,14 @@ class Accounts:
         """
         with self._database.reading() as connection:
             return _found(connection, name)
+
+    def has(self, name: str, permission: Permission) -> bool:
+        """Whether there is an enabled account with this name and a permission."""
+        try:
+            account = self.get(name)
+        except NotFoundError:
+            return False
+        return account.enabled and may(account.role, permission)
 
     def add(self, name: str, password: str, role: Role, *, dry_run: bool = False) -> Account:
         """Make an account.

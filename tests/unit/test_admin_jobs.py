@@ -5,10 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 
+from dbproxy.admin.accounts import Accounts
+from dbproxy.admin.accounts_database import AccountsDatabase
 from dbproxy.admin.errors import AdminError, RefusedError
+from dbproxy.admin.roles import Permission, Role
 from dbproxy.admin.web.jobs import Job, Jobs, State
 from dbproxy.testing.waiting import eventually
 
@@ -104,3 +109,38 @@ def test_the_end_stops_what_runs_and_lets_nothing_begin() -> None:
     assert job.state is State.STOPPED
     with pytest.raises(RefusedError, match="being stopped"):
         jobs.start("prune", "alice", work)
+
+
+def test_a_job_goes_no_further_than_its_account_may(tmp_path: Path) -> None:
+    accounts = Accounts(AccountsDatabase(tmp_path), PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    accounts.add("olga", "correct horse battery", Role.OWNER)
+    jobs = Jobs(accounts.has)
+    steps = threading.Semaphore(0)
+
+    def work(job: Job) -> None:
+        for step in range(100):
+            steps.acquire(timeout=15)
+            job.progress(step)
+
+    try:
+        for name, change in (
+            ("anna", lambda name: accounts.set_enabled(name, False)),
+            ("anton", accounts.remove),
+            ("ada", lambda name: accounts.set_role(name, Role.VIEWER)),
+        ):
+            accounts.add(name, "correct horse battery", Role.OPERATOR)
+            job = jobs.start("import", name, work)
+            steps.release(2)
+            assert _done(job, 1) == 1
+            change(name)
+            steps.release()
+            assert ended(job) is State.STOPPED
+            assert f"{name} may not do this any more" in job.error
+        job = jobs.start("prune", "olga", lambda job: job.progress(1), Permission.PRUNE)
+        assert ended(job) is State.DONE
+    finally:
+        jobs.close()
+
+
+def _done(job: Job, expected: int) -> int:
+    return eventually(lambda: job.done, expected)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from dbproxy.admin.errors import RefusedError
+from dbproxy.admin.roles import Permission
 from dbproxy.errors import DbproxyError
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Job:
     ended: float = 0.0
     """Unix time; 0 while it runs."""
     _stop: threading.Event = field(default_factory=threading.Event)
+    _may_go_on: Callable[[], bool] = lambda: True
 
     def progress(self, done: int, total: int | None = None) -> None:
         """Say how far the work is; called by its thread between two steps.
@@ -58,6 +60,8 @@ class Job:
 
         """
         self.done, self.total = done, total
+        if not self._may_go_on():
+            raise StoppedError(f"stopped before the end: {self.account} may not do this any more; what was done until then stays done")
         if self._stop.is_set():
             raise StoppedError("stopped before the end; what was done until then stays done")
 
@@ -74,19 +78,21 @@ class Job:
 class Jobs:
     """The jobs of one web application; the last one of each kind is remembered until the program ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, has: Callable[[str, Permission], bool] = lambda _account, _permission: True) -> None:
+        """``has``: whether an account has a permission, now."""
+        self._has = has
         self._lock = threading.Lock()
         self._last: dict[str, tuple[Job, threading.Thread]] = {}
         self._closed = False
 
-    def start(self, kind: str, account: str, work: Callable[[Job], object]) -> Job:
-        """Run ``work`` in a thread and return its job at once.
+    def start(self, kind: str, account: str, work: Callable[[Job], object], permission: Permission = Permission.CHANGE) -> Job:
+        """Run ``work`` in a thread and return its job at once. It goes on as long as the account has the permission.
 
         Raises:
             RefusedError: a job of this kind is running already, or the program is ending.
 
         """
-        job = Job(kind, account, time.time())
+        job = Job(kind, account, time.time(), _may_go_on=lambda: self._has(account, permission))
         thread = threading.Thread(target=_run, args=(job, work), name=f"admin-{kind}")
         with self._lock:
             if self._closed:

@@ -36,7 +36,7 @@ class Site:
         self.login_limits = LoginLimits()
         self.figures = FigureCache()
         self.backends = BackendConnection(config)
-        self.jobs = Jobs()
+        self.jobs = Jobs(self.accounts.has)
         self.imports = ImportDesk(self.directory, self.jobs, self.backends, self.log)
 
     def close(self) -> None:

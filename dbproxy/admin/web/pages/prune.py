@@ -89,7 +89,7 @@ def _start(work: Callable[[Job, Administration], PrunePlan | PruneReport]) -> No
         finally:
             backends.release()
 
-    site().jobs.start(KIND, who.name, with_backends)
+    site().jobs.start(KIND, who.name, with_backends, Permission.PRUNE)
 
 
 def _page(problem: str = "") -> str:
