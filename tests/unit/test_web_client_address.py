@@ -78,7 +78,18 @@ def test_names_that_are_known_and_addresses_are_accepted(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["", "evil.example", "admin.example.com.evil.example", "x.org", "b.a.x.org", "[evil]", "127.0.0.1.evil.example"]
+    "host",
+    [
+        "",
+        "evil.example",
+        "admin.example.com.evil.example",
+        "x.org",
+        "b.a.x.org",
+        "[evil]",
+        "127.0.0.1.evil.example",
+        "[::1].evil.example",
+        "[::1]:x",
+    ],
 )
 def test_other_names_are_not(host: str) -> None:
     assert host not in AllowedHosts(["admin.example.com", "*.x.org"])

@@ -64,7 +64,8 @@ class AllowedHosts:
         """Whether a Host header, perhaps with a port, is accepted: addresses always are, since nobody can rebind an address."""
         name = host.lower()
         if name.startswith("["):
-            return is_address(name[1:].partition("]")[0])
+            address, _, port = name[1:].partition("]")
+            return is_address(address) and (not port or (port[0] == ":" and port[1:].isdecimal()))
         name = name.partition(":")[0].removesuffix(".")
         if is_address(name) or name == "localhost" or name.endswith(".localhost"):
             return True
