@@ -1,3 +1,3 @@
 """dbproxy: TeamTalk's db_proxy_server in Python."""
 
-__version__ = "1.4.0"
+__version__ = "1.5.0"
