@@ -113,11 +113,14 @@ class ConversationFinder:
             return number
 
     def _of_people(self, relations: Sequence[RelationRow], *, is_read: bool = True) -> Conversation:
-        """Return the conversation of the first of the relations of two users."""
+        """Return the conversation of the first of the relations of two users. The others are those that have messages: one that a merge
+        has emptied hides nothing.
+        """
         first, *others = relations
         people = self.people((first.small_id, first.big_id))
         small, big = people[first.small_id], people[first.big_id]
-        relate_ids = tuple(row.relate_id for row in others)
+        stored = self._reader.with_messages(row.relate_id for row in others) if others else set()
+        relate_ids = tuple(row.relate_id for row in others if row.relate_id in stored)
         return Conversation(_PEOPLE, first.relate_id, _people_title(small, big), small, big, relate_ids, is_read)
 
 

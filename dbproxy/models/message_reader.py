@@ -137,6 +137,21 @@ class MessageReader:
             relations.sort(key=lambda relation: relation.relate_id != read)
         return relations
 
+    def with_messages(self, relate_ids: Iterable[int]) -> set[int]:
+        """Those of the relations that have messages, hidden ones too."""
+        tables: dict[int, list[int]] = {}
+        for relate_id in relate_ids:
+            tables.setdefault(relate_id % SHARDS, []).append(relate_id)
+        found: set[int] = set()
+        for shard, its in sorted(tables.items()):
+            among = ",".join(map(str, its))
+            rows = self._database.select(
+                f"select id from IMRelationShip r where id in ({among}) "
+                f"and exists(select 1 from {SINGLE_CHAT.table(shard)} where relateId=r.id)"
+            )
+            found |= {int(row[0]) for row in rows}
+        return found
+
     def relations(self, relate_ids: Iterable[int]) -> dict[int, RelationRow]:
         """Those of the relations that exist, by id."""
         among = ",".join(map(str, sorted(set(relate_ids))))

@@ -71,6 +71,8 @@ def test_an_export_goes_to_a_file_of_its_own(run: Run, tmp_path: Path) -> None:
     status, _, err = run("messages", "export", "--group", 9, "--output", tmp_path / "absent" / "x")
     assert (status, "cannot be written" in err) == (1, True)
     assert json.loads(run("messages", "export", "1", "2", "--output", path, "--json")[1])["messages"] == 5
+    status, _, err = run("messages", "export", "1", "2", "--output", "-")
+    assert (status, "not to the standard output" in err, Path("-").exists()) == (1, True, False)
 
 
 def test_hiding_is_tried_done_and_taken_back(run: Run, stack: Stack) -> None:
@@ -105,6 +107,8 @@ def test_a_mistake_in_the_command_line_is_explained(run: Run, arguments: tuple[s
 
 def test_further_relations_are_pointed_out(run: Run, stack: Stack) -> None:
     seed.relation(stack, 1, 2, relate_id=20)
+    assert run("messages", "show", "1", "2")[2] == ""  # it has no messages, as after a merge
+    seed.messages(stack, 1, 2, ["lost to view"], relate_id=20, created=seed.T0 - 10)
     status, _, err = run("messages", "show", "1", "2")
     assert (status, "further relations (20)" in err) == (0, True)
 
@@ -112,6 +116,7 @@ def test_further_relations_are_pointed_out(run: Run, stack: Stack) -> None:
 def test_recent_conversations_and_figures_are_listed(run: Run) -> None:
     status, out, _ = run("messages", "recent")
     assert (status, [line.split()[:2] for line in out.splitlines()[1:]]) == (0, [["people", "3"], ["group", "9"]])
+    assert " alice bob " in out
     status, out, _ = run("stats", "--days", 3, "--hours", 8784)
     assert status == 0
     assert "users:    3 active, 0 disabled\n" in out

@@ -24,10 +24,12 @@ from dbproxy.admin.commands.frame import (
     printable,
 )
 from dbproxy.admin.commands.times import ACCEPTED, point_in_time, shown_time
+from dbproxy.admin.commands.users_csv import STANDARD
 from dbproxy.admin.conversations import SEARCH_ROWS, Conversations, StatusChange
+from dbproxy.admin.errors import RefusedError
 from dbproxy.admin.message_export import FORMATS, new_file
 from dbproxy.admin.page import Page
-from dbproxy.admin.shown_messages import Conversation, ShownMessage
+from dbproxy.admin.shown_messages import Conversation, ConversationRow, ShownMessage
 from dbproxy.models.message_reader import time_of
 from dbproxy.option_types import whole_number
 
@@ -75,9 +77,16 @@ def _recent(administration: Administration, options: Any) -> int:  # noqa: ANN40
     if options.json:
         print_json(page)
         return EXIT_OK
-    columns = ("kind", "id", "conversation", "last message")
-    print_page(page, columns, lambda row: (row.kind, row.conversation_id, row.title, shown_time(row.last)), "no conversations")
+    columns = ("kind", "id", "conversation", "users", "last message")
+    print_page(
+        page, columns, lambda row: (row.kind, row.conversation_id, row.title, _login_names(row), shown_time(row.last)), "no conversations"
+    )
     return EXIT_OK
+
+
+def _login_names(row: ConversationRow) -> str:
+    """The two users of a conversation as other commands take them."""
+    return " ".join(person.name or str(person.user_id) for person in (row.first_user, row.second_user) if person is not None)
 
 
 def _show(administration: Administration, options: Any) -> int:  # noqa: ANN401 - argparse
@@ -98,6 +107,8 @@ def _export(administration: Administration, options: Any) -> int:  # noqa: ANN40
     conversations = Conversations(administration)
     conversation, _ = _conversation(conversations, options)
     administration.require_reading()
+    if str(options.output) == STANDARD:
+        raise RefusedError(f"a conversation is written to a file that only its owner may read, not to the standard output ({STANDARD})")
     with new_file(options.output) as stream:
         count = conversations.export(conversation, options.format, stream, since=options.since, until=options.until)
     if options.json:
