@@ -35,6 +35,9 @@ ENCODINGS = ("utf-8", "utf-16", "gb18030")
 """What is detected. GB18030 includes GBK and GB 2312."""
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""How files of Excel begin, the newer ones (and those of LibreOffice) and the old ones."""
+
 _CHUNK = 1 << 16
 _FORMULA = re.compile(r"'*[=+\-@＝＋－＠\t\r\n]")
 _GUARDED = re.compile(r"'+[=+\-@＝＋－＠\t\r\n]")
@@ -145,8 +148,10 @@ class CsvFile:
             data = self._file.read(_CHUNK)
             try:
                 *lines, rest = (rest + decoder.decode(data, final=not data)).split("\n")
-            except UnicodeDecodeError:
-                raise RefusedError(f"the file is not in {self.encoding}: look behind line {number}") from None
+            except UnicodeDecodeError as error:
+                before = error.object[: error.start].decode(self.encoding, "replace").replace("\r\n", "\n").replace("\r", "\n")
+                lines_before = before.count("\n")
+                raise RefusedError(f"the file is not in {self.encoding}: look at line {number + 1 + lines_before}") from None
             if not data and rest:
                 lines.append(rest)
             for line in (*lines, rest):
@@ -165,19 +170,14 @@ class CsvFile:
     def _chosen_encoding(self, wanted: str | None) -> str:
         self._file.seek(0)
         beginning = self._file.read(4)
+        if beginning in _WORKBOOKS:
+            raise RefusedError("the file is a workbook of a spreadsheet program; save it as CSV there")
+        named = None if wanted is None else _encoding_named(wanted)
         for mark, encoding in _BOMS:
             if beginning.startswith(mark):
                 self._start = len(mark)
                 return encoding
-        if wanted is not None:
-            try:
-                io.TextIOWrapper(io.BytesIO(), wanted)  # of what Python calls encodings, some give no text
-                return codecs.lookup(wanted).name
-            except (LookupError, ValueError):
-                raise RefusedError(
-                    f"the character set is {wanted!r}; accepted are {', '.join(ENCODINGS)}, and others that Python has"
-                ) from None
-        return "utf-8" if self._is_utf8() else "gb18030"
+        return named or ("utf-8" if self._is_utf8() else "gb18030")
 
     def _is_utf8(self) -> bool:
         self._file.seek(0)
@@ -189,6 +189,14 @@ class CsvFile:
         except UnicodeDecodeError:
             return False
         return True
+
+
+def _encoding_named(text: str) -> str:
+    try:
+        io.TextIOWrapper(io.BytesIO(), text)  # of what Python calls encodings, some give no text
+        return codecs.lookup(text).name
+    except (LookupError, ValueError):
+        raise RefusedError(f"the character set is {text!r}; accepted are {', '.join(ENCODINGS)}, and others that Python has") from None
 
 
 def _most_frequent(line: str) -> str:

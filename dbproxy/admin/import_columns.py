@@ -47,7 +47,7 @@ def fields_of(columns: Sequence[str]) -> tuple[tuple[str | None, ...], tuple[str
         given = ", ".join(shown(column) for column in columns[:_LISTED])
         raise RefusedError(
             f"the first line has no column of login names, which is called name or 用户名; its columns are {given}. Names that are known: "
-            + ", ".join(f"{names[0]} ({names[-1]})" for names in NAMES.values())
+            + ", ".join(f"{names[0]} ({next(name for name in names if not name.isascii())})" for names in NAMES.values())
         )
     for field in known:
         if known.count(field) > 1:

@@ -43,6 +43,26 @@ def test_character_sets_and_line_ends_are_detected(data: bytes, encoding: str) -
     assert (file.encoding, file.columns, rows) == (encoding, ("用户名", "昵称"), ROWS)
 
 
+@pytest.mark.parametrize("encoding", ["gb18030", "utf-8", "utf-16-le"])
+def test_the_line_that_is_in_another_character_set_is_named(encoding: str) -> None:
+    mark = codecs.BOM_UTF16_LE if encoding == "utf-16-le" else codecs.BOM_UTF8 if encoding == "utf-8" else b""
+    text = "name,nick\r\n" + "明,x\r\n" * 30_000
+    bad = b"\x00\xdc" if encoding == "utf-16-le" else b"\xff"
+    with pytest.raises(RefusedError, match=f"not in {encoding}: look at line 30002$"):
+        read(mark + text.encode(encoding) + bad + "\r\n".encode(encoding))
+
+
+@pytest.mark.parametrize("beginning", [b"PK\x03\x04", b"\xd0\xcf\x11\xe0"])
+def test_a_workbook_is_no_csv_file(beginning: bytes) -> None:
+    with pytest.raises(RefusedError, match="save it as CSV"):
+        read(beginning + b"a,b\n")
+
+
+def test_a_character_set_that_there_is_not_is_refused_whatever_the_file_is() -> None:
+    with pytest.raises(RefusedError, match="the character set is 'nope'"):
+        read(codecs.BOM_UTF8 + b"name\nalice\n", encoding="nope")
+
+
 def test_a_file_is_gbk_though_only_its_end_shows_it() -> None:
     rows = "".join(f"u{number},x\n" for number in range(50_000))
     file = CsvFile(io.BytesIO(("name,nick\n" + rows + "last,明明\n").encode("gbk")))

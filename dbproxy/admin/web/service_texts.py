@@ -44,7 +44,8 @@ TEXTS = (
     # imports
     _("the file is empty; its first line has the names of the columns"),
     _("the row that begins in line %(line)s cannot be read: %(error)s"),
-    _("the file is not in %(charset)s: look behind line %(line)s"),
+    _("the file is not in %(charset)s: look at line %(line)s"),
+    _("the file is a workbook of a spreadsheet program; save it as CSV there"),
     _("line %(line)s has more than %(most)s characters"),
     _("there is no department %(text)s, or more than one; accepted are paths like A%(separator)sB, and ids"),
     _("the columns %(columns)s are both the %(field)s of a user; leave one of them"),
@@ -66,6 +67,9 @@ TEXTS = (
     _("user %(user)s is not in group %(number)s; only a member can be its creator"),
     _("user %(user)s is the creator of group %(number)s, and could come back at any time: transfer the group first"),
     _("group %(number)s would have no members any more: dismiss it instead"),
+    _("HttpMsgServer is off"),
+    _("http_msg_server is not used for more than %(count)s users at once"),
+    _("http_msg_server can do nothing with a group without members"),
     _("http_msg_server has made the change, and tells the clients that are online"),
     _("http_msg_server would make the change, and tell the clients that are online"),
     _("clients that are online are not told; they see it when they log in again"),
@@ -99,11 +103,22 @@ def told(text: object) -> object:
     """
     if not isinstance(text, str) or not 0 < len(text) <= LONGEST or str(get_locale()) == "en":
         return text
+    known = _known(text)
+    if known is None and ": " in text:  # a reason, and what follows from it
+        reason, consequence = map(_known, text.split(": ", 1))
+        if reason is not None and consequence is not None:
+            return gettext("%(reason)s: %(consequence)s", reason=reason, consequence=consequence)
+    return text if known is None else known
+
+
+def _known(text: str) -> str | None:
+    """Return a text of the table in the language of the request; None: the table does not have it."""
     for template, pattern in _patterns():
         found = pattern.fullmatch(text)
         if found:
-            return gettext(template) % {key: gettext(value) if value in FIELDS else value for key, value in found.groupdict().items()}
-    return text
+            filled_in = {key: gettext(value) if value in FIELDS else value for key, value in found.groupdict().items()}
+            return str(gettext(template) % filled_in)
+    return None
 
 
 @cache
