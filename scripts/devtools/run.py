@@ -29,6 +29,9 @@ PORT = 10600
 ADMIN_PORT = 10680
 """The port of the HTTP endpoint."""
 
+DEMO_CONFIG = ".stack/proxy/dbproxyserver.conf"
+"""The configuration file that ``scripts/demo`` reads if it is not told another."""
+
 WEB_ADMIN_PORT = 10690
 """The port of the web application."""
 
@@ -50,9 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         with Stack(options.directory, persistent=True) as stack, files:
             _add_users(stack)
             settings = {"ListenPort": options.port, "MsfsSite": files.site, "AdminListen": f"127.0.0.1:{_usual_port(ADMIN_PORT)}"}
+            data = (stack.directory / "proxy" / "admin").resolve()
+            settings["AdminDataDir"] = str(data)  # so that dbproxy-admin finds it from every directory
             proxy = ProxyProcess(stack, settings, directory=stack.directory / "proxy")
             inherit_orphans()  # so that a process that takes over in an upgrade can be waited for
-            with proxy, WebAdmin(proxy.config_path, _usual_port(WEB_ADMIN_PORT), proxy.directory / "admin") as web:
+            with proxy, WebAdmin(proxy.config_path, _usual_port(WEB_ADMIN_PORT), data) as web:
                 _print_addresses(stack, files, proxy, settings["AdminListen"], web)
                 return _follow(proxy)
     except KeyboardInterrupt:
@@ -96,13 +101,17 @@ def _add_users(stack: Stack) -> None:
 def _print_addresses(stack: Stack, files: FileServer, proxy: ProxyProcess, admin: str, web: WebAdmin) -> None:
     database, redis_port = stack.mariadb, stack.redis_server.port
     pools = ", ".join(f"{number} {name}" for name, number in POOLS.items())
+    config = _shown(proxy.config_path)
+    programs = Path(sys.prefix) / "bin"
+    demo = "scripts/demo" if config == DEMO_CONFIG else f"scripts/demo --config {config}"
     _print(
         f"""
 The proxy answers on {proxy.host}:{proxy.port}.
 
   management   {web.url}    (account {ACCOUNT}, password {web.password})
   dashboard    http://{admin}/    (metrics: http://{admin}/metrics)
-  control      {_shown(Path(sys.prefix) / "bin" / "dbproxy-ctl")} --config {_shown(proxy.config_path)} status
+               {_shown(programs / "dbproxy-admin")} --config {config} users list
+  control      {_shown(programs / "dbproxy-ctl")} --config {config} status
   users        {", ".join(USERS)}; password 123456
   MariaDB      mariadb --skip-ssl -h 127.0.0.1 -P {database.port} -u {database.user} -p{database.password} {database.database}
   Redis        redis-cli -p {redis_port} -n 1    (databases: {pools})
@@ -110,7 +119,7 @@ The proxy answers on {proxy.host}:{proxy.port}.
   settings     {proxy.config_path}
   log          {proxy.log_path}
 
-Next: leave this running and type  scripts/demo  in another terminal. Ctrl-C stops everything and keeps the data.
+Next: leave this running and type  {demo}  in another terminal. Ctrl-C stops everything and keeps the data.
 """
     )
 
