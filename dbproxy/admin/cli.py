@@ -13,7 +13,7 @@ from dbproxy.admin.administration import Administration
 from dbproxy.admin.audit_log import AuditLog, command_line_actor
 from dbproxy.admin.commands import accounts, audit_log, departments, devices, groups, messages, prune, serve, stats, users
 from dbproxy.admin.commands.frame import EXIT_BACKEND, EXIT_CONFIG, EXIT_REFUSED, Topic, print_error
-from dbproxy.admin.errors import AdminError
+from dbproxy.admin.errors import AdminError, SettingsError
 from dbproxy.admin.installation import Installation
 from dbproxy.config_options import DEFAULT_CONFIG, add_config_options, config_of
 from dbproxy.errors import ConfigError, DbproxyError
@@ -54,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with Installation(config) as installation:
             log = AuditLog(installation.data_directory)
             return int(options.run(Administration(installation, command_line_actor(), log), options))
+    except SettingsError as error:
+        print_error(f"dbproxy-admin: {error}")
+        return EXIT_CONFIG
     except AdminError as error:
         print_error(f"dbproxy-admin: {error}")
         return EXIT_REFUSED

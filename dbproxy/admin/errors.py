@@ -17,5 +17,9 @@ class RefusedError(AdminError):
     """A value is not accepted, or the change would break a rule."""
 
 
+class SettingsError(AdminError):
+    """The configuration cannot be used, and starting again would not help."""
+
+
 class ForbiddenError(AdminError):
     """The configuration or the role of the account does not allow it."""

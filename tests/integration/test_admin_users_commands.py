@@ -98,6 +98,7 @@ def test_edits_and_their_dry_runs(stack: Stack, run: Run) -> None:
     assert document(run("users", "edit", "alice", "--department", "A/B", "-n", "--json"))["department_id"] == 2
     assert document(run("users", "disable", "alice", "-n", "--json"))["status"] == "disabled"
     assert document(run("users", "add", "bob", "-n", "--department", "2", "--json")) == {"user_id": 0, "name": "bob", "password": None}
+    assert run("users", "edit", "alice", "--nick", "A", "-n")[1].startswith("the user would be changed to:\nid: ")
     assert run("users", "passwd", "alice", "-n")[:2] == (0, "the password of alice would be changed\n")
     assert stack.snapshot() == before
     edited = document(run("users", "edit", "alice", "--department", "A/B", "--sign-info", "hi", "--name", "alicia", "--json"))
@@ -119,6 +120,8 @@ def test_departments_on_the_command_line(stack: Stack, run: Run) -> None:
         " 2  B                  5      0",
     ]
     assert run("departments", "move", "A/A2", "--parent", "B", "--priority", "9")[1] == "the department A2 is moved\n"
+    status, _, err = run("departments", "move", "B/A2")
+    assert (status, "nothing is given" in err) == (1, True)
     assert run("departments", "rename", "B/A2", "B1")[1] == "the department B1 is renamed\n"
     status, _, err = run("departments", "remove", "A/A1")
     assert (status, "has users: 1" in err) == (1, True)
@@ -174,6 +177,7 @@ def test_import_and_export_of_files(dbproxy_client: Client, stack: Stack, run: R
     status, _, err = run(*arguments)
     assert (status, "exists already" in err) == (1, True)
     status, out, _ = run("users", "import", str(source), "--create-departments", "--dry-run")
+    assert out.splitlines()[-1].startswith("note: lines without a password are refused unless --passwords-to")
     assert (status, out.splitlines()[:2]) == (1, ["department would be added: 没有", "department would be added: A/新"])
     assert "users that would be added: 2, passwords that would be generated: 2, lines refused: 1" in out
     more = str(tmp_path / "more.csv")

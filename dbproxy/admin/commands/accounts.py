@@ -80,7 +80,7 @@ def _change(config: Config, options: argparse.Namespace) -> int:
     if options.json:
         print_json({"name": name, "change": change, "dry_run": options.dry_run, "password": generated})
     elif options.dry_run:
-        print_line(f"would {change} {name}")
+        print_line(f"{name}: {_WOULD_BE[change].format(role=getattr(options, 'role', ''))}")
     else:
         print_line(f"{account.name}: {account.role.value}, {_DONE[change]}")
         print_password(generated)
@@ -96,6 +96,16 @@ _DONE = {
     "disable": "disabled",
     "enable": "enabled",
     "remove": "removed",
+}
+
+
+_WOULD_BE = {
+    "add": "{role}, would be made",
+    "passwd": "would have another password",
+    "role": "would have the role {role}",
+    "disable": "would be disabled",
+    "enable": "would be enabled",
+    "remove": "would be removed",
 }
 
 

@@ -9,6 +9,7 @@ from dbproxy.admin.administration import Administration
 from dbproxy.admin.commands.department_argument import department_of
 from dbproxy.admin.commands.frame import EXIT_OK, Commands, Options, add_command, add_topic, print_json, print_line, print_rows
 from dbproxy.admin.departments import DepartmentNode, Departments
+from dbproxy.admin.errors import RefusedError
 
 _DEPARTMENT = "id of the department, or its path like A/B"
 
@@ -57,6 +58,8 @@ def _rename(administration: Administration, options: Options) -> int:
 
 
 def _move(administration: Administration, options: Options) -> int:
+    if not options.to_top and options.parent is None and options.priority is None:
+        raise RefusedError("nothing is given that shall be changed; see dbproxy-admin departments move --help")
     departments = Departments(administration)
     department_id = department_of(administration, options.department)
     if options.to_top:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dbproxy.addresses import split_address
 from dbproxy.admin.commands.frame import EXIT_OK, Commands, add_command, print_error, print_line
-from dbproxy.admin.errors import RefusedError
+from dbproxy.admin.errors import RefusedError, SettingsError
 from dbproxy.config import Config
 from dbproxy.option_types import checked
 
@@ -35,7 +35,7 @@ def add_commands(topics: Commands[argparse.ArgumentParser]) -> None:
 def _serve(config: Config, options: argparse.Namespace) -> int:
     address = options.listen or config.admin.web_listen
     if address is None:
-        raise RefusedError("WebAdminListen is off; --listen ADDRESS:PORT says where to listen")
+        raise SettingsError("WebAdminListen is off; --listen ADDRESS:PORT says where to listen")
     try:
         from dbproxy.admin.web.server import WebServer
         from dbproxy.admin.web.site import Site

@@ -38,7 +38,7 @@ def add_commands(topics: Commands[argparse.ArgumentParser]) -> None:
     commands = add_topic(topics, "users", "list and add users, change, disable, import and export them")
     adding = add_command(commands, "add", _add, "add a user", changes=True)
     adding.add_argument("name", metavar="NAME", help="login name")
-    _add_fields(adding)
+    _add_fields(adding, defaults=True)
     add_password_options(adding)
     passwd = add_command(commands, "passwd", _passwd, "give a user a new password", changes=True)
     passwd.add_argument("user", metavar="USER", help=_USER)
@@ -46,7 +46,7 @@ def add_commands(topics: Commands[argparse.ArgumentParser]) -> None:
     edit = add_command(commands, "edit", _edit, "change what clients show of a user, or the login name", changes=True)
     edit.add_argument("user", metavar="USER", help=_USER)
     edit.add_argument("--name", help="new login name")
-    _add_fields(edit)
+    _add_fields(edit, defaults=False)
     disable = add_command(commands, "disable", _disable, "let a user log in no more; may be repeated", changes=True)
     disable.add_argument("user", metavar="USER", help=_USER)
     enable = add_command(commands, "enable", _enable, "let a user log in again", changes=True)
@@ -61,13 +61,19 @@ def add_commands(topics: Commands[argparse.ArgumentParser]) -> None:
     users_csv.add_commands(commands)
 
 
-def _add_fields(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--nick", help="what others see (default: the name)")
-    parser.add_argument("--sex", choices=("male", "female"))
-    parser.add_argument("--department", metavar="DEPARTMENT", help="id, or path like A/B (default: the only one, if there is only one)")
+def _add_fields(parser: argparse.ArgumentParser, *, defaults: bool) -> None:
+    """Add the options of what clients show; ``defaults``: the help has what is taken for those that are not given."""
+
+    def by_default(text: str) -> str:
+        return f" (default: {text})" if defaults else ""
+
+    parser.add_argument("--nick", help=f"what others see{by_default('the name')}")
+    parser.add_argument("--sex", choices=("male", "female"), help=by_default("female").strip() or None)
+    department = f"id, or path like A/B{by_default('the only one, if there is only one')}"
+    parser.add_argument("--department", metavar="DEPARTMENT", help=department)
     parser.add_argument("--email")
     parser.add_argument("--phone")
-    parser.add_argument("--domain", help="usually the nick in Latin letters (default: the name)")
+    parser.add_argument("--domain", help=f"usually the nick in Latin letters{by_default('the name')}")
     parser.add_argument("--avatar", help="URL, or path on the file server, of the picture")
     parser.add_argument("--sign-info", help="text that is shown with the nick")
 
@@ -107,7 +113,10 @@ def _edit(administration: Administration, options: Options) -> int:
     if not changes:
         raise RefusedError("nothing is given that shall be changed; see dbproxy-admin users edit --help")
     user = _user(administration, options)
-    return _print_user(users.edit(user.user_id, changes, dry_run=options.dry_run), options)
+    edited = users.edit(user.user_id, changes, dry_run=options.dry_run)
+    if options.dry_run and not options.json:
+        print_line("the user would be changed to:")
+    return _print_user(edited, options)
 
 
 def _disable(administration: Administration, options: Options) -> int:

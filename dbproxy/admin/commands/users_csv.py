@@ -14,12 +14,24 @@ from typing import IO, BinaryIO, cast
 
 from dbproxy.admin.administration import Administration
 from dbproxy.admin.commands.department_argument import department_of
-from dbproxy.admin.commands.frame import EXIT_OK, EXIT_REFUSED, Commands, Options, add_command, print_json, print_line, print_table
+from dbproxy.admin.commands.frame import (
+    EXIT_OK,
+    EXIT_REFUSED,
+    Commands,
+    Options,
+    add_command,
+    print_error,
+    print_json,
+    print_line,
+    print_note,
+    print_table,
+)
 from dbproxy.admin.csv_file import DELIMITERS, ENCODINGS, LARGEST_FILE, csv_writer
 from dbproxy.admin.errors import RefusedError
 from dbproxy.admin.password_file import PasswordFile
 from dbproxy.admin.user_import import REPORTED, ImportReport, Preview, RefusedLine, UserImport
 from dbproxy.admin.users import Users
+from dbproxy.errors import StoreError
 
 STANDARD = "-"
 """Stands for the standard input or output."""
@@ -62,13 +74,15 @@ def _import(administration: Administration, options: Options) -> int:
             else:
                 exits.enter_context(passwords)
         on_refused = None if options.report is None else exits.enter_context(_report(options.report))
-        report = importing.run(
-            file,
-            dry_run=options.dry_run,
-            passwords=passwords,
-            on_refused=on_refused,
-            on_progress=_show_progress if sys.stderr is not None and sys.stderr.isatty() else None,
-        )
+        progress = _Progress()
+        try:
+            report = importing.run(file, dry_run=options.dry_run, passwords=passwords, on_refused=on_refused, on_progress=progress.show)
+        except StoreError:
+            if not options.dry_run:
+                print_error(f"{progress.done} of {progress.total} lines are done; what is added stays, and the import may be run again")
+                if passwords is not None:
+                    print_error(f"passwords that were generated are in {options.passwords_to}: the next run needs another file")
+            raise
     _print_report(report, options)
     return EXIT_REFUSED if report.refused_count else EXIT_OK
 
@@ -142,11 +156,22 @@ def _report(path: Path) -> Iterator[Callable[[RefusedLine], None]]:
         yield lambda refused: write((str(refused.line), refused.text, refused.reason))
 
 
-def _show_progress(done: int, total: int) -> None:
-    end = "\n" if done == total else ""
-    with contextlib.suppress(OSError):
-        sys.stderr.write(f"\r{done} of {total} lines{end}")
-        sys.stderr.flush()
+class _Progress:
+    """How far an import is; a terminal shows it."""
+
+    def __init__(self) -> None:
+        self.done = self.total = 0
+        self._terminal = sys.stderr is not None and sys.stderr.isatty()
+
+    def show(self, done: int, total: int) -> None:
+        """Take that ``done`` of ``total`` lines are done."""
+        self.done, self.total = done, total
+        if not self._terminal:
+            return
+        end = "\n" if done == total else ""
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"\r{done} of {total} lines{end}")
+            sys.stderr.flush()
 
 
 def _print_report(report: ImportReport, options: Options) -> None:
@@ -167,6 +192,8 @@ def _print_report(report: ImportReport, options: Options) -> None:
             f"users that would be added: {report.added}, passwords that would be generated: {report.generated}, "
             f"lines refused: {report.refused_count}"
         )
+        if report.generated and options.passwords_to is None:
+            print_note("lines without a password are refused unless --passwords-to FILE says where generated ones are written to")
     else:
         print_line(f"users added: {report.added}, lines refused: {report.refused_count}")
         if report.generated:

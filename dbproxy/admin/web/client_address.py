@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from dbproxy.addresses import is_address
-from dbproxy.admin.errors import AdminError
+from dbproxy.admin.errors import SettingsError
 from dbproxy.config_rules import Network
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def names_of_certificate(path: str) -> tuple[str, ...]:
     """Return the DNS names that the first certificate of a PEM file is for.
 
     Raises:
-        AdminError: there is no certificate in it.
+        SettingsError: there is no certificate in it.
 
     """
     try:
@@ -91,9 +91,9 @@ def names_of_certificate(path: str) -> tuple[str, ...]:
     except x509.ExtensionNotFound:
         return ()
     except OSError as error:
-        raise AdminError(f"WebAdminCert: {path} cannot be read: {error.strerror}") from None
+        raise SettingsError(f"WebAdminCert: {path} cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise AdminError(f"WebAdminCert: {path} has no certificate in PEM: {error}") from None
+        raise SettingsError(f"WebAdminCert: {path} has no certificate in PEM: {error}") from None
     return tuple(found.value.get_values_for_type(x509.DNSName))
 
 

@@ -16,7 +16,7 @@ from cheroot.ssl.builtin import BuiltinSSLAdapter
 from cheroot.wsgi import Server
 
 from dbproxy.addresses import shown_address
-from dbproxy.admin.errors import AdminError
+from dbproxy.admin.errors import AdminError, SettingsError
 from dbproxy.admin.web.app import create_app
 from dbproxy.admin.web.http_request import SOCKET_TIMEOUT, AdminConnection
 from dbproxy.admin.web.site import Site
@@ -45,7 +45,7 @@ class WebServer:
     """Serves ``site`` at ``address``; port 0 is any free port.
 
     Raises:
-        AdminError: the address may not be used, or the certificate cannot be.
+        SettingsError: the address may not be used, or the certificate cannot be.
 
     """
 
@@ -144,11 +144,11 @@ def _adapter(settings: AdminSettings) -> _TlsAdapter:
     key = settings.web_key or settings.web_cert
     for name, path in (("WebAdminCert", settings.web_cert), ("WebAdminKey", key)):
         if not os.access(path, os.R_OK):
-            raise AdminError(f"{name}: {path} is not there or cannot be read")
+            raise SettingsError(f"{name}: {path} is not there or cannot be read")
     try:
         adapter = _TlsAdapter(settings.web_cert, key)
     except (OSError, ValueError) as error:  # ssl.SSLError is one
-        raise AdminError(f"WebAdminCert and WebAdminKey ({settings.web_cert}, {key}) cannot be used: {error}") from None
+        raise SettingsError(f"WebAdminCert and WebAdminKey ({settings.web_cert}, {key}) cannot be used: {error}") from None
     adapter.context.minimum_version = ssl.TLSVersion.TLSv1_2
     return adapter
 
@@ -156,7 +156,7 @@ def _adapter(settings: AdminSettings) -> _TlsAdapter:
 def _check(host: str, settings: AdminSettings) -> None:
     if settings.web_cert or settings.web_trusted_proxies or _is_loopback(host):
         return
-    raise AdminError(
+    raise SettingsError(
         f"{host} is not an address of this machine alone: passwords would go through the network in clear. Set WebAdminCert for HTTPS, "
         "or WebAdminTrustedProxies if a reverse proxy with HTTPS stands before it, or listen on 127.0.0.1"
     )
