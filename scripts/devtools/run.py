@@ -109,8 +109,8 @@ def _print_addresses(stack: Stack, files: FileServer, proxy: ProxyProcess, admin
 The proxy answers on {proxy.host}:{proxy.port}.
 
   management   {web.url}    (account {ACCOUNT}, password {web.password})
-  dashboard    http://{admin}/    (metrics: http://{admin}/metrics)
                {_shown(programs / "dbproxy-admin")} --config {config} users list
+  dashboard    http://{admin}/    (metrics: http://{admin}/metrics)
   control      {_shown(programs / "dbproxy-ctl")} --config {config} status
   users        {", ".join(USERS)}; password 123456
   MariaDB      mariadb --skip-ssl -h 127.0.0.1 -P {database.port} -u {database.user} -p{database.password} {database.database}
