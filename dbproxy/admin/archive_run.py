@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -96,9 +97,16 @@ def unfinished_runs(directory: Path) -> list[Path]:
 
     Raises:
         ArchiveDamagedError: a manifest cannot be read.
+        AdminError: the directory cannot be read.
 
     """
-    manifests = sorted(directory.glob(f"prune-*/{MANIFEST}")) if directory.is_dir() else []
+    try:
+        os.listdir(directory)  # glob finds nothing where it may not read
+        manifests = sorted(directory.glob(f"prune-*/{MANIFEST}"))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise AdminError(f"the archive {directory} cannot be read: {error.strerror}") from None
     return [path.parent for path in manifests if _read_manifest(path).get("state") != _DONE]
 
 

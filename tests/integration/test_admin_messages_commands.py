@@ -138,6 +138,9 @@ def test_old_messages_are_counted_and_then_archived(run: Run, stack: Stack, tmp_
     assert (document["archived"], document["removed"]) == (5, 5)
     assert [row["msgId"] for row in stack.rows("select msgId from IMMessage_3")] == [5]
     assert run(*arguments)[1].startswith("no message from before 2024-01-01")
+    (tmp_path / "file").touch()
+    status, _, err = run("prune", "--older-than", "2024-01-01", "--archive-dir", tmp_path / "file", "--dry-run")
+    assert (status, err) == (1, f"dbproxy-admin: the archive {tmp_path / 'file'} cannot be read: Not a directory\n")
     status, _, err = run("prune", "--older-than", "1h")
     assert (status, "last 24 hours are not archived" in err) == (1, True)
     assert run("prune")[0] == 2
