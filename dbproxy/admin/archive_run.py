@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -101,7 +100,7 @@ def unfinished_runs(directory: Path) -> list[Path]:
 
     """
     try:
-        os.listdir(directory)  # glob finds nothing where it may not read
+        next(directory.iterdir(), None)  # glob finds nothing where it may not read
         manifests = sorted(directory.glob(f"prune-*/{MANIFEST}"))
     except FileNotFoundError:
         return []
