@@ -8,12 +8,16 @@ from typing import TextIO
 
 def write_line(stream: TextIO | None, text: str) -> None:
     """Write a line and flush it. What cannot be written (``| head``, ``> /dev/full``, ``>&-``) is dropped, and so is all after it: it ends
-    neither the work nor changes the exit code. ``stream``: as ``sys.stdout``, which is None if the descriptor is closed.
+    neither the work nor changes the exit code. ``stream``: as ``sys.stdout``, which is None if the descriptor is closed. Characters that
+    its character set does not have (an emoji where the locale is GBK) are written as escapes.
     """
     if stream is None:
         return
     try:
-        stream.write(text + "\n")
+        try:
+            stream.write(text + "\n")
+        except UnicodeEncodeError:
+            stream.write(text.encode(stream.encoding, "backslashreplace").decode(stream.encoding) + "\n")
         stream.flush()
     except OSError:
         # What is buffered would fail again when the interpreter ends.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import dbproxy
+from dbproxy.output import write_line
 
 CODE = "from dbproxy.output import write_line; import sys; [write_line(sys.stdout, 'x' * 5000) for _ in range(99)]; sys.exit(7)"
 NOWHERE = [">&-", ">/dev/full", "| head -c1"]
@@ -36,6 +38,14 @@ def shell(arguments: list[str], end: str) -> tuple[int, str]:
 @pytest.mark.parametrize("end", NOWHERE)
 def test_output_that_goes_nowhere_ends_no_tool(end: str) -> None:
     assert shell(["-c", CODE], end) == (7, "")
+
+
+@pytest.mark.parametrize(("encoding", "written"), [("gbk", "明\\U0001f600"), ("ascii", "\\u660e\\U0001f600"), ("utf-8", "明😀")])
+def test_what_the_character_set_of_the_output_does_not_have_is_written_as_escapes(encoding: str, written: str) -> None:
+    data = io.BytesIO()
+    stream = io.TextIOWrapper(data, encoding=encoding)
+    write_line(stream, "明😀")
+    assert data.getvalue().decode(encoding) == f"{written}\n"
 
 
 @contextmanager
