@@ -44,6 +44,8 @@ class FaultyLink:
         """Sockets whose incoming bytes are discarded."""
         self._unconnected: list[socket.socket] = []
         """Sockets that stay open although their other end is gone or was never connected."""
+        self._answering: set[socket.socket] = set()
+        """Sockets of servers whose clients are gone, and that are read until the servers close them."""
         self._delayed: deque[tuple[float, socket.socket, bytes]] = deque()
         self.delay = 0.0
         """Seconds by which everything that arrives from now on is delayed. May be set from any thread."""
@@ -70,7 +72,7 @@ class FaultyLink:
         self._closing = True
         self._wake_writer.send(b"x")
         self._thread.join(10)
-        for sock in (*self._peers, *self._unconnected, self._listener, self._wake_reader, self._wake_writer):
+        for sock in (*self._peers, *self._unconnected, *self._answering, self._listener, self._wake_reader, self._wake_writer):
             sock.close()
         self._selector.close()
 
@@ -106,6 +108,8 @@ class FaultyLink:
                     self._handle_requests()
                 elif isinstance(sock, socket.socket) and sock in self._peers:
                     self._relay(sock)
+                elif isinstance(sock, socket.socket) and sock in self._answering:
+                    self._drop_answer(sock)
             while self._delayed and self._delayed[0][0] <= time.monotonic():
                 _, target, data = self._delayed.popleft()
                 if target in self._peers and target not in self._dropped:
@@ -159,7 +163,10 @@ class FaultyLink:
                     self._peers[sock].sendall(data)
         if cut:
             self.cuts += 1
-            self._close_both(sock)
+            if self._pass_on and not self._delayed:
+                self._close_behind(sock)
+            else:
+                self._close_both(sock)
 
     def _count(self, sock: socket.socket, data: bytes) -> bool:
         """Count a round trip; tell whether these bytes contain the marker at which the connection has to be closed."""
@@ -181,6 +188,28 @@ class FaultyLink:
             if end is not None and end in self._peers:
                 self._forget(end)
                 end.close()
+
+    def _close_behind(self, client: socket.socket) -> None:
+        """Close the client's end, and let the server find the end of the stream behind what it was sent. A server that cannot deliver its
+        answers might leave out what comes after the first of them.
+        """
+        server = self._peers[client]
+        self._forget(client)
+        client.close()
+        del self._peers[server]
+        self._answering.add(server)
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_WR)
+
+    def _drop_answer(self, server: socket.socket) -> None:
+        try:
+            if server.recv(1 << 18):
+                return
+        except OSError:
+            pass
+        self._answering.discard(server)
+        self._selector.unregister(server)
+        server.close()
 
     def _close_one(self, sock: socket.socket) -> None:
         """One end was closed in the black hole; the other end stays open and is not told."""

@@ -278,7 +278,10 @@ class PrivateRedis(PrivateServer):
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.settimeout(5)
                 probe.connect(str(self.unix_socket))
-                probe.sendall(b"PING\r\n")
-                return probe.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+                # with the password, because without it nothing is said of data that is still being loaded
+                login = f"AUTH {self.password}\r\n" if self.password else ""
+                probe.sendall(f"{login}PING\r\n".encode())
+                with probe.makefile("rb") as answers:
+                    return [answers.readline(64) for _ in range(2 if login else 1)][-1] == b"+PONG\r\n"
         except OSError:
             return False
