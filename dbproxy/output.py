@@ -6,13 +6,13 @@ import os
 from typing import TextIO
 
 
-def write_line(stream: TextIO | None, text: str) -> None:
+def write_line(stream: TextIO | None, text: str) -> bool:
     """Write a line and flush it. What cannot be written (``| head``, ``> /dev/full``, ``>&-``) is dropped, and so is all after it: it ends
     neither the work nor changes the exit code. ``stream``: as ``sys.stdout``, which is None if the descriptor is closed. Characters that
-    its character set does not have (an emoji where the locale is GBK) are written as escapes.
+    its character set does not have (an emoji where the locale is GBK) are written as escapes. Returns whether this line was written.
     """
     if stream is None:
-        return
+        return False
     try:
         try:
             stream.write(text + "\n")
@@ -24,3 +24,5 @@ def write_line(stream: TextIO | None, text: str) -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
         os.close(null)
+        return False
+    return True

@@ -121,7 +121,7 @@ def _accepts(key: Key, value: str) -> bool:
     return True
 
 
-def ask(setting: Setting, default: str, read: Callable[[str], str], complain: Callable[[str], None]) -> str:
+def ask(setting: Setting, default: str, read: Callable[[str], str], complain: Callable[[str], object]) -> str:
     """Ask until the answer is accepted and return it; ``default`` for an empty one. ``read`` shows a prompt and returns a line."""
     while True:
         answer = read(f"{setting.question} [{default}]: ").strip() or default

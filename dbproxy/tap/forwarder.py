@@ -40,7 +40,7 @@ class Forwarder:
         listener: socket.socket,
         server: tuple[str, int],
         observer: Observer,
-        on_unseen: Callable[[], None],
+        on_unseen: Callable[[], object],
         most: int = MAX_CONNECTIONS,
     ) -> None:
         """``listener`` listens; ``server``: numeric address and port of the server. ``on_unseen`` is called once if nobody is shown what
@@ -51,7 +51,7 @@ class Forwarder:
         self._listener = listener
         self._server = server
         self._observer = observer
-        self._on_unseen: Callable[[], None] | None = on_unseen
+        self._on_unseen: Callable[[], object] | None = on_unseen
         self._opened = 0
         self._links: set[Link] = set()
         self._accepting = False

@@ -9,7 +9,7 @@ import pty
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -242,3 +242,15 @@ def test_without_a_terminal_no_password_is_invented(stack: Stack, run: Run) -> N
     assert (status, "use --generate-password or --password-stdin" in err) == (1, True)
     assert run("users", "add", "alice", "--password-stdin")[0] == 1
     assert stack.rows("select id from IMUser") == []
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_generated_password_that_cannot_be_printed_is_said(config: Path, stack: Stack, form: Sequence[str]) -> None:
+    seed.department(stack, 1)
+    command = [sys.executable, "-m", "dbproxy.admin", "--config", str(config), "users", "add", "alice", "-g", *form]
+    environment = {**os.environ, "PYTHONPATH": str(Path(dbproxy.__file__).parents[1])}
+    with Path("/dev/full").open("w") as nowhere:
+        done = subprocess.run(command, stdout=nowhere, stderr=subprocess.PIPE, text=True, timeout=60, check=False, env=environment)
+    assert done.returncode == 1
+    assert "added the user alice with the id 1; but the password could not be printed" in done.stderr
+    assert stack.rows("select name from IMUser") == [{"name": "alice"}]

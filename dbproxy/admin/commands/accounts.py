@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from dbproxy.admin.accounts_database import AccountsDatabase
 from dbproxy.admin.audit_log import AuditLog, command_line_actor
-from dbproxy.admin.commands.frame import EXIT_OK, Commands, add_command, add_topic, print_json, print_line, print_rows
-from dbproxy.admin.commands.password_input import add_password_options, password_from, print_password
+from dbproxy.admin.commands.frame import EXIT_OK, Commands, add_command, add_topic, print_json, print_rows
+from dbproxy.admin.commands.password_input import add_password_options, password_from, print_saved
 from dbproxy.admin.commands.times import shown_time
 from dbproxy.admin.errors import RefusedError
 from dbproxy.admin.roles import Role
@@ -77,13 +77,12 @@ def _change(config: Config, options: argparse.Namespace) -> int:
         details = {"role": options.role} if change in ("add", "role") else {}
         with _recorded(config, f"accounts.{change}", name, details):
             account = _changed(accounts, change, name, password, options)
-    if options.json:
-        print_json({"name": name, "change": change, "dry_run": options.dry_run, "password": generated})
-    elif options.dry_run:
-        print_line(f"{name}: {_WOULD_BE[change].format(role=getattr(options, 'role', ''))}")
+    document = {"name": name, "change": change, "dry_run": options.dry_run, "password": generated} if options.json else None
+    if options.dry_run:
+        done = f"{name}: {_WOULD_BE[change].format(role=getattr(options, 'role', ''))}"
     else:
-        print_line(f"{account.name}: {account.role.value}, {_DONE[change]}")
-        print_password(generated)
+        done = f"{account.name}: {account.role.value}, {_DONE[change]}"
+    print_saved(name, done, generated, document)
     return EXIT_OK
 
 

@@ -83,9 +83,9 @@ def _sentence(summary: str) -> str:
     return f"{summary[:1].upper()}{summary[1:]}."
 
 
-def print_json(value: object) -> None:
-    """Print a dataclass, or lists and mappings of them, as one JSON document."""
-    write_line(sys.stdout, json.dumps(as_plain(value), ensure_ascii=False, indent=2))
+def print_json(value: object) -> bool:
+    """Print a dataclass, or lists and mappings of them, as one JSON document; return whether it was written."""
+    return write_line(sys.stdout, json.dumps(as_plain(value), ensure_ascii=False, indent=2))
 
 
 def as_plain(value: object) -> Any:  # noqa: ANN401 - whatever JSON has

@@ -8,8 +8,9 @@ import argparse
 import getpass
 import sys
 
-from dbproxy.admin.commands.frame import print_line
-from dbproxy.admin.errors import RefusedError
+from dbproxy.admin.commands.frame import print_json, printable
+from dbproxy.admin.errors import AdminError, RefusedError
+from dbproxy.output import write_line
 
 _LONGEST_LINE = 4096
 
@@ -46,7 +47,17 @@ def password_from(options: argparse.Namespace, name: str) -> str | None:
     return password
 
 
-def print_password(generated: str | None) -> None:
-    """Print a generated password; None: it was not generated. The one place where it is shown, and nothing else keeps it."""
-    if generated is not None:
-        print_line(f"password: {generated}")
+def print_saved(name: str, text: str, generated: str | None, document: object | None) -> None:
+    """Print what was done, and the generated password for ``name`` (None: it was not generated); or, with ``--json``, ``document``. The
+    one place where the password is shown, and nothing else keeps it.
+
+    Raises:
+        AdminError: it could not be printed.
+
+    """
+    if document is not None:
+        written = print_json(document)
+    else:
+        written = write_line(sys.stdout, "\n".join([printable(text), *([f"password: {generated}"] if generated else [])]))
+    if generated and not written:
+        raise AdminError(f"{text}; but the password could not be printed, so give {name} another one with the command passwd")

@@ -21,7 +21,7 @@ from dbproxy.admin.commands.frame import (
     print_note,
     print_page,
 )
-from dbproxy.admin.commands.password_input import add_password_options, password_from, print_password
+from dbproxy.admin.commands.password_input import add_password_options, password_from, print_saved
 from dbproxy.admin.commands.times import shown_time
 from dbproxy.admin.errors import RefusedError
 from dbproxy.admin.import_columns import sex_of
@@ -82,13 +82,8 @@ def _add(administration: Administration, options: Options) -> int:
     new = dataclasses.replace(NewUser(options.name), **_given(administration, options))  # type: ignore[arg-type]
     password = None if options.dry_run else password_from(options, options.name)
     saved = Users(administration).add(new, password, dry_run=options.dry_run)
-    if options.json:
-        print_json(saved)
-    elif options.dry_run:
-        print_line(f"the user {saved.name} would be added")
-    else:
-        print_line(f"added the user {saved.name} with the id {saved.user_id}")
-        print_password(saved.password)
+    done = f"the user {saved.name} would be added" if options.dry_run else f"added the user {saved.name} with the id {saved.user_id}"
+    print_saved(saved.name, done, saved.password, saved if options.json else None)
     return EXIT_OK
 
 
@@ -97,11 +92,8 @@ def _passwd(administration: Administration, options: Options) -> int:
     user = _user(administration, options)
     password = None if options.dry_run else password_from(options, user.name.decode("utf-8", "replace"))
     saved = users.set_password(user.user_id, password, dry_run=options.dry_run)
-    if options.json:
-        print_json(saved)
-    else:
-        print_line(f"the password of {saved.name} {'would be' if options.dry_run else 'is'} changed")
-        print_password(saved.password)
+    done = f"the password of {saved.name} {'would be' if options.dry_run else 'is'} changed"
+    print_saved(saved.name, done, saved.password, saved if options.json else None)
     return EXIT_OK
 
 
