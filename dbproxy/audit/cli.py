@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dbproxy import __version__
+from dbproxy.audit import backup
 from dbproxy.audit.auditor import audit, open_stores
 from dbproxy.audit.finding import Entry, Outcome, Report
 from dbproxy.audit.merge_command import MergeCommand, default_backup, run_restore
@@ -145,6 +146,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error("--apply goes with --merge or --restore")
     if options.backup and not (options.merge and options.apply):
         parser.error("--backup goes with --merge --apply: nothing else changes rows that are backed up")
+    if options.restore and not (options.restore / backup.FILE).is_file():
+        parser.error(f"--restore {options.restore}: there is no {backup.FILE}; expected the directory of a backup of --merge --apply")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -274,6 +274,7 @@ def test_command_says_what_clients_will_notice(stack: Stack, tmp_path: Path, cap
         (["--apply"], "--apply goes with --merge or --restore"),
         (["--merge", "--backup", "x"], "--backup goes with --merge --apply"),
         (["--merge", "--repair"], "not allowed with argument"),
+        (["--restore", "/none", "--apply"], "--restore /none: there is no rows.jsonl; expected the directory of a backup"),
     ],
 )
 def test_options_that_do_not_go_together(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -283,7 +284,7 @@ def test_options_that_do_not_go_together(arguments: list[str], message: str, cap
     assert message in capsys.readouterr().err
 
 
-def test_a_backup_that_cannot_be_written_or_read_changes_nothing(stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_backup_that_cannot_be_written_changes_nothing(stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     damage.first_messages_at_once(stack, [(1, 2)])
     (tmp_path / "file").write_text("")
     before = stack.snapshot()
@@ -291,6 +292,4 @@ def test_a_backup_that_cannot_be_written_or_read_changes_nothing(stack: Stack, t
     assert main(["--config", config, "--merge", "--apply", "--backup", str(tmp_path / "file")]) == 3
     assert "nothing of this step was changed" in capsys.readouterr().err
     assert main(["--config", config, "--merge", "--apply", "--backup", "/dev/full/x"]) == 3
-    assert main(["--config", config, "--restore", str(tmp_path / "none"), "--apply"]) == 3
-    assert "cannot be read: No such file" in capsys.readouterr().err
     assert stack.snapshot()[0] == before[0]
