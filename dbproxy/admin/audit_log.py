@@ -3,7 +3,7 @@
 Each line is a JSON object: ``time`` (UTC, ISO 8601), ``actor``, ``origin``, ``action``, ``target``, ``outcome`` (``ok``, or the error) and
 ``details``, which never hold passwords or the contents of messages. A line is written with one system call and synced, so that lines of
 several processes do not mix and none is lost in a crash. Space for the lines of what is being done is kept in a second file, so that a
-disk that becomes full meanwhile takes them nevertheless.
+disk that becomes full meanwhile takes them nevertheless. Between lines that are written at the same moment an empty one may stand.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pymysql
 
 from dbproxy.errors import StartupError
-from dbproxy.testing.process import free_port
+from dbproxy.testing.process import listening_port
 from dbproxy.testing.servers import SCHEMA, PrivateMariaDB, is_mysql, mysqld
 from dbproxy.testing.waiting import eventually
 
@@ -69,7 +69,7 @@ class GaleraNode(PrivateMariaDB):
         self.name = f"Galera node {number}"
         self._new_cluster = False
         self._peers = peers
-        self._ports = [free_port() for _ in range(3)]
+        self._ports = [listening_port() for _ in range(3)]
         peers.append(self.group_address)
 
     @property

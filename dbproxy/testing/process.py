@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -26,6 +27,21 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+LISTENING_PORTS = range(15_000, 32_000)
+"""Ports that no connection gets by itself, as Linux is set up."""
+
+
+def listening_port() -> int:
+    """Return a TCP port of 127.0.0.1 that is free now, for a server that is told its port long before it listens: connections of other
+    programs do not take it, other than one of ``free_port``.
+    """
+    for port in random.sample(LISTENING_PORTS, 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    return free_port()
 
 
 def process_state(pid: int) -> str:

@@ -289,7 +289,7 @@ def test_without_javascript_everything_works(sign_in: SignIn, data: None, dbprox
     watched.page.goto("/users/add")
     watched.page.locator("#field-name").fill("plain")
     watched.page.get_by_role("button", name="Add").click()
-    assert watched.page.locator("#password").is_visible()
+    watched.page.locator("#password").wait_for()
     watched.page.goto("/departments/add")
     watched.page.get_by_label("Name").fill("研发")
     watched.page.get_by_role("button", name="Add").click()
