@@ -3,16 +3,18 @@
 Each line is a JSON object: ``time`` (UTC, ISO 8601), ``actor``, ``origin``, ``action``, ``target``, ``outcome`` (``ok``, or the error) and
 ``details``, which never hold passwords or the contents of messages. A line is written with one system call and synced, so that lines of
 several processes do not mix and none is lost in a crash. Space for the lines of what is being done is kept in a second file, so that a
-disk that becomes full meanwhile takes them nevertheless. Between lines that are written at the same moment an empty one may stand.
+disk that becomes full meanwhile takes them nevertheless.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import pwd
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +38,9 @@ LONGEST_LINE = 1 << 16
 RESERVE_NAME = "audit.reserve"
 RESERVE_SIZE = 1 << 17
 """Bytes of space that are kept."""
+
+LOCK_WAIT = 2.0
+"""Seconds for which the lock of the file is waited for."""
 
 _READ_AT_ONCE = 1 << 16
 
@@ -123,13 +128,14 @@ class AuditLog:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = self._open(self.path, os.O_APPEND)
             try:
-                try:
-                    _write(descriptor, line)
-                except OSError as error:
-                    if not from_reserve or error.errno not in _NO_SPACE:
-                        raise
-                    self._reserve.unlink(missing_ok=True)
-                    _write(descriptor, line)
+                with _locked(descriptor):
+                    try:
+                        _write(descriptor, line)
+                    except OSError as error:
+                        if not from_reserve or error.errno not in _NO_SPACE:
+                            raise
+                        self._reserve.unlink(missing_ok=True)
+                        _write(descriptor, line)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -206,6 +212,26 @@ def _line(entry: Mapping[str, object]) -> bytes:
     if len(line) <= LONGEST_LINE:
         return line
     return _line({**entry, "details": {"omitted": f"details of {len(line)} bytes"}})
+
+
+@contextmanager
+def _locked(descriptor: int) -> Iterator[None]:
+    """Keep other processes and threads from writing: of a line that is just being written, the end of the file may be seen in its middle.
+    A process that is stopped with the lock is waited for ``LOCK_WAIT`` seconds; without it an empty line may stand between two.
+    """
+    deadline = time.monotonic() + LOCK_WAIT
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.001)
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _write(descriptor: int, data: bytes) -> None:
