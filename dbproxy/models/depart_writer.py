@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from dbproxy.errors import OutcomeUnknownError
-from dbproxy.models.directory import OUTCOME_TIMEOUT, TextColumn, in_directory, text_columns, with_directory
+from dbproxy.models.directory import TextColumn, in_directory, text_columns, with_directory
 from dbproxy.models.user import LEFT_COMPANY
 from dbproxy.stores.mysql import DBConn, DBPool
 
@@ -123,7 +123,7 @@ class DepartWriter:
             return self._run(work, dry_run=dry_run)
         except OutcomeUnknownError:
             found = self._master.resolve_outcome(
-                lambda connection: with_directory(connection, lambda connection: _same_name(connection, name, parent_id)), OUTCOME_TIMEOUT
+                lambda connection: with_directory(connection, lambda connection: _same_name(connection, name, parent_id))
             )
             return found or self._run(work, dry_run=dry_run)
 

@@ -18,9 +18,6 @@ T = TypeVar("T")
 LOCK = "dbproxy.directory"
 """The named lock, and the name of the lock row."""
 
-OUTCOME_TIMEOUT = 10.0
-"""Seconds after which the lookup of a lost commit is given up."""
-
 
 def in_directory(master: DBPool, work: Callable[[DBConn], T]) -> T:
     """Run ``work`` in a transaction under the lock of the directory, and commit. It may be run again, after a deadlock; it raises a

@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from dbproxy.errors import OutcomeUnknownError
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.group_message import GroupMessageModel
-from dbproxy.models.group_transaction import GroupTransactions
-from dbproxy.models.group_writer import ACTIVE, DISMISSED
+from dbproxy.models.group_transaction import ACTIVE, DISMISSED, GroupTransactions
 from dbproxy.stores.mysql import DBConn, DBPool
 
 logger = logging.getLogger(__name__)
@@ -63,8 +62,8 @@ class GroupChanges:
     def _dismiss(self, connection: DBConn, group_id: int, former: list[int]) -> bool:
         now = int(time.time())
         former.clear()
-        with self._transactions.begun(connection, group_id):
-            if not self._is_active(connection, group_id):
+        with self._transactions.begun(connection, group_id) as group:
+            if group is None or not group.is_active:
                 connection.execute("rollback")
                 return False
             rows = connection.select(f"select distinct userId from IMGroupMember where groupId={group_id} and status=0")
@@ -79,8 +78,8 @@ class GroupChanges:
         """Set a column of an active group; with ``member`` only if that user is in it."""
 
         def change(connection: DBConn) -> bool:
-            with self._transactions.begun(connection, group_id):
-                if not self._is_active(connection, group_id) or not self._has_member(connection, group_id, member):
+            with self._transactions.begun(connection, group_id) as group:
+                if group is None or not group.is_active or not self._has_member(connection, group_id, member):
                     connection.execute("rollback")
                     return False
                 literal = connection.escape(value)
@@ -102,10 +101,6 @@ class GroupChanges:
             if not self._transactions.resolve_outcome(group_id, is_changed):
                 raise
             return True
-
-    @staticmethod
-    def _is_active(connection: DBConn, group_id: int) -> bool:
-        return bool(connection.select(f"select 1 from IMGroup where id={group_id} and status={ACTIVE} for update"))
 
     @staticmethod
     def _has_member(connection: DBConn, group_id: int, user_id: int | None) -> bool:

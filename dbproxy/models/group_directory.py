@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from dbproxy.models import names
 from dbproxy.models.directory import TextColumn, text_columns
-from dbproxy.models.group_writer import ACTIVE
+from dbproxy.models.group_transaction import ACTIVE
 from dbproxy.stores.mysql import DBPool, ReadPool, Row
 
 IDS_PER_QUERY = 1000

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from dbproxy.errors import StoreError
 from dbproxy.models.group_members import GroupMembers
@@ -18,11 +18,29 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-OUTCOME_TIMEOUT = 10.0
-"""Seconds after which the lookup of a lost commit is given up."""
+ACTIVE, DISMISSED = 0, 1
+"""IMGroup.status. A group that is dismissed has no members."""
 
 USERS_PER_STATEMENT = 1000
 """Users whose rows one statement changes."""
+
+
+class LockedGroup(NamedTuple):
+    """A row of IMGroup that a transaction has locked."""
+
+    creator: int
+    group_type: int
+    status: bytes | None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it has the status of a group that exists."""
+        return self.status == b"%d" % ACTIVE
+
+    @property
+    def is_dismissed(self) -> bool:
+        """Whether it has another status."""
+        return self.status is not None and not self.is_active
 
 
 class GroupTransactions:
@@ -34,8 +52,9 @@ class GroupTransactions:
         self._messages = messages
 
     @contextmanager
-    def begun(self, connection: DBConn, group_id: int) -> Iterator[None]:
-        """Hold the group's locks for the length of the block, and begin a transaction, which the block ends.
+    def begun(self, connection: DBConn, group_id: int) -> Iterator[LockedGroup | None]:
+        """Hold the group's locks for the length of the block, and begin a transaction, which the block ends. Yields the group as it is
+        under these locks, None if it has no row.
 
         Raises:
             LockWaitError: the named lock was not free within DBLockTimeout.
@@ -43,9 +62,9 @@ class GroupTransactions:
         """
         with self._members.locked(connection, group_id):
             # The group comes before its sessions, as where messages are stored: in another order they would end one another as deadlocks.
-            group = f"select 1 from IMGroup force index (primary) where id={group_id} for update"
-            connection.script(("begin", *lock_rows(connection, (GroupMembers.lock_row_name(group_id),)), group))
-            yield
+            group = f"select ifnull(creator,0),ifnull(type,0),status from IMGroup force index (primary) where id={group_id} for update"
+            rows = connection.script(("begin", *lock_rows(connection, (GroupMembers.lock_row_name(group_id),)), group))[-1]
+            yield LockedGroup(int(rows[0][0]), int(rows[0][1]), rows[0][2]) if rows else None
 
     def read_hash(self, connection: DBConn, group_id: int) -> dict[bytes, bytes]:
         """See GroupMembers."""
@@ -118,7 +137,7 @@ class GroupTransactions:
             with named_locks(connection, (GroupMembers.lock_name(group_id),)):
                 return self.look_up(connection, group_id, find)
 
-        return self._master.resolve_outcome(locked, OUTCOME_TIMEOUT)
+        return self._master.resolve_outcome(locked)
 
     def look_up(self, connection: DBConn, group_id: int, find: Callable[[DBConn], Result]) -> Result:
         """Call ``find`` in a transaction that has the lock row: it lets the one that is looked for fail, should it still be under way."""

@@ -11,16 +11,13 @@ from dbproxy.errors import DeadlockError, OutcomeUnknownError, StatementError, S
 from dbproxy.models.group import TEMPORARY
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.models.group_message import GroupMessageModel
-from dbproxy.models.group_transaction import OUTCOME_TIMEOUT, GroupTransactions
+from dbproxy.models.group_transaction import GroupTransactions, LockedGroup
 from dbproxy.stores.mysql import DBConn, DBPool, lock_rows
 
 logger = logging.getLogger(__name__)
 
 ADD = 1
 """GroupModifyType of the protocol; any other value removes."""
-
-ACTIVE, DISMISSED = 0, 1
-"""IMGroup.status. A group that is dismissed has no members."""
 
 SYSTEM_USER = 0
 """The user id with which the system itself changes groups; it has the right to change all."""
@@ -72,7 +69,7 @@ class GroupWriter:
             return None
         except OutcomeUnknownError as error:
             logger.warning("%s; looking for the group", error)
-            if not self._master.resolve_outcome(lambda connection: self._is_created(connection, created[-1], row), OUTCOME_TIMEOUT):
+            if not self._master.resolve_outcome(lambda connection: self._is_created(connection, created[-1], row)):
                 raise
         group_id = created[-1]
         try:
@@ -134,14 +131,14 @@ class GroupWriter:
         """
         now = int(time.time())
         affected.clear()
-        with self._transactions.begun(connection, group_id):
-            if not self._may_change(connection, user_id, group_id, change_type):
+        with self._transactions.begun(connection, group_id) as group:
+            if not _may_change(user_id, group, change_type):
                 connection.execute("rollback")
                 return False
             fields = self._transactions.read_hash(connection, group_id)
             if change_type == ADD:
                 affected += [user for user in wanted if b"%d" % user not in fields]
-                if not affected or (not fields and self._is_dismissed(connection, group_id)):
+                if not affected or (not fields and group is not None and group.is_dismissed):  # dismissed by somebody who was faster
                     connection.execute("rollback")
                     return False
                 GroupTransactions.add_members(connection, group_id, affected, now)
@@ -170,17 +167,11 @@ class GroupWriter:
         rows = self._transactions.look_up(connection, group_id, lambda found: found.select(query))
         return any(name.encode().startswith(stored) for (stored,) in rows)
 
-    @staticmethod
-    def _may_change(connection: DBConn, user_id: int, group_id: int, change_type: int) -> bool:
-        if user_id == SYSTEM_USER:
-            return True
-        rows = connection.select(f"select creator,type from IMGroup where id={group_id} for update")
-        return any(int(creator) == user_id or (int(kind) == TEMPORARY and change_type == ADD) for creator, kind in rows)
 
-    @staticmethod
-    def _is_dismissed(connection: DBConn, group_id: int) -> bool:
-        """Whether a group without members was dismissed: by somebody who was faster than this request."""
-        return bool(connection.select(f"select 1 from IMGroup where id={group_id} and status<>{ACTIVE} for update"))
+def _may_change(user_id: int, group: LockedGroup | None, change_type: int) -> bool:
+    if user_id == SYSTEM_USER:
+        return True
+    return group is not None and (group.creator == user_id or (group.group_type == TEMPORARY and change_type == ADD))
 
 
 def _too_many(user_ids: Collection[int]) -> bool:

@@ -11,9 +11,6 @@ from dbproxy.models.message_reader import VISIBLE, statuses_of
 from dbproxy.models.session import SessionKey
 from dbproxy.stores.mysql import DBConn, DBPool, lock_rows
 
-OUTCOME_TIMEOUT = 10.0
-"""Seconds after which the lookup of a lost commit is given up."""
-
 MOST_FOUND = 100
 """Rows with one msg_id that are looked at."""
 
@@ -64,7 +61,7 @@ class MessageStatus:
             self._master.write(change)
         except OutcomeUnknownError:
             before = list(found)
-            self._master.resolve_outcome(change, OUTCOME_TIMEOUT)  # it is the same however often it is done
+            self._master.resolve_outcome(change)  # it is the same however often it is done
             return before
         return list(found)
 

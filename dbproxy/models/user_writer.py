@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from dbproxy.errors import OutcomeUnknownError, StoreError
 from dbproxy.models import names
-from dbproxy.models.directory import OUTCOME_TIMEOUT, TextColumn, in_directory, text_columns, with_directory
+from dbproxy.models.directory import TextColumn, in_directory, text_columns, with_directory
 from dbproxy.models.user import publish_user_change
 from dbproxy.stores.mysql import DBConn, DBPool
 from dbproxy.stores.redis import CachePool
@@ -153,7 +153,7 @@ class UserWriter:
                 in_directory(self._master, work)
                 break
             except OutcomeUnknownError:
-                committed = self._master.resolve_outcome(lambda connection: with_directory(connection, is_added), OUTCOME_TIMEOUT)
+                committed = self._master.resolve_outcome(lambda connection: with_directory(connection, is_added))
                 if committed:
                     break
                 if attempt == _ATTEMPTS - 1:
@@ -211,7 +211,7 @@ class UserWriter:
         try:
             return in_directory(self._master, work)
         except OutcomeUnknownError:
-            return self._master.resolve_outcome(lambda connection: with_directory(connection, work), OUTCOME_TIMEOUT)
+            return self._master.resolve_outcome(lambda connection: with_directory(connection, work))
 
     def _publish(self, changed: int, which: str, arguments: Sequence[str] = ()) -> None:
         """Let clients hear of a change that was committed with ``updated`` = ``changed``, in the users for whom ``which`` is true.

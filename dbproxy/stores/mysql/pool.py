@@ -66,6 +66,9 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+OUTCOME_TIMEOUT = 10.0
+"""Seconds after which the lookup of a lost commit is given up, unless its caller has a limit of its own."""
+
 _RESOLVE_DELAY = 0.25
 """Seconds between two attempts to find out what became of a commit."""
 
@@ -250,7 +253,7 @@ class DBPool(LimitedPool[Connections]):
         with self.connection() as connection:
             return work(connection)
 
-    def resolve_outcome(self, find: Callable[[DBConn], Result], timeout: float) -> Result:
+    def resolve_outcome(self, find: Callable[[DBConn], Result], timeout: float = OUTCOME_TIMEOUT) -> Result:
         """Run ``find``, which says what became of a lost commit, with a connection; repeated until the server answers, or ``timeout``
         seconds have passed.
 
