@@ -8,6 +8,18 @@ from contextlib import contextmanager
 from dbproxy.admin.audit_log import Actor, AuditLog
 from dbproxy.admin.errors import ForbiddenError
 from dbproxy.admin.installation import Installation
+from dbproxy.config import AdminSettings
+
+
+def require_reading(settings: AdminSettings) -> None:
+    """Check that conversations may be read.
+
+    Raises:
+        ForbiddenError: the configuration does not allow it.
+
+    """
+    if not settings.read_messages:
+        raise ForbiddenError("conversations may not be read, searched or exported here: AdminReadMessages is off")
 
 
 class Administration:
@@ -37,11 +49,5 @@ class Administration:
             yield found
 
     def require_reading(self) -> None:
-        """Check that conversations may be read.
-
-        Raises:
-            ForbiddenError: the configuration does not allow it.
-
-        """
-        if not self.installation.config.admin.read_messages:
-            raise ForbiddenError("conversations may not be read, searched or exported here: AdminReadMessages is off")
+        """As the function ``require_reading``, for this installation."""
+        require_reading(self.installation.config.admin)

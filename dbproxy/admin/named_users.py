@@ -13,7 +13,7 @@ SHOWN = 10
 """Names in a text of an error, at most."""
 
 LARGEST_ID = 2**32 - 1
-"""The largest id of a user, a department or a group."""
+"""The largest id of a user, a department, a group or a message."""
 
 
 BY_ID, BY_NAME = "id:", "name:"

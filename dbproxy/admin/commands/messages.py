@@ -28,6 +28,7 @@ from dbproxy.admin.commands.users_csv import STANDARD
 from dbproxy.admin.conversations import SEARCH_ROWS, Conversations, StatusChange
 from dbproxy.admin.errors import RefusedError
 from dbproxy.admin.message_export import FORMATS, new_file
+from dbproxy.admin.named_users import LARGEST_ID
 from dbproxy.admin.page import Page
 from dbproxy.admin.shown_messages import Conversation, ConversationRow, ShownMessage
 from dbproxy.models.message_reader import time_of
@@ -62,7 +63,7 @@ def _add(
     parser.usage = f"%(prog)s [options] {f'(USER PEER | --group ID) {words}'.strip()}"
     what = f"two users, by id or login name{f'; and {words}' if words else ''}"
     parser.add_argument("words", metavar="USER PEER", nargs="*", help=what)
-    parser.add_argument("--group", metavar="ID", type=whole_number(1, 2**32 - 1), help="the conversation of this group")
+    parser.add_argument("--group", metavar="ID", type=whole_number(1, LARGEST_ID), help="the conversation of this group")
     parser.set_defaults(further=further, usage_error=parser.error)
     return parser
 
@@ -131,7 +132,7 @@ def _set_status(administration: Administration, options: Any, *, hide: bool) -> 
     conversations = Conversations(administration)
     conversation, (number,) = _conversation(conversations, options)
     try:
-        msg_id = whole_number(1, 2**32 - 1)(number)
+        msg_id = whole_number(1, LARGEST_ID)(number)
     except argparse.ArgumentTypeError as error:
         options.usage_error(f"MSG_ID: {error}")
     change = (conversations.hide if hide else conversations.unhide)(conversation, msg_id, dry_run=options.dry_run)

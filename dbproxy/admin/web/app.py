@@ -133,7 +133,7 @@ def _check_permission() -> Response | None:
     if not may(found.account.role, requirement.permission):
         abort(403)
     if requirement.permission is Permission.READ:
-        views.require_reading()
+        views.check_reading()
     return None
 
 

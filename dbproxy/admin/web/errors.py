@@ -31,7 +31,7 @@ def _page(status: int, heading: str, text: str, detail: str = "") -> Answer:
 
 def _administration(error: AdminError) -> Answer:
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
-    if status == 500 and session_or_none() is None:  # where the files are is nothing for strangers
+    if status == 500 and session_or_none() is None:  # who has not logged in is not told where the files are
         text = gettext("The files of dbproxy-admin cannot be used at the moment. On its machine, dbproxy-admin accounts list says why.")
         return _page(status, _heading(status), text)
     return _page(status, _heading(status), str(error))

@@ -11,9 +11,8 @@ from flask import Blueprint, current_app, flash, g, redirect, request, session, 
 from werkzeug.wrappers import Response
 
 from dbproxy.admin.accounts import Account
-from dbproxy.admin.administration import Administration
+from dbproxy.admin.administration import Administration, require_reading
 from dbproxy.admin.audit_log import Actor
-from dbproxy.admin.errors import ForbiddenError
 from dbproxy.admin.roles import Permission, may
 from dbproxy.admin.web.site import Site
 from dbproxy.admin.web_sessions import WebSession
@@ -104,15 +103,9 @@ def has(permission: Permission) -> bool:
     return permission is not Permission.READ or site().config.admin.read_messages
 
 
-def require_reading() -> None:
-    """Check that conversations may be read here.
-
-    Raises:
-        ForbiddenError: the configuration does not allow it.
-
-    """
-    if not site().config.admin.read_messages:
-        raise ForbiddenError("conversations may not be read, searched or exported here: AdminReadMessages is off")
+def check_reading() -> None:
+    """Check that conversations may be read here; it needs no place at the backends. Raises ForbiddenError."""
+    require_reading(site().config.admin)
 
 
 def actor() -> Actor:

@@ -15,11 +15,9 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
 from dbproxy.admin.errors import AdminError, RefusedError
+from dbproxy.admin.named_users import LARGEST_ID
 from dbproxy.admin.texts import shown
 from dbproxy.admin.web.views import form_text, site
-
-LARGEST_ID = 0xFFFFFFFF
-"""Of users, groups, departments and messages."""
 
 Answer = str | Response | tuple[str, int]
 """What a view returns: a page, with a status unless that is 200, or a response."""

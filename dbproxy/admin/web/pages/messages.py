@@ -16,7 +16,7 @@ from dbproxy.admin.errors import NotFoundError, RefusedError
 from dbproxy.admin.roles import Permission
 from dbproxy.admin.shown_messages import Conversation
 from dbproxy.admin.web.pages.inputs import ID, Answer, beginning_of_day, download, end_of_day, form_id, position, query_id, query_text
-from dbproxy.admin.web.views import Pages, administration, go_to, require_reading, say
+from dbproxy.admin.web.views import Pages, administration, check_reading, go_to, say
 
 pages = Pages("messages")
 
@@ -90,7 +90,7 @@ def unhide(kind: str, conversation_id: int) -> Answer:
 
 
 def _set_hidden(kind: str, conversation_id: int, *, hidden: bool) -> Answer:
-    require_reading()  # the page says whose conversation it is
+    check_reading()  # the page says whose conversation it is
     conversations = Conversations(administration())
     conversation = conversations.by_id(kind, conversation_id)
     change = conversations.hide if hidden else conversations.unhide
