@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from dbproxy.audit.finding import Finding, Severity, listed
-from dbproxy.audit.walk import PIPELINE, AuditBackends, batches, scan, slices, split_by_type, sql_list
+from dbproxy.audit.walk import PIPELINE, AuditBackends, batches, scan, split_by_type, sql_list
 from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.stores.mysql import DBConn, ReadablePool
+from dbproxy.stores.mysql.slices import slices
 from dbproxy.stores.redis import pairs
 
 GROUPS_AT_ONCE = 50

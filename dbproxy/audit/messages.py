@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from dbproxy.audit.finding import Finding, Severity, listed
-from dbproxy.audit.walk import PIPELINE, AuditBackends, batches, slices
+from dbproxy.audit.walk import PIPELINE, AuditBackends, batches
 from dbproxy.models import names
 from dbproxy.models.conversation_kind import GROUP_CHAT, SINGLE_CHAT, ConversationKind
 from dbproxy.models.relation import RelationModel, pair_of
 from dbproxy.stores.mysql import DBConn, ReadablePool
 from dbproxy.stores.mysql.schema import SHARDS
+from dbproxy.stores.mysql.slices import slices
 
 MOST_SHOWN = 100
 """Rows that are read to describe one conversation."""

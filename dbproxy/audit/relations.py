@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator, Sequence
 
 from dbproxy.audit.finding import Finding, Severity, listed
-from dbproxy.audit.walk import AuditBackends, slices, sql_list
+from dbproxy.audit.walk import AuditBackends, sql_list
 from dbproxy.models import names
 from dbproxy.models.conversation_kind import GROUP_CHAT, SINGLE_CHAT
 from dbproxy.models.relation import Pair, RelationModel, used_last
 from dbproxy.models.session import SINGLE, SessionModel
 from dbproxy.stores.mysql import DBConn, ReadablePool, Row
+from dbproxy.stores.mysql.slices import slices
 
 SessionId = tuple[int, int, int]
 """(user id, peer id, session type)."""

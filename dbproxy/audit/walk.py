@@ -8,18 +8,13 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
-import redis
-
 from dbproxy.backends import Backends
 from dbproxy.config import Config
-from dbproxy.errors import StoreUnavailableError
-from dbproxy.stores.mysql import DBConn, ReadablePool, lock_rows, named_locks
+from dbproxy.stores.mysql import DBConn, lock_rows, named_locks
 from dbproxy.stores.redis import CachePool
+from dbproxy.stores.redis.scan import scan_step
 
 T = TypeVar("T")
-
-SLICE_ROWS = 50_000
-"""Rows that one statement reads, approximately: some ten milliseconds of work."""
 
 SCAN_COUNT = 1000
 """The COUNT of a SCAN: keys that Redis examines in one step."""
@@ -94,32 +89,16 @@ class AuditBackends(Backends):
             time.sleep(self._recheck_delay)
 
 
-def slices(pool: ReadablePool, table: str, column: str, rows: int = SLICE_ROWS) -> Iterator[tuple[int, int]]:
-    """Divide a table into ranges (first, last) of an indexed column with about ``rows`` rows each; no value is in two ranges."""
-    found = pool.select(f"select min({column}) from {table}")
-    while found and found[0][0] is not None:
-        low = int(found[0][0])
-        end = pool.select(f"select {column} from {table} where {column}>={low} order by {column} limit {rows - 1},1")
-        if not end:
-            end = pool.select(f"select max({column}) from {table}")
-        high = max(low, int(end[0][0] or 0))
-        yield low, high
-        found = pool.select(f"select min({column}) from {table} where {column}>{high}")
-
-
 def scan(pool: CachePool, pattern: str) -> Iterator[list[bytes]]:
     """Yield batches of matching keys. A key that exists during the whole scan is in at least one of them, unless it moves to another node
     of a cluster meanwhile. SCAN does not block Redis.
     """
     for address in pool.addresses:
-        cursor = b"0"
+        cursor = 0
         while True:
-            reply = pool.ask_at(address, [("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)])[0]
-            if isinstance(reply, redis.ResponseError):
-                raise StoreUnavailableError(f"{pool}: {reply}") from reply
-            cursor, keys = reply
+            cursor, keys = scan_step(pool, address, cursor, pattern, SCAN_COUNT)
             yield from batches(dict.fromkeys(keys), PIPELINE)
-            if cursor == b"0":
+            if not cursor:
                 break
 
 

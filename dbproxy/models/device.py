@@ -7,11 +7,11 @@ from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
-from dbproxy.errors import StoreUnavailableError
 from dbproxy.models import names
 from dbproxy.models.unread import UnreadModel
 from dbproxy.models.user import UserModel
 from dbproxy.stores.redis import CacheCommand, CachePool
+from dbproxy.stores.redis.scan import scan_step
 
 IOS, ANDROID = 17, 18
 """The ClientTypes of the protocol that receive pushes."""
@@ -115,12 +115,8 @@ class DeviceModel:
         for _ in range(MAX_STEPS):
             if node >= len(addresses):
                 return list(found.values()), None
-            command: CacheCommand = ("SCAN", cursor, "MATCH", names.device_key(b"*"), "COUNT", count)
-            reply = self._token.ask_at(addresses[node], [command])[0]
-            if isinstance(reply, Exception):
-                raise StoreUnavailableError(f"{self._token}: {reply}") from reply
-            found |= {phone.user_id: phone for phone in self._phones_at(reply[1])}
-            cursor = int(reply[0])
+            cursor, keys = scan_step(self._token, addresses[node], cursor, names.device_key(b"*"), count)
+            found |= {phone.user_id: phone for phone in self._phones_at(keys)}
             if not cursor:
                 node += 1
             if len(found) >= limit:

@@ -26,9 +26,7 @@ from dbproxy.models.message_reader import statuses_of
 from dbproxy.models.names import each_in_its_table
 from dbproxy.models.packing import SEPARATOR, packed
 from dbproxy.stores.mysql import DBConn, DBPool, ReadPool
-
-SLICE_ROWS = 50_000
-"""Rows that one statement of ``count`` reads, approximately."""
+from dbproxy.stores.mysql.slices import slices
 
 CONVERSATIONS_PER_QUERY = 500
 
@@ -177,7 +175,7 @@ class MessageArchive:
         takes long. A conversation with the same msg_id twice keeps more.
         """
         kind = table.kind
-        for low, high in self._slices(table):
+        for low, high in slices(self._slave, table.name, kind.id_column):
             rows = self._slave.select(
                 f"select {kind.id_column},count(*) from {table.name} force index ({kind.time_index}) "
                 f"where {kind.id_column} between {low} and {high} and created<{before} and id<{border} group by {kind.id_column}"
@@ -195,17 +193,6 @@ class MessageArchive:
                 found = self._slave.select(" union all ".join(others[start : start + QUERIES_PER_UNION]))
                 staying += sum(int(count) for (count,) in found)
             yield OldCount(sum(old.values()), staying)
-
-    def _slices(self, table: ArchiveTable) -> Iterator[tuple[int, int]]:
-        """Ranges (first, last) of conversation ids with about ``SLICE_ROWS`` rows each."""
-        column, name = table.kind.id_column, table.name
-        found = self._slave.select(f"select min({column}) from {name}")
-        while found[0][0] is not None:
-            low = int(found[0][0])
-            end = self._slave.select(f"select {column} from {name} where {column}>={low} order by {column} limit {SLICE_ROWS - 1},1")
-            high = int((end or self._slave.select(f"select max({column}) from {name}"))[0][0] or low)
-            yield low, max(low, high)
-            found = self._slave.select(f"select min({column}) from {name} where {column}>{high}")
 
     def remove(self, table: ArchiveTable, keys: Sequence[RowKey]) -> int:
         """Remove archived rows and the sounds that belong to them, in one transaction that locks nothing but them; return how many of them

@@ -12,8 +12,8 @@ import pytest
 
 from dbproxy.audit import Outcome, Report, Severity, audit, open_stores
 from dbproxy.audit.cli import main
-from dbproxy.audit.walk import slices
 from dbproxy.config import load_config
+from dbproxy.stores.mysql.slices import slices
 from dbproxy.testing import InProcessProxy, Stack, seed
 from devtools.traffic import Traffic
 
