@@ -1,4 +1,6 @@
-"""Shared by the integration tests: a log without defects, the proof that a request is not answered, and the web application."""
+"""Shared by the integration tests: a log without defects, the proof that a request is not answered, what dbproxy-admin
+works with, and its web application.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from admin_site import AdminApp
+from administering import administration_of
 from google.protobuf.message import Message
 
+from dbproxy.admin.administration import Administration
 from dbproxy.testing import Client, Stack
 
 Unanswered = Callable[[Client, Message], None]
@@ -32,6 +36,13 @@ def unanswered() -> Unanswered:
         assert client.silent(0.15)
 
     return send
+
+
+@pytest.fixture
+def administration(stack: Stack) -> Iterator[Administration]:
+    """What services of dbproxy-admin are made with."""
+    with administration_of(stack) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.audit_log import Actor, AuditLog
 from dbproxy.admin.departments import DepartmentNode, Departments
 from dbproxy.admin.errors import AdminError, NotFoundError, RefusedError
-from dbproxy.admin.installation import Installation
 from dbproxy.admin.users import NewUser, Users
-from dbproxy.config import load_config
 from dbproxy.models.depart_writer import MAX_DEPTH
 from dbproxy.testing import Client, Stack, seed
-
-
-@pytest.fixture
-def administration(stack: Stack, tmp_path: Path) -> Iterator[Administration]:
-    config = load_config(stack.write_config(overrides={"AdminDataDir": tmp_path / "admin"}))
-    with Installation(config) as installation:
-        yield Administration(installation, Actor("os:test", "command line"), AuditLog(installation.data_directory))
 
 
 @pytest.fixture

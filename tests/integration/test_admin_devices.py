@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from administering import administration_of, recorded_by
@@ -19,12 +18,6 @@ from dbproxy.testing.cluster import ClusterStack
 from dbproxy.wire.pb import base_define_pb2 as base
 
 pytestmark = [pytest.mark.watchdog(60)]
-
-
-@pytest.fixture
-def administration(stack: Stack) -> Iterator[Administration]:
-    with administration_of(stack) as administration:
-        yield administration
 
 
 @pytest.fixture

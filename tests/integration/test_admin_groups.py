@@ -31,12 +31,6 @@ Unanswered = Callable[[Client, message_pb2.IMMsgData], None]
 
 
 @pytest.fixture
-def administration(stack: Stack) -> Iterator[Administration]:
-    with administration_of(stack) as administration:
-        yield administration
-
-
-@pytest.fixture
 def groups(administration: Administration) -> Groups:
     return Groups(administration)
 

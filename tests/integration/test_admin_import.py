@@ -5,28 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.audit_log import Actor, AuditLog
 from dbproxy.admin.csv_file import csv_writer
 from dbproxy.admin.errors import RefusedError
-from dbproxy.admin.installation import Installation
 from dbproxy.admin.password_file import PasswordFile
 from dbproxy.admin.user_import import REPORTED, RefusedLine, UserImport
 from dbproxy.admin.users import NewUser, Users
-from dbproxy.config import load_config
 from dbproxy.testing import Client, Stack, seed
-
-
-@pytest.fixture
-def administration(stack: Stack, tmp_path: Path) -> Iterator[Administration]:
-    config = load_config(stack.write_config(overrides={"AdminDataDir": tmp_path / "admin"}))
-    with Installation(config) as installation:
-        yield Administration(installation, Actor("os:test", "command line"), AuditLog(installation.data_directory))
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from administering import administration_of, recorded_by
 
@@ -27,12 +25,6 @@ HOSTILE = (
     " ",
     "100%_\\",
 )
-
-
-@pytest.fixture
-def administration(stack: Stack) -> Iterator[Administration]:
-    with administration_of(stack) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from administering import administration_of, recorded_by
+from administering import recorded_by
 
 from dbproxy.admin.administration import Administration
 from dbproxy.admin.archive import PruneProgress, Pruning
@@ -36,12 +36,6 @@ LIMIT = seed.T0 + 1_000_000
 """Messages of ``seed`` are older."""
 
 HOSTILE = ("<b>\x00\x1b\u202e", "😀𠮷", "two\nlines", '"}\n{"row":', "100%_\\'", " ")
-
-
-@pytest.fixture
-def administration(stack: Stack) -> Iterator[Administration]:
-    with administration_of(stack) as opened:
-        yield opened
 
 
 @pytest.fixture

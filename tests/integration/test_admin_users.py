@@ -8,29 +8,19 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.audit_log import Actor, AuditLog
 from dbproxy.admin.errors import NotFoundError, RefusedError
 from dbproxy.admin.installation import Installation
 from dbproxy.admin.users import NewUser, Users
-from dbproxy.config import load_config
 from dbproxy.testing import Client, Stack, seed
 from dbproxy.testing.waiting import poll
 
 T0 = seed.T0
-
-
-@pytest.fixture
-def administration(stack: Stack, tmp_path: Path) -> Iterator[Administration]:
-    config = load_config(stack.write_config(overrides={"AdminDataDir": tmp_path / "admin"}))
-    with Installation(config) as installation:
-        yield Administration(installation, Actor("os:test", "command line"), AuditLog(installation.data_directory))
 
 
 @pytest.fixture
