@@ -38,7 +38,7 @@ def limited(descriptors: int) -> tuple[str, ...]:
     return ("/bin/sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh")
 
 
-def _own_path() -> dict[str, str]:
+def own_path() -> dict[str, str]:
     """The environment in which this package is found, though the working directory is another one; not for other people's programs."""
     path = [str(Path(dbproxy.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {"PYTHONPATH": os.pathsep.join(path)}
@@ -101,7 +101,7 @@ class ProxyProcess(ProxyAddress, ChildProcess):
         self._python_options = tuple(python_options)
         self._arguments = tuple(arguments)
         self._launcher = tuple(launcher)
-        self._env = {"PYTHONUNBUFFERED": "1", **({} if self._command else _own_path()), **(env or {})}
+        self._env = {"PYTHONUNBUFFERED": "1", **({} if self._command else own_path()), **(env or {})}
         self._port = int(str(self._overrides.get("ListenPort") or 0))
         self._fixed_port = bool(self._port)
         self.condition_at_error = ""

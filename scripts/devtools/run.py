@@ -19,7 +19,7 @@ from dbproxy.testing.process import free_port
 from dbproxy.testing.proxy import ProxyProcess
 from dbproxy.testing.stack import POOLS, Stack
 from dbproxy.testing.successor import inherit_orphans
-from devtools.web_admin import ACCOUNT, WebAdmin
+from devtools.web_admin import ACCOUNT, WebAdmin, new_password
 
 USERS = ("alice", "bob", "carol")
 
@@ -57,8 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             settings["AdminDataDir"] = str(data)  # so that dbproxy-admin finds it from every directory
             proxy = ProxyProcess(stack, settings, directory=stack.directory / "proxy")
             inherit_orphans()  # so that a process that takes over in an upgrade can be waited for
-            with proxy, WebAdmin(proxy.config_path, _usual_port(WEB_ADMIN_PORT), data) as web:
-                _print_addresses(stack, files, proxy, settings["AdminListen"], web)
+            with proxy, WebAdmin(proxy.config_path, _usual_port(WEB_ADMIN_PORT), proxy.directory / "dbproxy-admin.log") as web:
+                _print_addresses(
+                    stack, files, proxy, settings["AdminListen"], f"{web.url}    (account {ACCOUNT}, password {new_password(data)})"
+                )
                 return _follow(proxy)
     except KeyboardInterrupt:
         _print("\nEverything is stopped; the data is kept.")
@@ -98,7 +100,7 @@ def _add_users(stack: Stack) -> None:
     seed.users(stack, *USERS)
 
 
-def _print_addresses(stack: Stack, files: FileServer, proxy: ProxyProcess, admin: str, web: WebAdmin) -> None:
+def _print_addresses(stack: Stack, files: FileServer, proxy: ProxyProcess, admin: str, management: str) -> None:
     database, redis_port = stack.mariadb, stack.redis_server.port
     pools = ", ".join(f"{number} {name}" for name, number in POOLS.items())
     config = _shown(proxy.config_path)
@@ -108,7 +110,7 @@ def _print_addresses(stack: Stack, files: FileServer, proxy: ProxyProcess, admin
         f"""
 The proxy answers on {proxy.host}:{proxy.port}.
 
-  management   {web.url}    (account {ACCOUNT}, password {web.password})
+  management   {management}
                {_shown(programs / "dbproxy-admin")} --config {config} users list
   dashboard    http://{admin}/    (metrics: http://{admin}/metrics)
   control      {_shown(programs / "dbproxy-ctl")} --config {config} status

@@ -1,4 +1,4 @@
-"""The web application of dbproxy-admin beside the proxy of ``scripts/run``, with an account whose password is new at each start."""
+"""The web application of dbproxy-admin as a process of its own, and an account for it whose password is new at each start."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dbproxy.admin.accounts_database import AccountsDatabase
 from dbproxy.admin.errors import NotFoundError
 from dbproxy.admin.roles import Role
 from dbproxy.testing.process import ChildProcess, can_connect
+from dbproxy.testing.proxy import own_path
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -19,37 +20,40 @@ if TYPE_CHECKING:
 
 ACCOUNT = "admin"
 
-START_TIMEOUT = 30.0
+START_TIMEOUT = 60.0
 """Seconds until it accepts connections."""
 
 
 class WebAdmin(ChildProcess):
-    """``dbproxy-admin serve`` with the configuration at ``config``; use it with ``with``. The main thread."""
+    """``dbproxy-admin serve`` with the configuration at ``config``, at ``port`` of 127.0.0.1; use it with ``with``. One thread."""
 
-    def __init__(self, config: Path, port: int, data_directory: Path) -> None:
-        super().__init__("dbproxy-admin", config.parent / "dbproxy-admin.log")
+    def __init__(self, config: Path, port: int, log_path: Path, scheme: str = "http") -> None:
+        super().__init__("dbproxy-admin serve", log_path)
         self.port = port
-        self.password = _new_password(data_directory)
         self._config = config
+        self._scheme = scheme
 
     @property
     def url(self) -> str:
-        """Where it is in the browser."""
-        return f"http://127.0.0.1:{self.port}/"
+        """Where it is in the browser, with a slash at the end."""
+        return f"{self._scheme}://127.0.0.1:{self.port}/"
 
-    def __enter__(self) -> Self:
+    def start(self) -> Self:
         """Start it and wait until it accepts connections; StartupError with its log if it does not."""
         command = [sys.executable, "-m", "dbproxy.admin", "--config", self._config.name, "serve", "--listen", f"127.0.0.1:{self.port}"]
-        self._spawn(command, self._config.parent)
+        self._spawn(command, self._config.parent, {**own_path(), "PYTHONUNBUFFERED": "1"})
         self._await_ready(lambda: can_connect("127.0.0.1", self.port), START_TIMEOUT)
         return self
+
+    def __enter__(self) -> Self:
+        return self.start()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
 
 
-def _new_password(data_directory: Path) -> str:
-    """Give the account a new password, and make it first if there is none; return the password."""
+def new_password(data_directory: Path) -> str:
+    """Give the account ``ACCOUNT`` a new password, and make it first if there is none; return the password."""
     accounts = Accounts(AccountsDatabase(data_directory))
     password = generated_password()
     try:

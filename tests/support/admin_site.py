@@ -7,7 +7,6 @@ from __future__ import annotations
 import html
 import re
 import ssl
-import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -23,7 +22,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-import dbproxy
 from dbproxy.admin.accounts import Account, Accounts
 from dbproxy.admin.accounts_database import AccountsDatabase
 from dbproxy.admin.audit_log import AuditLog
@@ -34,7 +32,8 @@ from dbproxy.admin.web.site import Site
 from dbproxy.config import load_config
 from dbproxy.errors import StartupError
 from dbproxy.testing import Stack
-from dbproxy.testing.process import ChildProcess, can_connect, free_port
+from dbproxy.testing.process import free_port
+from devtools.web_admin import WebAdmin
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -175,22 +174,14 @@ class HttpVisitor:
                 return Answer(error.code, error.read().decode(), error.headers)
 
 
-class AdminServer(ChildProcess):
-    """``dbproxy-admin serve`` on the backends of ``stack``, at a free port of 127.0.0.1. Use it with ``with``."""
+class AdminServer(WebAdmin):
+    """``dbproxy-admin serve`` on the backends of ``stack``, at a free port of 127.0.0.1. Use it with ``with``: it must end cleanly."""
 
     def __init__(self, stack: Stack, **keys: object) -> None:
         directory = stack.new_directory("admin")
-        super().__init__("dbproxy-admin serve", directory / "log")
-        self._directory = directory
         self.data_directory = directory / "admin"
         self.config_path = stack.write_config(directory / "dbproxyserver.conf", {"AdminDataDir": self.data_directory, **keys})
-        self.port = free_port()
-        self.scheme = "https" if keys.get("WebAdminCert") else "http"
-
-    @property
-    def url(self) -> str:
-        """Where it is, with a slash at the end."""
-        return f"{self.scheme}://127.0.0.1:{self.port}/"
+        super().__init__(self.config_path, free_port(), directory / "log", "https" if keys.get("WebAdminCert") else "http")
 
     @property
     def log_file(self) -> AuditLog:
@@ -204,30 +195,6 @@ class AdminServer(ChildProcess):
     def visitor(self, authority: Path | None = None) -> HttpVisitor:
         """Return somebody who is not logged in."""
         return HttpVisitor(self.url, authority)
-
-    def start(self) -> Self:
-        """Start it and wait until it listens.
-
-        Raises:
-            StartupError: it does not.
-
-        """
-        command: list[str | Path] = [
-            sys.executable,
-            "-m",
-            "dbproxy.admin",
-            "--config",
-            self.config_path,
-            "serve",
-            "--listen",
-            f"127.0.0.1:{self.port}",
-        ]
-        self._spawn(command, self._directory, {"PYTHONPATH": str(Path(dbproxy.__file__).parents[1]), "PYTHONUNBUFFERED": "1"})
-        self._await_ready(lambda: can_connect("127.0.0.1", self.port), 60)
-        return self
-
-    def __enter__(self) -> Self:
-        return self.start()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         status = self.stop()
