@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -19,9 +18,6 @@ from dbproxy.config import Config
 from dbproxy.errors import DeadlockError
 
 logger = logging.getLogger(__name__)
-
-ATTEMPTS = 5
-"""How often a repair is started when the database rolls it back because of a deadlock."""
 
 
 class Check(Protocol):
@@ -98,13 +94,8 @@ def audit(
 def _repair(finding: Finding) -> tuple[Outcome, str]:
     if finding.repair is None:
         return Outcome.LEFT, ""
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            done = finding.repair()
-        except DeadlockError as error:
-            if attempt == ATTEMPTS:
-                return Outcome.LEFT, f"not repaired: {error}"
-            time.sleep(random.uniform(0, 0.05 * attempt))
-        else:
-            return (Outcome.GONE, "") if done is None else (Outcome.REPAIRED, done)
-    raise AssertionError("unreachable")
+    try:
+        done = finding.repair()
+    except DeadlockError as error:
+        return Outcome.LEFT, f"not repaired: {error}"
+    return (Outcome.GONE, "") if done is None else (Outcome.REPAIRED, done)

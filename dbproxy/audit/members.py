@@ -78,8 +78,7 @@ class Membership:
         suspects |= dict.fromkeys(self._without_hash())
         self._backends.wait_before_recheck(suspects)
         for group_id in suspects:
-            lock_names = GroupMembers.lock_name(group_id), GroupMembers.lock_row_name(group_id)
-            rows, hashed = self._backends.with_locks(partial(self._read, group_ids=(group_id,)), *lock_names)[group_id]
+            rows, hashed = self._backends.with_locks(partial(self._read, group_ids=(group_id,)), *_locks_of(group_id))[group_id]
             yield from self._describe(group_id, rows, hashed)
 
     def _differing(self, group_ids: Sequence[int]) -> list[int]:
@@ -147,25 +146,29 @@ class Membership:
             )
 
     def _correct(self, group_id: int, did: str, choose: Callable[[Differences], dict[int, int]]) -> str | None:
-        with self._backends.locked(GroupMembers.lock_name(group_id), GroupMembers.lock_row_name(group_id)) as connection:
+        def correct(connection: DBConn) -> str | None:
             chosen = choose(compare(*self._read(connection, (group_id,))[group_id]))
             if not chosen:
                 return None
-            fields = [argument for entry in chosen.items() for argument in entry]
             if connection.needs_lock_rows:
                 return self._delete_hash(group_id)
+            fields = [argument for entry in chosen.items() for argument in entry]
             self._cache.execute([("HSET", names.group_member_key(group_id), *fields)])
-        return f"{did} {listed(chosen)}"
+            return f"{did} {listed(chosen)}"
+
+        return self._backends.with_locks(correct, *_locks_of(group_id))
 
     def _drop(self, group_id: int) -> str | None:
-        with self._backends.locked(GroupMembers.lock_name(group_id), GroupMembers.lock_row_name(group_id)) as connection:
+        def drop(connection: DBConn) -> str | None:
             extra = compare(*self._read(connection, (group_id,))[group_id]).extra
             if not extra:
                 return None
             if connection.needs_lock_rows:
                 return self._delete_hash(group_id)
             self._cache.execute([("HDEL", names.group_member_key(group_id), *extra)])
-        return f"removed {listed(field.decode(errors='backslashreplace') for field in extra)}"
+            return f"removed {listed(field.decode(errors='backslashreplace') for field in extra)}"
+
+        return self._backends.with_locks(drop, *_locks_of(group_id))
 
     def _delete_hash(self, group_id: int) -> str:
         """In a cluster with several writers: a proxy writes it anew. What is written here might be late; see ``staged_members.py``."""
@@ -223,9 +226,15 @@ class UserCount:
         return ((int(group_id), int(counted), int(members)) for group_id, counted, members in rows)
 
     def _set(self, group_id: int) -> str | None:
-        with self._backends.locked(GroupMembers.lock_name(group_id), GroupMembers.lock_row_name(group_id)) as connection:
-            changed = connection.execute(
+        def count(connection: DBConn) -> int:
+            return connection.execute(
                 "update IMGroup set userCnt=(select count(distinct userId) from IMGroupMember "
                 f"where groupId={group_id} and status=0) where id={group_id}"
             )
-        return "set it" if changed else None
+
+        return "set it" if self._backends.with_locks(count, *_locks_of(group_id)) else None
+
+
+def _locks_of(group_id: int) -> tuple[str, str]:
+    """The named lock and the lock row under which proxies change rows and hash of a group."""
+    return GroupMembers.lock_name(group_id), GroupMembers.lock_row_name(group_id)

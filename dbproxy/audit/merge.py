@@ -15,20 +15,24 @@ from dbproxy.audit.backup import Backup
 from dbproxy.audit.finding import listed
 from dbproxy.audit.messages import GroupMessages, MessageCheck, Messages
 from dbproxy.audit.relations import DuplicateRelations, used_and_empty, visible_relations
-from dbproxy.audit.walk import AuditBackends
+from dbproxy.audit.walk import PATIENCE, AuditBackends
 from dbproxy.errors import DeadlockError
 from dbproxy.models.conversation_kind import GROUP_CHAT, SINGLE_CHAT
-from dbproxy.models.conversation_merge import CannotMergeError, ChangedMeanwhileError, ConversationMerge
+from dbproxy.models.conversation_merge import SLACK, CannotMergeError, ChangedMeanwhileError, ConversationMerge, MergeState
+from dbproxy.models.merge_plan import KeptIds
 from dbproxy.models.relation import Pair
 from dbproxy.stores.mysql import DBConn
 
 Done = TypeVar("Done")
 
 ATTEMPTS = 10
-"""How often the merge of a conversation begins again because something has changed meanwhile, and a step because of others at work."""
+"""How often the merge of a conversation begins again because something has changed meanwhile."""
 
 STEP = 500
 """Messages that one transaction moves, approximately: all messages of a second are moved together."""
+
+SMALLER = 4
+"""The part of its messages with which a step begins again that others have ended."""
 
 PAUSE = 0.02
 """Seconds between two steps, in which those get a lock who wait for it."""
@@ -148,27 +152,32 @@ class Merger:
 
     def _apply(self, where: str, merge: ConversationMerge, backup: Backup, tally: _Tally) -> None:
         """Merge a conversation to its end; ``tally`` counts what is committed, should an error end it before."""
-        keep = partial(backup.add, merge.lock_name)
-        kept = merge.kept_ids(self._backends.master)
         is_cluster = self._backends.master.read(_is_multi_writer)
-        if kept.seconds:
-            for second in kept.seconds:
-                self._transaction(
-                    merge,
-                    backup,
-                    lambda connection, _, second=second: merge.order_second(connection, second, keep),  # type: ignore[misc]
-                    locks=not is_cluster,
-                )
-            kept = merge.kept_ids(self._backends.master)  # up to another row
-        state = merge.plan(self._backends.master, self._unread, kept)
+        for _ in range(ATTEMPTS):
+            state = self._renumber(where, merge, backup, tally, is_cluster=is_cluster)
+            if not (is_cluster and merge.has_late_messages(self._backends.master, state)):
+                break
+        if is_cluster:
+            self._order_seconds(merge, backup, locks=False)  # messages of proxies may have come between those of one second
+        keep = partial(backup.add, merge.lock_name)
+        if not state.is_finished and not self._transaction(merge, backup, lambda connection, _: merge.finish(connection, keep), size=1):
+            raise ChangedMeanwhileError("messages were stored in the other relations meanwhile")
+        tally.hidden = merge.source_ids
+
+    def _renumber(self, where: str, merge: ConversationMerge, backup: Backup, tally: _Tally, *, is_cluster: bool) -> MergeState:
+        keep = partial(backup.add, merge.lock_name)
+        kept = self._order_seconds(merge, backup, locks=not is_cluster)
+        state = merge.plan(self._backends.master, self._unread, kept, spare=SLACK if is_cluster else 0)
+        if is_cluster:
+            self._transaction(merge, backup, lambda connection, _: merge.check(connection), locks=False, size=1)
+            state = merge.settle(self._backends.master, self._unread, state)
         while not state.is_done:
             before = state
             state = self._transaction(
                 merge,
                 backup,
                 lambda connection, size: merge.step(connection, before, self._unread, keep, size),  # noqa: B023 - called at once
-                locks=not (is_cluster and state.has_begun),
-                size=1 if is_cluster and not state.has_begun else STEP,
+                locks=not is_cluster,
             )
             tally.moved += state.moved - before.moved
             tally.renumbered += state.renumbered - before.renumbered
@@ -176,15 +185,26 @@ class Merger:
             if not state.is_done:
                 time.sleep(PAUSE)
         tally.kept, tally.ids = state.new.kept, _ids(state.end, state.new.end)
-        if not state.is_finished and not self._transaction(merge, backup, lambda connection, _: merge.finish(connection, keep)):
-            raise ChangedMeanwhileError("messages were stored in the other relations meanwhile")
-        tally.hidden = merge.source_ids
+        return state
+
+    def _order_seconds(self, merge: ConversationMerge, backup: Backup, *, locks: bool) -> KeptIds:
+        """Have the rows of the messages that keep their ids in the order of these, and return which do."""
+        keep = partial(backup.add, merge.lock_name)
+        kept = merge.kept_ids(self._backends.master)
+        for second in kept.seconds:
+            self._transaction(
+                merge,
+                backup,
+                lambda connection, _, second=second: merge.order_second(connection, second, keep),  # type: ignore[misc]
+                locks=locks,
+            )
+        return merge.kept_ids(self._backends.master) if kept.seconds else kept  # up to another row
 
     def _transaction(
         self, merge: ConversationMerge, backup: Backup, work: Callable[[DBConn, int], Done], *, locks: bool = True, size: int = STEP
     ) -> Done:
         """Call ``work`` with a connection in a transaction, under the locks of the conversation, and the size of the step, and commit. A
-        step that is rolled back because of others is smaller the next time.
+        step that others end is smaller the next time.
         """
 
         def attempt(connection: DBConn) -> Done:
@@ -192,14 +212,16 @@ class Merger:
             backup.sync()
             return done
 
-        reason = ""
-        for _ in range(ATTEMPTS):
+        while True:
+            patience = PATIENCE if size == 1 else 0
             try:
-                return self._backends.with_locks(attempt, merge.lock_name) if locks else self._backends.without_locks(attempt)
+                if locks:
+                    return self._backends.with_locks(attempt, merge.lock_name, patience=patience)
+                return self._backends.without_locks(attempt, patience=patience)
             except DeadlockError as error:
-                reason = str(error)
-                size = max(1, size // 4)
-        raise CannotMergeError(f"given up after {ATTEMPTS} attempts: {reason}")
+                if size == 1:
+                    raise CannotMergeError(f"given up after {patience:g} s, in which others at work ended each attempt: {error}") from error
+                size = max(1, size // SMALLER)
 
 
 def _is_multi_writer(connection: DBConn) -> bool:

@@ -139,18 +139,17 @@ class MessageCheck(ABC):
         return int(rows[0][0] or 0)
 
     def _set_counter(self, conversation_id: int) -> str | None:
-        with self._backends.master.connection() as connection:
-            connection.execute("begin")
-            try:
-                # a proxy that assigns ids in this conversation holds the lock of this row
-                connection.select(f"select id from {self.parent} where id={conversation_id} for update")
-                last_id = self._last_id(connection, conversation_id)
-                if not _is_behind(self._counter(conversation_id), last_id):
-                    return None
-                self._unread.execute([("SET", self.kind.counter_key(conversation_id), last_id)])
-            finally:
-                connection.end_transaction()
-        return f"set it to {last_id}"
+        def correct(connection: DBConn) -> int:
+            # a proxy that assigns ids in this conversation holds the lock of this row
+            connection.select(f"select id from {self.parent} where id={conversation_id} for update")
+            last_id = self._last_id(connection, conversation_id)
+            if not _is_behind(self._counter(conversation_id), last_id):
+                return 0
+            self._unread.execute([("SET", self.kind.counter_key(conversation_id), last_id)])
+            return last_id
+
+        last_id = self._backends.without_locks(correct)
+        return f"set it to {last_id}" if last_id else None
 
 
 class Messages(MessageCheck):
@@ -197,15 +196,19 @@ class Messages(MessageCheck):
         pair = self._only_pair(self._backends.master, relate_id)
         if pair is None:
             return None
-        with self._backends.locked(RelationModel.lock_name(pair)) as connection:
+
+        def create(connection: DBConn) -> bool:
             if self._only_pair(connection, relate_id) != pair or connection.select(f"select id from IMRelationShip where id={relate_id}"):
-                return None
+                return False
             now = int(time.time())
             connection.execute(
                 "insert into IMRelationShip (id,smallId,bigId,status,created,updated) "
                 f"values ({relate_id},{pair[0]},{pair[1]},0,{now},{now})"
             )
-        return f"created the relation {relate_id} of the users {pair[0]} and {pair[1]} again"
+            return True
+
+        created = self._backends.with_locks(create, RelationModel.lock_name(pair))
+        return f"created the relation {relate_id} of the users {pair[0]} and {pair[1]} again" if created else None
 
 
 class GroupMessages(MessageCheck):

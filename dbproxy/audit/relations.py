@@ -70,14 +70,19 @@ class DuplicateRelations:
 
     def hide_empty(self, pair: Pair) -> str | None:
         """Hide the relations of a pair that are not needed; what was done, None if there was nothing to do. Raises StoreError."""
-        with self._backends.locked(RelationModel.lock_name(pair)) as connection:
+
+        def hide(connection: DBConn) -> list[int]:
             # the row locks that storing a message takes: it is stored before this, or uses another relation afterwards
             ids = visible_relations(connection, pair, " for update")
             _, empty = used_and_empty(connection, ids)
-            if not empty:
-                return None
-            connection.execute(f"update IMRelationShip set status=1,updated={int(time.time())} where id in ({sql_list(empty)})")
-        return f"hid the relations {listed(empty)}"
+            if empty:
+                connection.execute(f"update IMRelationShip set status=1,updated={int(time.time())} where id in ({sql_list(empty)})")
+            return empty
+
+        if not used_and_empty(self._backends.master, visible_relations(self._backends.master, pair))[1]:
+            return None
+        hidden = self._backends.with_locks(hide, RelationModel.lock_name(pair))
+        return f"hid the relations {listed(hidden)}" if hidden else None
 
 
 class DuplicateSessions:
@@ -118,16 +123,20 @@ class DuplicateSessions:
     def _merge(self, session: SessionId) -> str | None:
         user_id, peer_id, kind = session
         lock_name = (SINGLE_CHAT if kind == SINGLE else GROUP_CHAT).lock_name((user_id, peer_id))
-        with self._backends.locked(lock_name) as connection:
+
+        def merge(connection: DBConn) -> list[int]:
             rows = _session_rows(connection, session, " for update")
             if len(rows) < 2:
-                return None
+                return []
             kept = _kept(session, rows)
             others = [int(row[0]) for row in rows if int(row[0]) != kept]
             newest = max((int(row[4]) for row in rows if row[3] == b"0"), default=0)
             connection.execute(f"update IMRecentSession set updated=greatest(updated,{newest}) where id={kept}")
             connection.execute(f"delete from IMRecentSession where id in ({sql_list(others)})")
-        return f"deleted the rows {listed(others)}"
+            return others
+
+        deleted = self._backends.with_locks(merge, lock_name)
+        return f"deleted the rows {listed(deleted)}" if deleted else None
 
 
 def visible_relations(database: ReadablePool | DBConn, pair: Pair, lock: str = "") -> list[int]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dbproxy.audit.backup import BackupError, as_bytes, latest_first
-from dbproxy.audit.walk import AuditBackends
+from dbproxy.audit.walk import PATIENCE, AuditBackends
+from dbproxy.errors import DeadlockError
 from dbproxy.models.conversation_kind import GROUP_CHAT, SINGLE_CHAT, ConversationKind
 from dbproxy.stores.mysql import DBConn
 from dbproxy.stores.mysql.schema import REQUIRED_TABLES, SHARDS
@@ -46,12 +47,25 @@ def restore(backends: AuditBackends, directory: Path, restored: Restored, *, app
     """
     for lock, lines in groupby(latest_first(directory), lambda line: str(line["lock"])):
         while some := list(islice(lines, STEP)):
-            step = _Step(some, apply=apply)
-            done = backends.with_locks(step, lock) if apply else backends.master.read(step)
-            restored.rows += done.rows
-            restored.unchanged += done.unchanged
-            restored.missing += done.missing
-            yield restored
+            for done in _transactions(backends, lock, some) if apply else (backends.master.read(_Step(some, apply=False)),):
+                restored.rows += done.rows
+                restored.unchanged += done.unchanged
+                restored.missing += done.missing
+                yield restored
+
+
+def _transactions(backends: AuditBackends, lock: str, lines: list[dict[str, Any]]) -> Iterator[Restored]:
+    """Restore these rows in one transaction; in two, and so on, if others end it."""
+    try:
+        done = backends.with_locks(_Step(lines, apply=True), lock, patience=0 if len(lines) > 1 else PATIENCE)
+    except DeadlockError:
+        if len(lines) == 1:
+            raise
+        middle = len(lines) // 2
+        yield from _transactions(backends, lock, lines[:middle])
+        yield from _transactions(backends, lock, lines[middle:])
+    else:
+        yield done
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
 from dbproxy.backends import Backends
 from dbproxy.config import Config
+from dbproxy.errors import DeadlockError
 from dbproxy.stores.mysql import DBConn, lock_rows, named_locks
 from dbproxy.stores.redis import CachePool
 from dbproxy.stores.redis.scan import scan_step
 
 T = TypeVar("T")
+
+PATIENCE = 60.0
+"""Seconds for which a transaction begins again that others end. On a node of a cluster it loses against every message that another node
+stores in the same conversation meanwhile.
+"""
+
+LONGEST_PAUSE = 0.1
+"""Seconds before it does so after several attempts, at most; the time is random, so that two of them do not meet again."""
 
 SCAN_COUNT = 1000
 """The COUNT of a SCAN: keys that Redis examines in one step."""
@@ -40,32 +49,30 @@ class AuditBackends(Backends):
         super().__init__(config)
         self._recheck_delay = recheck_delay
 
-    @contextmanager
-    def locked(self, lock_name: str, *row_names: str) -> Iterator[DBConn]:
-        """Take a connection of the master and hold a named lock for the length of the block, which is a transaction. In a cluster with
-        several writers that one excludes those of other nodes, too: with the lock rows ``row_names``, or the one of ``lock_name``.
+    def with_locks(self, work: Callable[[DBConn], T], lock_name: str, *row_names: str, patience: float = PATIENCE) -> T:
+        """Call ``work`` with a connection of the master in a transaction and under a named lock, and commit. In a cluster with several
+        writers the transaction excludes those of other nodes, too: with the lock rows ``row_names``, or the one of ``lock_name``.
+
+        What others end, because they were faster or for a deadlock, begins again for ``patience`` seconds, so ``work`` may be called
+        several times.
 
         Raises:
             LockWaitError: the lock does not get free.
-            DeadlockError: another node was faster; nothing has changed.
+            DeadlockError: others were faster each time; nothing has changed.
 
-        """
-        with self.master.connection() as connection, self._transaction(connection, lock_name, row_names):
-            yield connection
-
-    def with_locks(self, work: Callable[[DBConn], T], lock_name: str, *row_names: str) -> T:
-        """Call ``work`` with a connection in a transaction and these locks, and commit; again if it was rolled back, because another node
-        was faster or for a deadlock.
         """
 
         def attempt(connection: DBConn) -> T:
-            with self._transaction(connection, lock_name, row_names):
-                return work(connection)
+            with named_locks(connection, (lock_name,)):
+                connection.script(("begin", *lock_rows(connection, row_names or (lock_name,))))
+                done = work(connection)
+                connection.commit_script(())
+                return done
 
-        return self.master.write(attempt)
+        return self._until_committed(attempt, patience)
 
-    def without_locks(self, work: Callable[[DBConn], T]) -> T:
-        """Call ``work`` with a connection in a transaction, and commit; again as ``with_locks``."""
+    def without_locks(self, work: Callable[[DBConn], T], *, patience: float = PATIENCE) -> T:
+        """As ``with_locks``, but ``work`` itself sees to it that nobody else changes the same."""
 
         def attempt(connection: DBConn) -> T:
             connection.script(("begin",))
@@ -73,15 +80,17 @@ class AuditBackends(Backends):
             connection.commit_script(())
             return done
 
-        return self.master.write(attempt)
+        return self._until_committed(attempt, patience)
 
-    @staticmethod
-    @contextmanager
-    def _transaction(connection: DBConn, lock_name: str, row_names: Sequence[str]) -> Iterator[None]:
-        with named_locks(connection, (lock_name,)):
-            connection.script(("begin", *lock_rows(connection, row_names or (lock_name,))))
-            yield
-            connection.commit_script(())
+    def _until_committed(self, attempt: Callable[[DBConn], T], patience: float) -> T:
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                return self.master.write(attempt)
+            except DeadlockError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(random.uniform(0, LONGEST_PAUSE))
 
     def wait_before_recheck(self, suspects: Sized) -> None:
         """Sleep for the recheck delay if there is anything to read again."""

@@ -7,6 +7,11 @@ A merge that is interrupted goes on from there; ``merge_plan.py`` says how, and 
 Proxies may store messages between two steps. The first one sets the counter in Redis above all new ids, and stores the largest of them,
 so that messages of proxies come behind even if Redis loses the counter. At the end the relations that have become empty are hidden, in the
 transaction that has seen that they are, under their locks: a proxy that has cached one of them finds it hidden and looks the pair up.
+
+On a node of a cluster with several writers the locks do not make proxies of other nodes wait. There each message that another node stores
+in the conversation ends a transaction that has changed the same lock row, and one as long as a step would not come to its end in a busy
+conversation. So the counter is set first, ``settle`` waits until what proxies store has ids above the new ones, and the steps, which do
+what is older, need no locks. A proxy may have held an id from before for longer: ``has_late_messages`` finds that afterwards.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ from dbproxy.errors import DbproxyError
 from dbproxy.models.conversation_kind import GROUP_CHAT, ConversationKind
 from dbproxy.models.group_counter_shift import GroupCounterShift
 from dbproxy.models.merge_plan import KeptIds, NewIds, above, kept_ids, new_ids
-from dbproxy.models.message_rows import BEFORE_ALL, NEVER, MessageRows, columns_of, in_order
+from dbproxy.models.message_rows import BEFORE_ALL, NEVER, ROWS_AT_ONCE, MessageRows, are_empty, columns_of, in_order, largest_ids
 from dbproxy.models.relation import Pair, RelationModel
 from dbproxy.stores.mysql import DBConn, DBPool
 from dbproxy.stores.redis import LARGEST, CachePool, number
@@ -42,6 +47,12 @@ COUNTED_UNDER_LOCKS = 200_000
 
 SLACK = 1000
 """Messages that may be stored between counting without locks and the first step: so many more ids are reserved then."""
+
+SETTLE = 1.0
+"""Seconds in which a proxy has stored, but for rare cases, what it had taken ids for."""
+
+LONGEST_SETTLE = 10.0
+"""Seconds for which ``settle`` waits at most, should the clock of a proxy be far ahead of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +88,7 @@ class ConversationMerge:
         self._target = MessageRows(kind, target_id)
         self._sources = [MessageRows(kind, source_id) for source_id in source_ids]
         self._all = [self._target, *self._sources]
+        self._relation_columns: list[str] = []
 
     @property
     def lock_name(self) -> str:
@@ -93,19 +105,58 @@ class ConversationMerge:
         new = new_ids(master, self._target, self._sources, kept, self._counter(unread))
         return kept, new, sum(source.count(master) for source in self._sources)
 
-    def plan(self, master: DBPool, unread: CachePool, kept: KeptIds) -> MergeState:
-        """Return the state before the first step. Takes no locks, and has the counter of a group not look lost beside the new ids, so that
-        unread numbers stay.
+    def plan(self, master: DBPool, unread: CachePool, kept: KeptIds, *, spare: int = 0) -> MergeState:
+        """Return the state before the first step, with ``spare`` ids more than are needed now. Takes no locks, and has the counter of a
+        group not look lost beside the new ids, so that unread numbers stay.
 
         Raises:
             CannotMergeError: the new ids do not fit into the protocol.
             StoreError: a backend failed.
 
         """
-        new = _checked(new_ids(master, self._target, self._sources, kept, self._counter(unread)))
-        if self.kind is GROUP_CHAT and new.count:
+        new = new_ids(master, self._target, self._sources, kept, self._counter(unread))
+        if new.until == NEVER:
+            new = replace(new, end=new.end + spare)
+        if self.kind is GROUP_CHAT and _checked(new).count:
             GroupCounterShift(master, unread).raise_for(self.target_id, new.end - 1)
-        return MergeState(kept, new)
+        return MergeState(kept, _checked(new))
+
+    def check(self, connection: DBConn) -> None:
+        """Check in a transaction that the conversations are what they were.
+
+        Raises:
+            ChangedMeanwhileError, CannotMergeError, StoreError: as ``step``.
+
+        """
+        self._lock(connection)
+
+    def settle(self, master: DBPool, unread: CachePool, state: MergeState) -> MergeState:
+        """In a cluster with several writers, before the first step: have proxies take ids above the new ones, and wait until nothing is
+        stored any more in the seconds that have ids from before. Takes no locks.
+        """
+        new = state.new
+        self._raise_counter(master, unread, new.end - 1)
+        if new.until == NEVER:
+            deadline = time.monotonic() + LONGEST_SETTLE
+            found, newest = (-1, -1), self._newest(master, new.end)
+            while found != newest and time.monotonic() < deadline:
+                time.sleep(min(LONGEST_SETTLE, max(SETTLE, newest[0] + SETTLE - time.time())))
+                found, newest = newest, self._newest(master, new.end)
+            new = replace(new, until=newest[0] + 1, largest_before=newest[1])
+        return replace(state, new=new, until=new.until, end=new.end, has_begun=True)
+
+    def _newest(self, master: DBPool, below: int) -> tuple[int, int]:
+        """Return the newest second and the largest msg_id of all messages whose id is smaller than ``below``."""
+        seconds = [
+            message.created
+            for rows in self._all
+            for message in islice((m for m in rows.walk(master, backwards=True, page=ROWS_AT_ONCE) if m.msg_id < below), 1)
+        ]
+        return max(seconds, default=-1), max(rows.largest_id(master, below=below) for rows in self._all)
+
+    def has_late_messages(self, master: DBPool, state: MergeState) -> bool:
+        """Whether messages newer than those that were renumbered have smaller ids than these; takes no locks."""
+        return self._target.has_ids(master, 0, state.new.end - 1, since=state.new.until)
 
     def order_second(self, connection: DBConn, second: int, backup: BackupRow) -> int:
         """Insert the messages of the target of one second again, in the order of their ids, which they keep; how many there are. One
@@ -122,8 +173,8 @@ class ConversationMerge:
 
     def step(self, connection: DBConn, state: MergeState, unread: CachePool, backup: BackupRow, size: int) -> MergeState:
         """Renumber the newest messages that are not done, about ``size``; the caller commits, and has begun a transaction with the lock
-        row and under the named lock ``lock_name``. In a cluster with several writers only the first step needs these: the others touch
-        nothing that a proxy writes, and would only lose against it. ``backup`` is called for each row before it is changed.
+        row and under the named lock ``lock_name``. In a cluster with several writers it comes after ``settle`` and needs no locks: it
+        touches nothing that a proxy writes. ``backup`` is called for each row before it is changed.
 
         Raises:
             ChangedMeanwhileError: plan again.
@@ -132,10 +183,10 @@ class ConversationMerge:
 
         """
         is_alone = not connection.is_multi_writer
-        if is_alone or not state.has_begun:
+        if is_alone:
             self._lock(connection)
         if not state.has_begun:
-            state = self._begin(connection, state, unread, counts=is_alone and state.new.count <= COUNTED_UNDER_LOCKS)
+            state = self._begin(connection, state, unread, counts=state.new.count <= COUNTED_UNDER_LOCKS)
         new = state.new
         since, is_last = self._next_second(connection, state, size)
         after = [state.kept.up_to] + [BEFORE_ALL] * len(self._sources)
@@ -161,14 +212,12 @@ class ConversationMerge:
         )
 
     def _begin(self, connection: DBConn, state: MergeState, unread: CachePool, *, counts: bool) -> MergeState:
-        """Reserve the new ids; ``counts``: exactly as many as are needed. On a node of a cluster it must be quick, because a transaction
-        of another node for the same conversation would end this one.
-        """
+        """Reserve the new ids under the locks; ``counts``: exactly as many as are needed."""
         new = state.new
         if counts:
             new = _checked(new_ids(connection, self._target, self._sources, state.kept, self._counter(unread)))
         elif new.until == NEVER:
-            largest = max(rows.largest_id(connection) for rows in self._all)
+            largest = largest_ids(connection, self._all)
             new = _checked(replace(new, largest_before=largest, end=above(largest, self._counter(unread)) + new.count + SLACK + 1))
         self._raise_counter(connection, unread, new.end - 1)
         return replace(state, new=new, until=new.until, end=new.end, has_begun=True)
@@ -220,10 +269,10 @@ class ConversationMerge:
         if not self.source_ids:
             return True
         self._lock(connection)
-        if not all(source.is_empty(connection) for source in self._sources):
+        if not are_empty(connection, self._sources):
             return False
         among, now = ",".join(map(str, self.source_ids)), int(time.time())
-        columns = columns_of(connection, "IMRelationShip")
+        columns = self._relation_columns = self._relation_columns or columns_of(connection, "IMRelationShip")
         for row in connection.select(f"select {','.join(f'`{column}`' for column in columns)} from IMRelationShip where id in ({among})"):
             backup("IMRelationShip", dict(zip(columns, row, strict=True)), {"table": "IMRelationShip", "status": 1, "updated": now})
         connection.execute(f"update IMRelationShip force index (primary) set status=1,updated={now} where id in ({among})")
@@ -233,10 +282,12 @@ class ConversationMerge:
         reply: bytes | None = unread.execute([("MGET", self.kind.counter_key(self.target_id))])[0][0]
         return number(reply)
 
-    def _raise_counter(self, connection: DBConn, unread: CachePool, last_id: int) -> None:
-        """Set the counter to the largest id that will be stored, unless it is above; the locks are held, so nobody takes ids from it."""
+    def _raise_counter(self, database: DBPool | DBConn, unread: CachePool, last_id: int) -> None:
+        """Set the counter to the largest id that will be stored, unless it is above. Ids that are taken from it at the same time, which is
+        possible without the locks, are given again at worst; who has them finds that they are not above the largest one stored.
+        """
         key = self.kind.counter_key(self.target_id)
-        last_id = max(last_id, self._target.largest_id(connection))
+        last_id = max(last_id, self._target.largest_id(database))
         counter = self._counter(unread)
         if counter < last_id or counter >= LARGEST:
             unread.execute([("SET", key, last_id)])

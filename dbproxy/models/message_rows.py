@@ -94,11 +94,18 @@ class MessageRows:
         )
         return int(rows[0][0])
 
-    def largest_id(self, database: ReadablePool | DBConn, *, until: int = NEVER) -> int:
-        """Return the largest msg_id of the messages that are older than ``until``, 0 if there are none."""
+    def largest_id(self, database: ReadablePool | DBConn, *, until: int = NEVER, below: int | None = None) -> int:
+        """Return the largest msg_id of the messages that are older than ``until``, and of the ids smaller than ``below``; 0: none."""
+        return max((int(largest or 0) for (largest,) in database.select(self.largest_query(until, below))), default=0)
+
+    def largest_query(self, until: int = NEVER, below: int | None = None) -> str:
+        """Return the query of ``largest_id``; the largest number in its rows is it. Without ``until`` it reads an entry of the index for
+        each status.
+        """
         before = "" if until == NEVER else f" and created<{until}"
-        grouped = database.select(f"select max(msgId) from {self.table} where {self._here}{before} group by status")
-        return max((int(largest) for (largest,) in grouped), default=0)
+        smaller = "" if below is None else f" and msgId<{below}"
+        of_each = " group by status" if self.kind.msg_id_index_has_status_first else ""
+        return f"select max(msgId) from {self.table} where {self._here}{smaller}{before}{of_each}"
 
     def oldest(self, database: ReadablePool | DBConn) -> int | None:
         """Return the time of the oldest message, None if there is none."""
@@ -108,19 +115,21 @@ class MessageRows:
         """Return the time of the newest message, None if there is none."""
         return next((message.created for message in self.walk(database, page=1, backwards=True)), None)
 
-    def is_empty(self, database: ReadablePool | DBConn) -> bool:
-        """Whether no message is stored."""
-        return not database.select(f"select 1 from {self.table} where {self._here} limit 1")
+    @property
+    def any_query(self) -> str:
+        """A query that has a row if there is a message."""
+        return f"select 1 from {self.table} where {self._here} limit 1"
 
-    def has_ids(self, database: ReadablePool | DBConn, first: int, last: int) -> bool:
-        """Whether a message has one of these msg_ids."""
+    def has_ids(self, database: ReadablePool | DBConn, first: int, last: int, *, since: int | None = None) -> bool:
+        """Whether a message has one of these msg_ids; with ``since``, one that is not older than this second, where few are."""
         statuses = self._statuses(database)
         if not statuses:
             return False
+        index, newer = (self.kind.msg_id_index, "") if since is None else (self.kind.time_index, f" and created>={since}")
         return bool(
             database.select(
-                f"select 1 from {self.table} force index ({self.kind.msg_id_index}) where {self._here} "
-                f"and status in ({_listed(statuses)}) and msgId between {first} and {last} limit 1"
+                f"select 1 from {self.table} force index ({index}) where {self._here} "
+                f"and status in ({_listed(statuses)}) and msgId between {first} and {last}{newer} limit 1"
             )
         )
 
@@ -135,6 +144,9 @@ class MessageRows:
         """Move rows into ``target``, which may be this conversation, in the running transaction: the new rows get row ids in the order of
         ``msg_ids``, row id → new msg_id. The caller holds the locks of both conversations.
 
+        Only these rows are locked: with the index of the conversation, which a server prefers for small tables, the gap behind its newest
+        message would be, too, and on a node of a cluster each new message would end the transaction.
+
         Columns that the target's table does not have are not copied, further ones of it get their defaults.
         """
         kept = (self.kind.id_column, "msgId", "id")
@@ -146,10 +158,10 @@ class MessageRows:
             cases = " ".join(f"when {row_id} then {msg_id}" for msg_id, row_id in order.items())
             among = _listed(row_ids)
             connection.execute(
-                f"{into} select {target.conversation_id},case id {cases} end,{_quoted(copied)} from {self.table} "
+                f"{into} select {target.conversation_id},case id {cases} end,{_quoted(copied)} from {self.table} force index (primary) "
                 f"where id in ({among}) and {self._here} order by field(id,{among})"
             )
-            connection.execute(f"delete from {self.table} where id in ({among}) and {self._here}")
+            connection.execute(f"delete m from {self.table} m force index (primary) where m.id in ({among}) and m.{self._here}")
 
     @property
     def _here(self) -> str:
@@ -179,6 +191,17 @@ def columns_of(database: ReadablePool | DBConn, table: str) -> list[str]:
         for name, _type, _null, _key, _default, extra in database.select(f"show columns from {table}")
         if not any(word in (extra or b"").upper() for word in (b"VIRTUAL", b"STORED", b"PERSISTENT"))
     ]
+
+
+def largest_ids(connection: DBConn, conversations: Sequence[MessageRows], *, below: int | None = None) -> int:
+    """Return the largest msg_id of all these conversations, as ``MessageRows.largest_id`` does of one, with one round trip."""
+    queries = [rows.largest_query(below=below) for rows in conversations]
+    return max((int(largest or 0) for result in connection.script(queries) for (largest,) in result), default=0)
+
+
+def are_empty(connection: DBConn, conversations: Sequence[MessageRows]) -> bool:
+    """Whether none of these conversations has a message; one round trip."""
+    return not any(connection.script([rows.any_query for rows in conversations]))
 
 
 def in_order(relations: Sequence[Sequence[ListedMessage]]) -> list[tuple[int, ListedMessage]]:

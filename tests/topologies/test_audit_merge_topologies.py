@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from dbproxy.audit import audit, merge, open_stores
 from dbproxy.audit.backup import Backup
 from dbproxy.audit.merge import Merger
 from dbproxy.config import load_config
+from dbproxy.models.conversation_merge import ConversationMerge, MergeState
+from dbproxy.stores.mysql import DBPool
+from dbproxy.stores.redis import CachePool
 from dbproxy.testing import ClusterStack, GaleraStack, ProxyProcess, Stack, seed
 from devtools.traffic import Traffic
 
@@ -22,6 +26,7 @@ def merge_under_traffic(stack: Stack, config: Path, proxies: list[ProxyProcess],
     seed.users(stack, "alice", "bob", "carol", "dave")
     seed.group(stack, 9, [1, 2, 3])
     histories = damage.split_and_twice(stack, 600)
+    seed.relation(stack, 1, 2, relate_id=6)  # empty: it is hidden under the locks of the conversation
     conversations = [(1, 2, False), (3, 4, False), (1, 9, True)]
     with ExitStack() as exits:
         with Traffic(lambda number: proxies[number % len(proxies)].client(timeout=30), conversations) as traffic:
@@ -52,6 +57,36 @@ def test_proxies_write_to_both_nodes_of_a_galera_cluster(
         proxies = [exits.enter_context(ProxyProcess(dbproxy_galera, dbproxy_galera.on(node, keys))) for node in (1, 0)]
         config = dbproxy_galera.write_config(overrides=dbproxy_galera.on(0, keys))
         merge_under_traffic(dbproxy_galera, config, proxies, tmp_path)
+
+
+def test_a_proxy_that_stores_late_what_it_had_an_id_for_does_not_break_the_order(
+    dbproxy_galera: GaleraStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = dbproxy_galera
+    stack.reset()
+    seed.users(stack, "alice", "bob", "carol", "dave")
+    seed.group(stack, 9, [1, 2, 3])
+    histories = damage.split_and_twice(stack, 60)
+    late = int(time.time())
+    settle = ConversationMerge.settle
+
+    def settle_and_store(merge: ConversationMerge, master: DBPool, unread: CachePool, state: MergeState) -> MergeState:
+        settled = settle(merge, master, unread, state)
+        if merge.target_id == 3 and not stored:
+            stored.append(late)
+            damage.store(stack, (3, 4), 3, [("late", late, settled.new.largest_before + 1)])
+        return settled
+
+    stored: list[int] = []
+    monkeypatch.setattr(ConversationMerge, "settle", settle_and_store)
+    config = stack.write_config(overrides=stack.on(0, {}))
+    with open_stores(load_config(config), 0.5) as backends, Backup(tmp_path) as kept:
+        results = list(Merger(backends, kept).run())
+    assert [result.error for result in results] == ["", "", ""]
+    assert stored
+    histories[3, 4, damage.SINGLE] = [*histories[3, 4, damage.SINGLE], "late"]
+    with ProxyProcess(stack, stack.on(1, {})) as proxy, proxy.client(timeout=30) as client:
+        damage.assert_readable(client, histories)
 
 
 def test_counters_are_on_a_redis_cluster(dbproxy_cluster: ClusterStack, tmp_path: Path) -> None:
