@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dbproxy.admin.audit_log import Actor, AuditLog
+from dbproxy.admin.access.audit_log import Actor, AuditLog
 from dbproxy.admin.errors import ForbiddenError
 from dbproxy.admin.installation import Installation
 from dbproxy.config import AdminSettings

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dbproxy import __version__
+from dbproxy.admin.access.audit_log import AuditLog, command_line_actor
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.audit_log import AuditLog, command_line_actor
 from dbproxy.admin.commands import accounts, audit_log, departments, devices, groups, messages, prune, serve, stats, users
 from dbproxy.admin.commands.frame import EXIT_BACKEND, EXIT_CONFIG, EXIT_REFUSED, Topic, print_error
 from dbproxy.admin.errors import AdminError, SettingsError

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from dbproxy.admin.administration import Administration
 from dbproxy.admin.errors import NotFoundError, RefusedError
-from dbproxy.admin.named_users import find_users
 from dbproxy.admin.page import LARGEST_PAGE, Page
+from dbproxy.admin.people.named_users import find_users
 from dbproxy.models.device import ANDROID, IOS, Phone
 
 SHOWN = 8

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbproxy.admin.http_msg_server import HttpMsgServer
+from dbproxy.admin.groups.http_msg_server import HttpMsgServer
 from dbproxy.backends import Backends
 from dbproxy.models.depart_writer import DepartWriter
 from dbproxy.models.device import DeviceModel

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.conversation_finder import ConversationFinder
 from dbproxy.admin.errors import RefusedError
-from dbproxy.admin.shown_messages import ConversationRow
+from dbproxy.admin.messages.conversation_finder import ConversationFinder
+from dbproxy.admin.messages.shown_messages import ConversationRow
 from dbproxy.models.message_reader import KINDS, MessageReader
 from dbproxy.models.message_statistics import MessageStatistics, TableSize
 

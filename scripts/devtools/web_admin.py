@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbproxy.admin.accounts import Accounts, generated_password
-from dbproxy.admin.accounts_database import AccountsDatabase
+from dbproxy.admin.access.accounts import Accounts, generated_password
+from dbproxy.admin.access.accounts_database import AccountsDatabase
+from dbproxy.admin.access.roles import Role
 from dbproxy.admin.errors import NotFoundError
-from dbproxy.admin.roles import Role
 from dbproxy.testing.process import ChildProcess, can_connect
 from dbproxy.testing.proxy import own_path
 

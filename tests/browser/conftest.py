@@ -11,8 +11,8 @@ from admin_site import PASSWORD, AdminServer
 from browser import OpenPage, Watched, find_chromium
 from playwright.sync_api import Browser, sync_playwright
 
+from dbproxy.admin.access.roles import Role
 from dbproxy.admin.errors import RefusedError
-from dbproxy.admin.roles import Role
 from dbproxy.testing import Stack
 
 

@@ -13,7 +13,7 @@ from admin_site import AdminApp, AdminServer
 from browser import Watched, wait_until
 from playwright.sync_api import expect
 
-from dbproxy.admin.roles import Role
+from dbproxy.admin.access.roles import Role
 from dbproxy.testing import Stack
 
 pytestmark = pytest.mark.watchdog(300)

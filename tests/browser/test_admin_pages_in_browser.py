@@ -10,7 +10,7 @@ import pytest
 from admin_site import PASSWORD, AdminServer
 from browser import OpenPage, Watched, wait_until
 
-from dbproxy.admin.roles import Role
+from dbproxy.admin.access.roles import Role
 from dbproxy.testing import Stack, seed
 
 pytestmark = pytest.mark.watchdog(240)

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from reloading import ReloadingProxy
 
+from dbproxy.admin.access.audit_log import Actor, AuditLog
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.audit_log import Actor, AuditLog
-from dbproxy.admin.conversations import Conversations
-from dbproxy.admin.departments import Departments
 from dbproxy.admin.devices import Devices
 from dbproxy.admin.errors import AdminError
-from dbproxy.admin.groups import Groups
+from dbproxy.admin.groups.groups import Groups
 from dbproxy.admin.installation import Installation
-from dbproxy.admin.users import NewUser, Users
+from dbproxy.admin.messages.conversations import Conversations
+from dbproxy.admin.people.departments import Departments
+from dbproxy.admin.people.users import NewUser, Users
 from dbproxy.audit import audit
 from dbproxy.audit.walk import AuditBackends
 from dbproxy.config import load_config

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.departments import DepartmentNode, Departments
 from dbproxy.admin.errors import AdminError, NotFoundError, RefusedError
-from dbproxy.admin.users import NewUser, Users
+from dbproxy.admin.people.departments import DepartmentNode, Departments
+from dbproxy.admin.people.users import NewUser, Users
 from dbproxy.models.depart_writer import MAX_DEPTH
 from dbproxy.testing import Client, Stack, seed
 

@@ -11,8 +11,8 @@ from administering import administration_of, recorded_by
 
 from dbproxy.admin.administration import Administration
 from dbproxy.admin.errors import NotFoundError, RefusedError
-from dbproxy.admin.groups import Groups
-from dbproxy.admin.member_changes import NOTHING
+from dbproxy.admin.groups.groups import Groups
+from dbproxy.admin.groups.member_changes import NOTHING
 from dbproxy.audit import audit, open_stores
 from dbproxy.config import load_config
 from dbproxy.models.group_writer import MAX_MEMBERS

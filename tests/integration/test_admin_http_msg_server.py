@@ -11,9 +11,9 @@ from small_http_msg_server import SmallHttpMsgServer, recorded_answer
 
 from dbproxy.admin.administration import Administration
 from dbproxy.admin.errors import AdminError, RefusedError
-from dbproxy.admin.groups import Groups
-from dbproxy.admin.http_msg_server import HttpMsgServer, HttpMsgServerError, NoAnswerError
-from dbproxy.admin.member_changes import NOTHING, TOLD, WOULD_TELL, MemberChanges
+from dbproxy.admin.groups.groups import Groups
+from dbproxy.admin.groups.http_msg_server import HttpMsgServer, HttpMsgServerError, NoAnswerError
+from dbproxy.admin.groups.member_changes import NOTHING, TOLD, WOULD_TELL, MemberChanges
 from dbproxy.testing import InProcessProxy, Stack, seed
 from dbproxy.testing.process import free_port
 
@@ -104,7 +104,7 @@ def test_a_group_without_members_gets_some_although_no_proxy_knows_it(stack: Sta
 def test_more_users_than_it_takes_are_changed_without_it(
     stack: Stack, groups: Groups, server: SmallHttpMsgServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dbproxy.admin.member_changes.MAX_USERS", 2)
+    monkeypatch.setattr("dbproxy.admin.groups.member_changes.MAX_USERS", 2)
     assert groups.dismiss(9, dry_run=True).notice.startswith("http_msg_server is not used for more than 20,000 users at once: clients")
     assert list(groups.dismiss(9).changed) == [1, 2, 3]
     assert (members(stack), server.requests) == ([], [])

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.csv_file import csv_writer
 from dbproxy.admin.errors import RefusedError
-from dbproxy.admin.password_file import PasswordFile
-from dbproxy.admin.user_import import REPORTED, RefusedLine, UserImport
-from dbproxy.admin.users import NewUser, Users
+from dbproxy.admin.people.csv_file import csv_writer
+from dbproxy.admin.people.password_file import PasswordFile
+from dbproxy.admin.people.user_import import REPORTED, RefusedLine, UserImport
+from dbproxy.admin.people.users import NewUser, Users
 from dbproxy.testing import Client, Stack, seed
 
 

@@ -6,9 +6,9 @@ import pytest
 from administering import administration_of, recorded_by
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.conversations import Conversations
 from dbproxy.admin.errors import ForbiddenError, NotFoundError, RefusedError
-from dbproxy.admin.shown_messages import Conversation, ConversationRow, ShownMessage
+from dbproxy.admin.messages.conversations import Conversations
+from dbproxy.admin.messages.shown_messages import Conversation, ConversationRow, ShownMessage
 from dbproxy.testing import Client, Stack, seed
 from dbproxy.testing.chat_text import encrypt_text
 from dbproxy.testing.requests import GROUP, SINGLE
@@ -204,7 +204,7 @@ def test_the_search_finds_text_whatever_its_case_and_whether_it_is_encrypted(con
 def test_a_long_conversation_is_searched_in_bounded_parts(
     stack: Stack, conversations: Conversations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dbproxy.admin.conversations.SEARCH_ROWS", 1000)
+    monkeypatch.setattr("dbproxy.admin.messages.conversations.SEARCH_ROWS", 1000)
     seed.group_messages(stack, 1, 9, ["needle", *(f"hay {number}" for number in range(2499)), "another needle"])
     conversation = conversations.of_group(9)
     pages: list[list[str]] = []

@@ -12,9 +12,9 @@ import pytest
 from administering import administration_of, recorded_by
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.conversations import Conversations
 from dbproxy.admin.errors import ForbiddenError, RefusedError
-from dbproxy.admin.message_export import new_file
+from dbproxy.admin.messages.conversations import Conversations
+from dbproxy.admin.messages.message_export import new_file
 from dbproxy.testing import Stack, seed
 from dbproxy.testing.chat_text import encrypt_text
 from dbproxy.testing.stack import AES_KEY

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from administering import administration_of
 
-from dbproxy.admin.archive import Pruning
-from dbproxy.admin.conversations import Conversations
+from dbproxy.admin.messages.archive import Pruning
+from dbproxy.admin.messages.conversations import Conversations
 from dbproxy.admin.statistics import Statistics
 from dbproxy.audit.auditor import audit, open_stores
 from dbproxy.config import load_config

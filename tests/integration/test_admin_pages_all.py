@@ -10,7 +10,7 @@ import pytest
 from admin_pages import CONTROL, HOSTILE, QUOTES, SCRIPT, fill, paths_of, text_of
 from admin_site import AdminApp, Visitor
 
-from dbproxy.admin.roles import Permission, Role
+from dbproxy.admin.access.roles import Permission, Role
 from dbproxy.admin.web.pages import inputs
 from dbproxy.admin.web.pages.users import LABELS
 from dbproxy.admin.web.views import requirement_of

@@ -9,7 +9,7 @@ import pytest
 from admin_pages import EMOJI, SCRIPT, fill, hidden, text_of
 from admin_site import AdminApp, Visitor
 
-from dbproxy.admin.roles import Role
+from dbproxy.admin.access.roles import Role
 from dbproxy.audit import audit, open_stores
 from dbproxy.config import load_config
 from dbproxy.testing import Client, Stack, seed

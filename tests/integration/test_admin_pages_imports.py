@@ -14,8 +14,8 @@ from admin_pages import SCRIPT, text_of
 from admin_site import AdminApp, Visitor
 from werkzeug.test import TestResponse
 
-from dbproxy.admin.roles import Role
-from dbproxy.admin.user_import import UserImport
+from dbproxy.admin.access.roles import Role
+from dbproxy.admin.people.user_import import UserImport
 from dbproxy.admin.web.cookies import NAME
 from dbproxy.admin.web.jobs import Job, State
 from dbproxy.admin.web.views import UPLOAD_BODY

@@ -11,7 +11,7 @@ import pytest
 from admin_pages import EMOJI, HOSTILE, RIGHT_TO_LEFT, SCRIPT, fill, text_of
 from admin_site import AdminApp, Visitor
 
-from dbproxy.admin.roles import Role
+from dbproxy.admin.access.roles import Role
 from dbproxy.testing import Stack, seed
 
 DAY = 86400

@@ -10,7 +10,7 @@ import pytest
 from admin_pages import text_of
 from admin_site import AdminApp, Visitor
 
-from dbproxy.admin.roles import Role
+from dbproxy.admin.access.roles import Role
 from dbproxy.admin.web.jobs import Job
 from dbproxy.testing import Stack, seed
 from dbproxy.testing.waiting import eventually

@@ -18,9 +18,9 @@ import pytest
 from administering import recorded_by
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.archive import PruneProgress, Pruning
-from dbproxy.admin.archive_files import ArchiveDamagedError, read_archive, verify_archive
 from dbproxy.admin.errors import AdminError, RefusedError
+from dbproxy.admin.messages.archive import PruneProgress, Pruning
+from dbproxy.admin.messages.archive_files import ArchiveDamagedError, read_archive, verify_archive
 from dbproxy.audit.auditor import audit, open_stores
 from dbproxy.config import load_config
 from dbproxy.models.message_archive import ArchiveTable, MessageArchive, RowKey

@@ -16,7 +16,7 @@ import pytest
 from dbproxy.admin.administration import Administration
 from dbproxy.admin.errors import NotFoundError, RefusedError
 from dbproxy.admin.installation import Installation
-from dbproxy.admin.users import NewUser, Users
+from dbproxy.admin.people.users import NewUser, Users
 from dbproxy.testing import Client, Stack, seed
 from dbproxy.testing.waiting import poll
 

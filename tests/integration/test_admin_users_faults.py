@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from dbproxy.admin.access.audit_log import Actor, AuditLog
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.audit_log import Actor, AuditLog
 from dbproxy.admin.installation import Installation
-from dbproxy.admin.password_file import PasswordFile
-from dbproxy.admin.user_import import UserImport
-from dbproxy.admin.users import NewUser, Users
+from dbproxy.admin.people.password_file import PasswordFile
+from dbproxy.admin.people.user_import import UserImport
+from dbproxy.admin.people.users import NewUser, Users
 from dbproxy.config import load_config
 from dbproxy.errors import StoreError
 from dbproxy.testing import ProxyProcess, Stack, seed

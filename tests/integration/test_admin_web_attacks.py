@@ -16,7 +16,7 @@ import pytest
 from admin_pages import paths_of
 from admin_site import PASSWORD, AdminApp, AdminServer
 
-from dbproxy.admin.roles import Role
+from dbproxy.admin.access.roles import Role
 from dbproxy.admin.web.service_texts import told
 from dbproxy.testing import Stack, seed
 

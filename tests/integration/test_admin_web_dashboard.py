@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 from admin_site import AdminApp, AdminServer, HttpVisitor
 
-from dbproxy.admin.roles import Role
+from dbproxy.admin.access.roles import Role
 from dbproxy.admin.statistics import DayCount, Overview
 from dbproxy.admin.web.figures import tables_of
 from dbproxy.models.message_statistics import TableSize

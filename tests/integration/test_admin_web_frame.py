@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from admin_site import PASSWORD, AdminApp, Visitor
 
-from dbproxy.admin.roles import Permission, Role, may
+from dbproxy.admin.access.roles import Permission, Role, may
 from dbproxy.admin.web.login_limits import MOST_FOR_ADDRESS
 from dbproxy.admin.web.views import Pages, requirement_of
 from dbproxy.testing import Stack, seed

@@ -17,8 +17,8 @@ from admin_site import PASSWORD, AdminServer
 from certificates import Authority
 
 import dbproxy
-from dbproxy.admin.accounts import Accounts
-from dbproxy.admin.accounts_database import AccountsDatabase
+from dbproxy.admin.access.accounts import Accounts
+from dbproxy.admin.access.accounts_database import AccountsDatabase
 from dbproxy.testing import Stack
 from dbproxy.testing.waiting import poll
 

@@ -22,10 +22,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from dbproxy.admin.accounts import Account, Accounts
-from dbproxy.admin.accounts_database import AccountsDatabase
-from dbproxy.admin.audit_log import AuditLog
-from dbproxy.admin.roles import Role
+from dbproxy.admin.access.accounts import Account, Accounts
+from dbproxy.admin.access.accounts_database import AccountsDatabase
+from dbproxy.admin.access.audit_log import AuditLog
+from dbproxy.admin.access.roles import Role
 from dbproxy.admin.web.app import create_app
 from dbproxy.admin.web.cookies import NAME
 from dbproxy.admin.web.site import Site

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from dbproxy.admin.access.audit_log import Actor, AuditLog
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.audit_log import Actor, AuditLog
 from dbproxy.admin.installation import Installation
 from dbproxy.config import load_config
 from dbproxy.testing import Stack

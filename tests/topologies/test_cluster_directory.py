@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from redis.crc import key_slot
 
+from dbproxy.admin.access.audit_log import Actor, AuditLog
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.audit_log import Actor, AuditLog
 from dbproxy.admin.installation import Installation
-from dbproxy.admin.users import NewUser, Users
+from dbproxy.admin.people.users import NewUser, Users
 from dbproxy.config import load_config
 from dbproxy.testing import ClusterStack, ProxyProcess, seed
 

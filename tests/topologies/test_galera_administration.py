@@ -11,7 +11,7 @@ import pytest
 from administering import administration_of
 
 from dbproxy.admin.errors import RefusedError
-from dbproxy.admin.groups import Groups
+from dbproxy.admin.groups.groups import Groups
 from dbproxy.testing import Client, GaleraStack, ProxyProcess, seed
 
 pytestmark = pytest.mark.watchdog(300)

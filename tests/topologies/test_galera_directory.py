@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from dbproxy.admin.access.audit_log import Actor, AuditLog
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.audit_log import Actor, AuditLog
-from dbproxy.admin.departments import Departments
 from dbproxy.admin.errors import AdminError
 from dbproxy.admin.installation import Installation
-from dbproxy.admin.users import NewUser, Users
+from dbproxy.admin.people.departments import Departments
+from dbproxy.admin.people.users import NewUser, Users
 from dbproxy.config import load_config
 from dbproxy.testing import GaleraStack, seed
 

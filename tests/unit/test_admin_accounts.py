@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
-from dbproxy.admin.accounts import LONGEST_PASSWORD, Account, Accounts, generated_password
-from dbproxy.admin.accounts_database import AccountsDatabase
+from dbproxy.admin.access.accounts import LONGEST_PASSWORD, Account, Accounts, generated_password
+from dbproxy.admin.access.accounts_database import AccountsDatabase
+from dbproxy.admin.access.roles import PERMISSIONS, Permission, Role, may
+from dbproxy.admin.access.web_sessions import LONGEST_SESSION, MOST_SESSIONS, WebSessions
 from dbproxy.admin.errors import AdminError, NotFoundError, RefusedError
-from dbproxy.admin.roles import PERMISSIONS, Permission, Role, may
 from dbproxy.admin.web.login_limits import MOST_FOR_ADDRESS, MOST_FOR_NAME, LoginLimits
-from dbproxy.admin.web_sessions import LONGEST_SESSION, MOST_SESSIONS, WebSessions
 
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 PASSWORD = "correct horse battery"
@@ -69,7 +69,7 @@ def test_accounts_of_another_user_are_not_taken() -> None:
         AccountsDatabase(Path(name))
         os.chown(name, 65534, 65534)
         (Path(name) / "accounts.db").chmod(0o666)
-        program = "import os, pathlib, sys; from dbproxy.admin.accounts_database import AccountsDatabase; os.setuid(65534); "
+        program = "import os, pathlib, sys; from dbproxy.admin.access.accounts_database import AccountsDatabase; os.setuid(65534); "
         program += "AccountsDatabase(pathlib.Path(sys.argv[1]))"
         done = subprocess.run([sys.executable, "-c", program, name], capture_output=True, text=True, check=False)
     assert "belong to another user (uid 0)" in done.stderr

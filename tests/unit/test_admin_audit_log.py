@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dbproxy.admin.audit_log import LONGEST_LINE, LONGEST_TEXT, MOST_DETAILS, Actor, AuditLog, command_line_actor
+from dbproxy.admin.access.audit_log import LONGEST_LINE, LONGEST_TEXT, MOST_DETAILS, Actor, AuditLog, command_line_actor
 from dbproxy.admin.errors import AdminError, RefusedError
 
 ACTOR = Actor("anna", "10.0.0.7")

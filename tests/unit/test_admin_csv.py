@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from dbproxy.admin import csv_file
-from dbproxy.admin.csv_file import CsvFile, csv_writer, without_guard
 from dbproxy.admin.errors import RefusedError
-from dbproxy.admin.import_columns import check_active, fields_of, sex_of
-from dbproxy.admin.password_file import PasswordFile
+from dbproxy.admin.people import csv_file
+from dbproxy.admin.people.csv_file import CsvFile, csv_writer, without_guard
+from dbproxy.admin.people.import_columns import check_active, fields_of, sex_of
+from dbproxy.admin.people.password_file import PasswordFile
 from dbproxy.errors import OutcomeUnknownError, StoreUnavailableError
 
 TEXT = "用户名,昵称\r\n小明,明明\r\n"

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
-from dbproxy.admin.accounts import Accounts
-from dbproxy.admin.accounts_database import AccountsDatabase
+from dbproxy.admin.access.accounts import Accounts
+from dbproxy.admin.access.accounts_database import AccountsDatabase
+from dbproxy.admin.access.roles import Permission, Role
 from dbproxy.admin.errors import AdminError, RefusedError
-from dbproxy.admin.roles import Permission, Role
 from dbproxy.admin.web.jobs import Job, Jobs, State
 from dbproxy.testing.waiting import eventually
 

@@ -12,7 +12,7 @@ from flask import Flask
 from flask_babel import Babel, force_locale
 
 import dbproxy.admin
-from dbproxy.admin.member_changes import IS_OFF, NOT_TOLD, TOO_MANY
+from dbproxy.admin.groups.member_changes import IS_OFF, NOT_TOLD, TOO_MANY
 from dbproxy.admin.web import app
 from dbproxy.admin.web.service_texts import TEXTS, told
 
@@ -30,7 +30,7 @@ def chinese() -> Iterator[None]:
 def literals() -> set[str]:
     """The texts of the sources, with a zero byte for each value that is filled in."""
     found = set()
-    for path in SOURCES.glob("*.py"):
+    for path in (path for path in SOURCES.rglob("*.py") if not {"web", "commands"} & set(path.relative_to(SOURCES).parts)):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
                 found.add("".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values))

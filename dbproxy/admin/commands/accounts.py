@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbproxy.admin.accounts_database import AccountsDatabase
-from dbproxy.admin.audit_log import AuditLog, command_line_actor
+from dbproxy.admin.access.accounts_database import AccountsDatabase
+from dbproxy.admin.access.audit_log import AuditLog, command_line_actor
+from dbproxy.admin.access.roles import Role
 from dbproxy.admin.commands.frame import EXIT_OK, Commands, add_command, add_topic, print_json, print_rows
 from dbproxy.admin.commands.password_input import add_password_options, password_from, print_saved
 from dbproxy.admin.commands.times import shown_time
 from dbproxy.admin.errors import RefusedError
-from dbproxy.admin.roles import Role
 from dbproxy.config import Config
 
 if TYPE_CHECKING:  # the module needs a library that only the extra installs
-    from dbproxy.admin.accounts import Account, Accounts
+    from dbproxy.admin.access.accounts import Account, Accounts
 
 DESCRIPTION = "People who may use the web application; they have nothing to do with the users of TeamTalk."
 INSTALL = "install it with: pip install dbproxy[admin]"
@@ -123,7 +123,7 @@ def _changed(accounts: Accounts, change: str, name: str, password: str | None, o
 
 def _accounts(config: Config) -> Accounts:
     try:
-        from dbproxy.admin.accounts import Accounts
+        from dbproxy.admin.access.accounts import Accounts
     except ImportError as error:
         raise RefusedError(f"accounts need the extra of the web application, which is not installed ({error}); {INSTALL}") from None
     return Accounts(AccountsDatabase(Path(config.admin.data_dir)))
@@ -136,7 +136,7 @@ def _recorded(config: Config, action: str, name: str, details: dict[str, object]
 
 
 def _generated_password() -> str:
-    from dbproxy.admin.accounts import generated_password
+    from dbproxy.admin.access.accounts import generated_password
 
     return generated_password()
 

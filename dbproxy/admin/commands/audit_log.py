@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dbproxy.admin.audit_log import AuditLog
+from dbproxy.admin.access.audit_log import AuditLog
 from dbproxy.admin.commands.frame import EXIT_OK, Commands, add_command, add_paging, add_topic, print_json, print_page
 from dbproxy.admin.commands.times import shown_time
 from dbproxy.admin.page import Page

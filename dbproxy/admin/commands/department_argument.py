@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.department_paths import DepartmentPaths
 from dbproxy.admin.errors import NotFoundError
+from dbproxy.admin.people.department_paths import DepartmentPaths
 from dbproxy.admin.texts import shown
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dbproxy.admin.administration import Administration
 from dbproxy.admin.commands.department_argument import department_of
 from dbproxy.admin.commands.frame import EXIT_OK, Commands, Options, add_command, add_topic, print_json, print_line, print_rows
-from dbproxy.admin.departments import DepartmentNode, Departments
 from dbproxy.admin.errors import RefusedError
+from dbproxy.admin.people.departments import DepartmentNode, Departments
 
 _DEPARTMENT = "id of the department, or its path like A/B"
 

@@ -22,9 +22,9 @@ from dbproxy.admin.commands.frame import (
 )
 from dbproxy.admin.commands.times import shown_time
 from dbproxy.admin.errors import RefusedError
-from dbproxy.admin.group_views import STATUSES, GroupChange, GroupDetails, GroupRow
-from dbproxy.admin.groups import Groups
-from dbproxy.admin.named_users import listed
+from dbproxy.admin.groups.group_views import STATUSES, GroupChange, GroupDetails, GroupRow
+from dbproxy.admin.groups.groups import Groups
+from dbproxy.admin.people.named_users import listed
 from dbproxy.option_types import whole_number
 
 LARGEST_FILE = 8 << 20

@@ -25,12 +25,12 @@ from dbproxy.admin.commands.frame import (
 )
 from dbproxy.admin.commands.times import ACCEPTED, point_in_time, shown_time
 from dbproxy.admin.commands.users_csv import STANDARD
-from dbproxy.admin.conversations import SEARCH_ROWS, Conversations, StatusChange
 from dbproxy.admin.errors import RefusedError
-from dbproxy.admin.message_export import FORMATS, new_file
-from dbproxy.admin.named_users import LARGEST_ID
+from dbproxy.admin.messages.conversations import SEARCH_ROWS, Conversations, StatusChange
+from dbproxy.admin.messages.message_export import FORMATS, new_file
+from dbproxy.admin.messages.shown_messages import Conversation, ConversationRow, ShownMessage
 from dbproxy.admin.page import Page
-from dbproxy.admin.shown_messages import Conversation, ConversationRow, ShownMessage
+from dbproxy.admin.people.named_users import LARGEST_ID
 from dbproxy.models.message_reader import time_of
 from dbproxy.option_types import whole_number
 

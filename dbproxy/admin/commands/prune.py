@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.archive import PrunePlan, PruneProgress, PruneReport, Pruning
 from dbproxy.admin.commands.frame import EXIT_OK, Commands, add_command, print_json, print_line, print_rows, print_table
 from dbproxy.admin.commands.times import ACCEPTED, point_in_time, shown_time
+from dbproxy.admin.messages.archive import PrunePlan, PruneProgress, PruneReport, Pruning
 from dbproxy.output import write_line
 
 _PROGRESS_EVERY = 2.0

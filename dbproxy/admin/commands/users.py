@@ -24,10 +24,10 @@ from dbproxy.admin.commands.frame import (
 from dbproxy.admin.commands.password_input import add_password_options, password_from, print_saved
 from dbproxy.admin.commands.times import shown_time
 from dbproxy.admin.errors import RefusedError
-from dbproxy.admin.import_columns import sex_of
-from dbproxy.admin.named_users import find_user
-from dbproxy.admin.user_checks import FIELDS, MALE, NewUser
-from dbproxy.admin.users import SESSION_NOTE, UserDetails, Users
+from dbproxy.admin.people.import_columns import sex_of
+from dbproxy.admin.people.named_users import find_user
+from dbproxy.admin.people.user_checks import FIELDS, MALE, NewUser
+from dbproxy.admin.people.users import SESSION_NOTE, UserDetails, Users
 from dbproxy.models.user_lookup import KnownUser
 
 _USER = "id or login name of the user (id:12 or name:12 if a number could be both)"

@@ -26,11 +26,11 @@ from dbproxy.admin.commands.frame import (
     print_note,
     print_table,
 )
-from dbproxy.admin.csv_file import DELIMITERS, ENCODINGS, LARGEST_FILE, csv_writer
 from dbproxy.admin.errors import RefusedError
-from dbproxy.admin.password_file import PasswordFile
-from dbproxy.admin.user_import import REPORTED, ImportReport, Preview, RefusedLine, UserImport
-from dbproxy.admin.users import Users
+from dbproxy.admin.people.csv_file import DELIMITERS, ENCODINGS, LARGEST_FILE, csv_writer
+from dbproxy.admin.people.password_file import PasswordFile
+from dbproxy.admin.people.user_import import REPORTED, ImportReport, Preview, RefusedLine, UserImport
+from dbproxy.admin.people.users import Users
 from dbproxy.errors import StoreError
 
 STANDARD = "-"

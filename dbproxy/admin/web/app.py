@@ -16,7 +16,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
 from dbproxy import __version__
-from dbproxy.admin.roles import Permission, may
+from dbproxy.admin.access.roles import Permission, may
 from dbproxy.admin.web import service_texts, texts, views
 from dbproxy.admin.web.client_address import AllowedHosts, TrustedProxies, names_of_certificate
 from dbproxy.admin.web.cookies import TOKEN, AdminCookies

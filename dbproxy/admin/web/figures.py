@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.shown_messages import ConversationRow
+from dbproxy.admin.messages.shown_messages import ConversationRow
 from dbproxy.admin.statistics import BigGroup, DayCount, Overview, Statistics
 
 DAYS = 30

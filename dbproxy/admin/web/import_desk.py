@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
+from dbproxy.admin.access.audit_log import Actor, AuditLog
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.audit_log import Actor, AuditLog
-from dbproxy.admin.csv_file import csv_writer
 from dbproxy.admin.errors import AdminError, NotFoundError, RefusedError
-from dbproxy.admin.password_file import PasswordFile
-from dbproxy.admin.user_import import ImportReport, RefusedLine, UserImport
+from dbproxy.admin.people.csv_file import csv_writer
+from dbproxy.admin.people.password_file import PasswordFile
+from dbproxy.admin.people.user_import import ImportReport, RefusedLine, UserImport
 from dbproxy.admin.web.backend_connection import BackendConnection
 from dbproxy.admin.web.jobs import Job, Jobs, State
 from dbproxy.admin.web.uploads import CHUNK, FilePieces, ImportOptions, Upload

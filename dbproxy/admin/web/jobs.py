@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from dbproxy.admin.access.roles import Permission
 from dbproxy.admin.errors import RefusedError
-from dbproxy.admin.roles import Permission
 from dbproxy.errors import DbproxyError
 
 logger = logging.getLogger(__name__)

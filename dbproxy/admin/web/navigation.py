@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from flask import request
 from flask_babel import LazyString, lazy_gettext
 
-from dbproxy.admin.roles import Permission
+from dbproxy.admin.access.roles import Permission
 from dbproxy.admin.web.views import has
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dbproxy.admin.accounts import Accounts
-from dbproxy.admin.accounts_database import AccountsDatabase
-from dbproxy.admin.audit_log import AuditLog
+from dbproxy.admin.access.accounts import Accounts
+from dbproxy.admin.access.accounts_database import AccountsDatabase
+from dbproxy.admin.access.audit_log import AuditLog
+from dbproxy.admin.access.web_sessions import WebSessions
 from dbproxy.admin.web.backend_connection import BackendConnection
 from dbproxy.admin.web.figures import FigureCache
 from dbproxy.admin.web.import_desk import ImportDesk
 from dbproxy.admin.web.jobs import Jobs
 from dbproxy.admin.web.login_limits import LoginLimits
-from dbproxy.admin.web_sessions import WebSessions
 from dbproxy.config import Config
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
-from dbproxy.admin.user_import import ImportReport, Preview
+from dbproxy.admin.people.user_import import ImportReport, Preview
 from dbproxy.admin.web.jobs import Job, State
 
 CHUNK = 1 << 16

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 from flask import Blueprint, current_app, flash, g, redirect, request, session, url_for
 from werkzeug.wrappers import Response
 
-from dbproxy.admin.accounts import Account
+from dbproxy.admin.access.accounts import Account
+from dbproxy.admin.access.audit_log import Actor
+from dbproxy.admin.access.roles import Permission, may
+from dbproxy.admin.access.web_sessions import WebSession
 from dbproxy.admin.administration import Administration, require_reading
-from dbproxy.admin.audit_log import Actor
-from dbproxy.admin.roles import Permission, may
 from dbproxy.admin.web.site import Site
-from dbproxy.admin.web_sessions import WebSession
 
 MIB = 1 << 20
 

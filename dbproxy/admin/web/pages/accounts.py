@@ -8,9 +8,9 @@ from flask import abort, render_template, request
 from flask_babel import LazyString, gettext, lazy_gettext
 from werkzeug.wrappers import Response
 
-from dbproxy.admin.accounts import NAME_RULE, Account, generated_password, role_of
+from dbproxy.admin.access.accounts import NAME_RULE, Account, generated_password, role_of
+from dbproxy.admin.access.roles import Permission, Role
 from dbproxy.admin.errors import RefusedError
-from dbproxy.admin.roles import Permission, Role
 from dbproxy.admin.web.views import Pages, account, actor, form_text, go_to, say, site
 
 pages = Pages("accounts")

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import render_template
 
-from dbproxy.admin.roles import Permission
+from dbproxy.admin.access.roles import Permission
 from dbproxy.admin.web.views import Pages, query_number, site
 
 pages = Pages("audit")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import render_template
 
-from dbproxy.admin.roles import Permission
+from dbproxy.admin.access.roles import Permission
 from dbproxy.admin.web.views import Pages, administration, site
 
 pages = Pages("dashboard")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.departments import DepartmentNode, Departments
+from dbproxy.admin.people.departments import DepartmentNode, Departments
 
 Choice = tuple[int, str]
 """The id of a department; its name, behind a space for each level above it."""

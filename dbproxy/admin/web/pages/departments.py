@@ -5,9 +5,9 @@ from __future__ import annotations
 from flask import render_template, request
 from flask_babel import gettext
 
-from dbproxy.admin.departments import DepartmentNode, Departments
+from dbproxy.admin.access.roles import Permission
 from dbproxy.admin.errors import NotFoundError, RefusedError
-from dbproxy.admin.roles import Permission
+from dbproxy.admin.people.departments import DepartmentNode, Departments
 from dbproxy.admin.web.pages.department_choices import department_choices
 from dbproxy.admin.web.pages.inputs import ID, Answer, ConflictError, fingerprint, form_id, query_id
 from dbproxy.admin.web.views import Pages, administration, form_text, go_to, say

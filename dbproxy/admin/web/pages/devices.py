@@ -5,9 +5,9 @@ from __future__ import annotations
 from flask import render_template, request
 from flask_babel import gettext, lazy_gettext
 
+from dbproxy.admin.access.roles import Permission
 from dbproxy.admin.devices import Devices
 from dbproxy.admin.errors import NotFoundError
-from dbproxy.admin.roles import Permission
 from dbproxy.admin.web.pages.inputs import ID, Answer, position
 from dbproxy.admin.web.views import Pages, administration, go_to, say
 

@@ -8,10 +8,10 @@ from flask import render_template, request
 from flask_babel import gettext, lazy_gettext, ngettext
 from werkzeug.wrappers import Response
 
+from dbproxy.admin.access.roles import Permission
 from dbproxy.admin.errors import NotFoundError, RefusedError
-from dbproxy.admin.group_views import GroupChange, GroupDetails
-from dbproxy.admin.groups import Groups
-from dbproxy.admin.roles import Permission
+from dbproxy.admin.groups.group_views import GroupChange, GroupDetails
+from dbproxy.admin.groups.groups import Groups
 from dbproxy.admin.web.pages.inputs import ID, Answer, ConflictError, fingerprint, position, query_text, words
 from dbproxy.admin.web.service_texts import told
 from dbproxy.admin.web.views import Pages, administration, form_text, go_to, say

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from werkzeug.wrappers import Response
 
-from dbproxy.admin.roles import Permission
+from dbproxy.admin.access.roles import Permission
 from dbproxy.admin.web.views import Pages, go_to
 
 pages = Pages("home")

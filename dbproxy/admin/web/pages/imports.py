@@ -10,8 +10,8 @@ from flask_babel import gettext
 from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response
 
+from dbproxy.admin.access.roles import Permission
 from dbproxy.admin.errors import NotFoundError, RefusedError
-from dbproxy.admin.roles import Permission
 from dbproxy.admin.web.jobs import State
 from dbproxy.admin.web.pages.department_choices import department_choices
 from dbproxy.admin.web.pages.inputs import Answer, form_id

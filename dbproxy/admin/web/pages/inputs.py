@@ -15,7 +15,7 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
 from dbproxy.admin.errors import AdminError, RefusedError
-from dbproxy.admin.named_users import LARGEST_ID
+from dbproxy.admin.people.named_users import LARGEST_ID
 from dbproxy.admin.texts import shown
 from dbproxy.admin.web.views import form_text, site
 

@@ -7,10 +7,10 @@ from flask import redirect, render_template, request, session, url_for
 from flask_babel import gettext
 from werkzeug.wrappers import Response
 
-from dbproxy.admin.accounts import LONGEST_PASSWORD
-from dbproxy.admin.audit_log import Actor
+from dbproxy.admin.access.accounts import LONGEST_PASSWORD
+from dbproxy.admin.access.audit_log import Actor
+from dbproxy.admin.access.roles import Permission
 from dbproxy.admin.errors import NotFoundError, RefusedError
-from dbproxy.admin.roles import Permission
 from dbproxy.admin.web.cookies import TOKEN
 from dbproxy.admin.web.language import COOKIE, COOKIE_SECONDS, LANGUAGES
 from dbproxy.admin.web.views import Pages, account, actor, client_address, form_text, go_to, local_path, say, session_or_none, site

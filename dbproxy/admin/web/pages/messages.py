@@ -11,10 +11,10 @@ from flask import render_template, request
 from flask_babel import gettext, lazy_gettext
 from werkzeug.exceptions import NotFound
 
-from dbproxy.admin.conversations import Conversations
+from dbproxy.admin.access.roles import Permission
 from dbproxy.admin.errors import NotFoundError, RefusedError
-from dbproxy.admin.roles import Permission
-from dbproxy.admin.shown_messages import Conversation
+from dbproxy.admin.messages.conversations import Conversations
+from dbproxy.admin.messages.shown_messages import Conversation
 from dbproxy.admin.web.pages.inputs import ID, Answer, beginning_of_day, download, end_of_day, form_id, position, query_id, query_text
 from dbproxy.admin.web.views import Pages, administration, check_reading, go_to, say
 

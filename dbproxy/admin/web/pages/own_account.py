@@ -6,9 +6,9 @@ from flask import render_template, request, session
 from flask_babel import gettext
 from werkzeug.wrappers import Response
 
-from dbproxy.admin.accounts import LONGEST_PASSWORD, PASSWORD_RULE
+from dbproxy.admin.access.accounts import LONGEST_PASSWORD, PASSWORD_RULE
+from dbproxy.admin.access.roles import Permission
 from dbproxy.admin.errors import RefusedError
-from dbproxy.admin.roles import Permission
 from dbproxy.admin.web.cookies import TOKEN
 from dbproxy.admin.web.views import Pages, account, actor, client_address, go_to, say, site
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from flask import render_template, request
 from flask_babel import gettext
 
+from dbproxy.admin.access.roles import Permission
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.archive import PrunePlan, PruneProgress, PruneReport, Pruning
 from dbproxy.admin.errors import RefusedError
-from dbproxy.admin.roles import Permission
+from dbproxy.admin.messages.archive import PrunePlan, PruneProgress, PruneReport, Pruning
 from dbproxy.admin.web.jobs import Job, State
 from dbproxy.admin.web.pages.inputs import Answer, beginning_of_day
 from dbproxy.admin.web.views import Pages, actor, form_text, go_to, site

@@ -8,10 +8,10 @@ from typing import TextIO
 from flask import render_template, request
 from flask_babel import gettext, lazy_gettext
 
-from dbproxy.admin.csv_file import csv_writer
+from dbproxy.admin.access.roles import Permission
 from dbproxy.admin.errors import NotFoundError, RefusedError
-from dbproxy.admin.roles import Permission
-from dbproxy.admin.users import NewUser, SavedUser, UserDetails, Users
+from dbproxy.admin.people.csv_file import csv_writer
+from dbproxy.admin.people.users import NewUser, SavedUser, UserDetails, Users
 from dbproxy.admin.web.pages.department_choices import department_choices
 from dbproxy.admin.web.pages.inputs import (
     ID,

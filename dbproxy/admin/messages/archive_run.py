@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from dbproxy.admin.archive_files import UNFINISHED, ArchiveDamagedError, verify_archive, write_archive, write_manifest
 from dbproxy.admin.errors import AdminError
+from dbproxy.admin.messages.archive_files import UNFINISHED, ArchiveDamagedError, verify_archive, write_archive, write_manifest
 
 MANIFEST = "manifest.json"
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from dbproxy.admin.access.passwords import check_password, generated_password, stored_secret
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.department_paths import DepartmentPaths
 from dbproxy.admin.errors import NotFoundError, RefusedError
 from dbproxy.admin.page import LARGEST_PAGE, Page, cut
-from dbproxy.admin.passwords import check_password, generated_password, stored_secret
+from dbproxy.admin.people.department_paths import DepartmentPaths
+from dbproxy.admin.people.user_checks import FIELDS, MALE, NewUser, check_values, refusal
 from dbproxy.admin.texts import check_characters, shown
-from dbproxy.admin.user_checks import FIELDS, MALE, NewUser, check_values, refusal
 from dbproxy.errors import StoreError, StoreUnavailableError
 from dbproxy.models.user import LEFT_COMPANY
 from dbproxy.models.user_directory import ACTIVE_USERS, DISABLED_USERS, OTHER_USERS, StoredUser

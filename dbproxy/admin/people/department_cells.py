@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.department_paths import SEPARATOR, DepartmentPaths
-from dbproxy.admin.departments import Departments
 from dbproxy.admin.errors import AdminError, NotFoundError
+from dbproxy.admin.people.department_paths import SEPARATOR, DepartmentPaths
+from dbproxy.admin.people.departments import Departments
+from dbproxy.admin.people.users import Users
 from dbproxy.admin.texts import shown
-from dbproxy.admin.users import Users
 
 UNMADE = -1
 """The id that a dry run gives to departments that would be added."""

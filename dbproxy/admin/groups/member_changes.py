@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from dbproxy.admin.errors import AdminError, RefusedError
-from dbproxy.admin.http_msg_server import ADD, MAX_USERS, REMOVE, HttpMsgServer, HttpMsgServerError, NoAnswerError
+from dbproxy.admin.groups.http_msg_server import ADD, MAX_USERS, REMOVE, HttpMsgServer, HttpMsgServerError, NoAnswerError
 from dbproxy.admin.texts import shown
 from dbproxy.models.group_writer import SYSTEM_USER
 

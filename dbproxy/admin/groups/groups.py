@@ -8,10 +8,10 @@ from itertools import chain
 
 from dbproxy.admin.administration import Administration
 from dbproxy.admin.errors import NotFoundError, RefusedError
-from dbproxy.admin.group_views import KINDS, STATUSES, GroupChange, GroupDetails, GroupRow, Member, details_of, member_of, row_of
-from dbproxy.admin.member_changes import NOT_TOLD, MemberChanges
-from dbproxy.admin.named_users import as_id, find_users, require_active, resolve, unknown_users
+from dbproxy.admin.groups.group_views import KINDS, STATUSES, GroupChange, GroupDetails, GroupRow, Member, details_of, member_of, row_of
+from dbproxy.admin.groups.member_changes import NOT_TOLD, MemberChanges
 from dbproxy.admin.page import LARGEST_PAGE, Page, cut
+from dbproxy.admin.people.named_users import as_id, find_users, require_active, resolve, unknown_users
 from dbproxy.admin.texts import check_name, check_text, shown
 from dbproxy.errors import StatementError
 from dbproxy.models.group_directory import GroupRecord

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from dbproxy.admin.errors import RefusedError
+from dbproxy.admin.people.user_checks import FEMALE, MALE
 from dbproxy.admin.texts import shown
-from dbproxy.admin.user_checks import FEMALE, MALE
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "name": ("name", "user", "username", "login", "loginname", "account", "用户名", "登录名", "账号", "帐号", "账户", "用户"),

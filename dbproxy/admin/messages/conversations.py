@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.conversation_finder import ConversationFinder
 from dbproxy.admin.errors import NotFoundError, RefusedError
-from dbproxy.admin.message_export import FORMATS
-from dbproxy.admin.message_text import MessageTexts
-from dbproxy.admin.named_users import LARGEST_ID
+from dbproxy.admin.messages.conversation_finder import ConversationFinder
+from dbproxy.admin.messages.message_export import FORMATS
+from dbproxy.admin.messages.message_text import MessageTexts
+from dbproxy.admin.messages.shown_messages import Conversation, ConversationRow, ShownMessage
 from dbproxy.admin.page import LARGEST_PAGE, Page
-from dbproxy.admin.shown_messages import Conversation, ConversationRow, ShownMessage
+from dbproxy.admin.people.named_users import LARGEST_ID
 from dbproxy.models.history import MSG_TYPES, SOUNDS
 from dbproxy.models.message_reader import END_OF_TIME, HIDDEN, KINDS, VISIBLE, MessageReader, MessageRow
 from dbproxy.models.message_status import FoundMessage, MessageStatus

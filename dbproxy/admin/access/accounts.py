@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from dbproxy.admin.accounts_database import AccountsDatabase
+from dbproxy.admin.access.accounts_database import AccountsDatabase
+from dbproxy.admin.access.roles import Permission, Role, may
 from dbproxy.admin.errors import NotFoundError, RefusedError
-from dbproxy.admin.roles import Permission, Role, may
 
 MOST_ACCOUNTS = 1000
 

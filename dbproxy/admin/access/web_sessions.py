@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dbproxy.admin.accounts import Account
-from dbproxy.admin.accounts_database import AccountsDatabase
-from dbproxy.admin.roles import Role
+from dbproxy.admin.access.accounts import Account
+from dbproxy.admin.access.accounts_database import AccountsDatabase
+from dbproxy.admin.access.roles import Role
 
 LONGEST_SESSION = 12 * 3600.0
 """Seconds after which a person has to log in again, however busy."""

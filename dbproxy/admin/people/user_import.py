@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO
 
+from dbproxy.admin.access.passwords import check_password, generated_password
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.csv_file import CsvFile, without_guard
-from dbproxy.admin.department_cells import UNMADE, DepartmentCells
 from dbproxy.admin.errors import AdminError, RefusedError
-from dbproxy.admin.import_columns import check_active, fields_of, sex_of
 from dbproxy.admin.page import LARGEST_PAGE
-from dbproxy.admin.password_file import PasswordFile
-from dbproxy.admin.passwords import check_password, generated_password
-from dbproxy.admin.user_checks import NewUser, check_values, refusal
-from dbproxy.admin.users import Users
+from dbproxy.admin.people.csv_file import CsvFile, without_guard
+from dbproxy.admin.people.department_cells import UNMADE, DepartmentCells
+from dbproxy.admin.people.import_columns import check_active, fields_of, sex_of
+from dbproxy.admin.people.password_file import PasswordFile
+from dbproxy.admin.people.user_checks import NewUser, check_values, refusal
+from dbproxy.admin.people.users import Users
 from dbproxy.models.bounded_cache import BoundedCache
 from dbproxy.models.user_writer import MAX_USERS, Conflict, Reason, UserRecord
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.department_paths import SEPARATOR
 from dbproxy.admin.errors import AdminError, NotFoundError, RefusedError
+from dbproxy.admin.people.department_paths import SEPARATOR
 from dbproxy.admin.texts import check_name, shown
 from dbproxy.models.depart_writer import MAX_DEPARTMENTS, MAX_DEPTH, Conflict, Reason, StoredDepartment
 from dbproxy.models.user_writer import MAX_USERS

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from dbproxy.admin.csv_file import csv_writer
 from dbproxy.admin.errors import RefusedError
+from dbproxy.admin.people.csv_file import csv_writer
 from dbproxy.errors import DbproxyError, OutcomeUnknownError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dbproxy.admin.errors import NotFoundError, RefusedError
-from dbproxy.admin.named_users import LARGEST_ID
+from dbproxy.admin.people.named_users import LARGEST_ID
 from dbproxy.admin.texts import check_name, check_text, shown
 from dbproxy.models.directory import TextColumn
 from dbproxy.models.user import MAX_SIGN_INFO

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dbproxy.admin.errors import NotFoundError, RefusedError
-from dbproxy.admin.named_users import LARGEST_ID, as_id, find_user
-from dbproxy.admin.shown_messages import Conversation, ConversationRow, Person
+from dbproxy.admin.messages.shown_messages import Conversation, ConversationRow, Person
+from dbproxy.admin.people.named_users import LARGEST_ID, as_id, find_user
 from dbproxy.models.message_reader import KINDS, ActiveConversation, MessageReader, RelationRow
 from dbproxy.models.relation import pair_of
 from dbproxy.models.user import UserModel

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from dbproxy.admin.errors import RefusedError
-from dbproxy.admin.shown_messages import Conversation, ShownMessage
+from dbproxy.admin.messages.shown_messages import Conversation, ShownMessage
 
 _STYLE = """
 body { font: 1rem/1.45 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c1c; background: #fff; }

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.archive_files import read_archive
-from dbproxy.admin.archive_run import ARCHIVED, REMOVED, ArchiveRun, remove_beginnings, unfinished_runs
 from dbproxy.admin.directories import make_private_directory
 from dbproxy.admin.errors import AdminError, RefusedError
+from dbproxy.admin.messages.archive_files import read_archive
+from dbproxy.admin.messages.archive_run import ARCHIVED, REMOVED, ArchiveRun, remove_beginnings, unfinished_runs
 from dbproxy.models.message_archive import ArchiveTable, MessageArchive, RowKey
 from dbproxy.models.message_reader import KINDS
 from dbproxy.stores.mysql.schema import SHARDS

@@ -1,0 +1,1 @@
+"""Who may use the web application, and the audit log of what everybody has done."""

@@ -1,0 +1,1 @@
+"""Groups and their members, and telling clients of changes through http_msg_server."""

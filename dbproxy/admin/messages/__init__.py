@@ -1,0 +1,1 @@
+"""Conversations: reading, searching, exporting, hiding, and moving old messages to files."""

@@ -1,0 +1,1 @@
+"""Users and departments: changing, finding, importing and exporting them."""
