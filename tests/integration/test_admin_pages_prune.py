@@ -50,6 +50,20 @@ def test_messages_are_counted_first_and_then_archived(owner: Visitor, admin_app:
     assert admin_app.log.newest(1)[0][0]["action"] == "messages.prune"
 
 
+def test_an_archive_is_listed_and_put_back(owner: Visitor, admin_app: AdminApp, stack: Stack) -> None:
+    before = stack.snapshot()
+    assert 'id="archives"' not in owner.get("/prune").text
+    owner.post("/prune/run", {"before": str(int(time.time()) - 180 * 86400)}, form="/prune")
+    (name,) = re.findall(r'name="name" value="([^"]+)"', settled(owner))
+    assert owner.post("/prune/restore", {"name": name}, form="/prune").location == "/prune"
+    assert 'id="restored">10 messages were put back.' in settled(owner)
+    assert stack.snapshot() == before
+    assert admin_app.log.newest(1)[0][0]["action"] == "messages.restore"
+    for other in ("", "prune-x", "../archive/" + name):
+        answer = owner.post("/prune/restore", {"name": other}, form="/prune")
+        assert (answer.status_code, "There is no such archive" in answer.text) == (400, True)
+
+
 @pytest.mark.parametrize(("day", "said"), [("", "No day was given"), ("soon", "the day is 'soon'")])
 def test_a_day_that_is_none_is_refused(owner: Visitor, day: str, said: str) -> None:
     answer = owner.post("/prune/plan", {"day": day}, form="/prune")

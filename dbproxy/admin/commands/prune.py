@@ -1,4 +1,4 @@
-"""``dbproxy-admin prune``: archives old messages to files and removes them from the database."""
+"""``dbproxy-admin prune`` archives old messages to files and removes them from the database; ``restore`` puts them back."""
 
 from __future__ import annotations
 
@@ -9,9 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.commands.frame import EXIT_OK, Commands, add_command, print_json, print_line, print_rows, print_table
+from dbproxy.admin.commands.frame import (
+    EXIT_OK,
+    EXIT_REFUSED,
+    Commands,
+    add_command,
+    print_error,
+    print_json,
+    print_line,
+    print_rows,
+    print_table,
+)
 from dbproxy.admin.commands.times import ACCEPTED, point_in_time, shown_time
-from dbproxy.admin.messages.archive import PrunePlan, PruneProgress, PruneReport, Pruning
+from dbproxy.admin.messages.archive import PrunePlan, PruneReport, Pruning
+from dbproxy.admin.messages.archive_restore import Restoring
 from dbproxy.output import write_line
 
 _PROGRESS_EVERY = 2.0
@@ -19,12 +30,14 @@ _PROGRESS_EVERY = 2.0
 
 
 def add_commands(topics: Commands[argparse.ArgumentParser]) -> None:
-    """Add the command."""
+    """Add the commands."""
     parser = add_command(topics, "prune", _prune, "archive old messages to files and remove them from the database", changes=True)
     parser.add_argument("--older-than", metavar="TIME", type=point_in_time, required=True, help=f"archive messages from before: {ACCEPTED}")
     parser.add_argument(
         "--archive-dir", metavar="DIR", type=Path, help="where the archives are (default: the directory archive in AdminDataDir)"
     )
+    parser = add_command(topics, "restore", _restore, "put the messages of an archive back into the database", changes=True)
+    parser.add_argument("directory", metavar="DIR", type=Path, help="the directory of a run of prune, prune-…")
 
 
 def _prune(administration: Administration, options: Any) -> int:  # noqa: ANN401 - argparse
@@ -36,12 +49,29 @@ def _prune(administration: Administration, options: Any) -> int:  # noqa: ANN401
         else:
             _print_plan(plan)
         return EXIT_OK
-    report = pruning.run(options.older_than, _Progress())
+    shown = _Progress()
+    report = pruning.run(options.older_than, lambda progress: shown(f"{progress.table}: {progress.rows} messages {progress.step}"))
     if options.json:
         print_json({"dry_run": False, "report": report, "archived": report.archived, "removed": report.removed})
     else:
         _print_report(report)
     return EXIT_OK
+
+
+def _restore(administration: Administration, options: Any) -> int:  # noqa: ANN401 - argparse
+    shown = _Progress()
+    report = Restoring(administration, options.directory).run(
+        lambda progress: shown(f"{progress.table}: {progress.rows} of {progress.total} messages"), dry_run=options.dry_run
+    )
+    if options.json:
+        print_json({"dry_run": options.dry_run, "report": report, "restored": report.restored, "in_the_way": report.in_the_way})
+    else:
+        rows = [(table.table, table.archived, table.restored, table.present, table.in_the_way) for table in report.tables]
+        done = "would be restored" if options.dry_run else "restored"
+        print_rows(("table", "archived", done, "present", "in the way"), rows, "the archive has no messages")
+    if report.in_the_way:
+        print_error(f"{report.in_the_way} messages are not restored: another message has the id of their row")
+    return EXIT_REFUSED if report.in_the_way else EXIT_OK
 
 
 class _Progress:
@@ -50,9 +80,9 @@ class _Progress:
     def __init__(self) -> None:
         self._next = time.monotonic() + _PROGRESS_EVERY
 
-    def __call__(self, progress: PruneProgress) -> None:
+    def __call__(self, text: str) -> None:
         if time.monotonic() >= self._next:
-            write_line(sys.stderr, f"{progress.table}: {progress.rows} messages {progress.step}")
+            write_line(sys.stderr, text)
             self._next = time.monotonic() + _PROGRESS_EVERY
 
 

@@ -119,6 +119,11 @@ def _silent(progress: PruneProgress) -> None:
     """Show no progress."""
 
 
+def archive_directory(data_directory: Path) -> Path:
+    """Return the directory of the archives, given that of dbproxy-admin."""
+    return data_directory / "archive"
+
+
 class Pruning:
     """Archives old messages."""
 
@@ -126,7 +131,7 @@ class Pruning:
         """``directory``: of the archives, where each run has a directory of its own; None: ``archive`` in that of dbproxy-admin."""
         self._administration = administration
         installation = administration.installation
-        self.directory = directory or installation.data_directory / "archive"
+        self.directory = directory or archive_directory(installation.data_directory)
         self._archive = MessageArchive(installation.master, installation.slave)
         self._tables = [ArchiveTable(kind, shard) for kind in KINDS.values() for shard in range(SHARDS)]
 

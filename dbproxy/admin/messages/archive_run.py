@@ -24,16 +24,28 @@ class ArchiveRun:
 
     def __init__(self, directory: Path, before: int) -> None:
         self.before = before
+        self.is_done = False
+        """Whether it has come to its end."""
         self.tables: dict[str, dict[str, Any]] = {}
         self.path = directory / f"prune-{datetime.now(timezone.utc).strftime('%Y%m%dT%H%M%S.%fZ')}"
 
     @classmethod
     def resumed(cls, path: Path) -> ArchiveRun:
-        """Return the run of an existing directory."""
+        """Return the run of an existing directory.
+
+        Raises:
+            ArchiveDamagedError: its manifest cannot be read.
+
+        """
         manifest = _read_manifest(path / MANIFEST)
         run = cls(path.parent, int(manifest["before"]))
-        run.path, run.tables = path, manifest["tables"]
+        run.path, run.tables, run.is_done = path, manifest["tables"], manifest.get("state") == _DONE
         return run
+
+    @property
+    def messages(self) -> int:
+        """How many messages are in its files."""
+        return sum(int(table.get("rows", 0)) for table in self.tables.values())
 
     def write(self, table: str, header: Mapping[str, object], entries: Iterator[Mapping[str, object]]) -> Path:
         """Write the file of a table, verify it and note it in the manifest.
@@ -91,8 +103,8 @@ class ArchiveRun:
         write_manifest(self.path / MANIFEST, {"before": self.before, "state": state, "tables": self.tables})
 
 
-def unfinished_runs(directory: Path) -> list[Path]:
-    """Return the directories of runs that have not ended, the oldest first.
+def runs(directory: Path) -> list[ArchiveRun]:
+    """Return the runs of an archive, the oldest first.
 
     Raises:
         ArchiveDamagedError: a manifest cannot be read.
@@ -106,7 +118,12 @@ def unfinished_runs(directory: Path) -> list[Path]:
         return []
     except OSError as error:
         raise AdminError(f"the archive {directory} cannot be read: {error.strerror}") from None
-    return [path.parent for path in manifests if _read_manifest(path).get("state") != _DONE]
+    return [ArchiveRun.resumed(path.parent) for path in manifests]
+
+
+def unfinished_runs(directory: Path) -> list[Path]:
+    """Return the directories of runs that have not ended, the oldest first. Raises as ``runs``."""
+    return [run.path for run in runs(directory) if not run.is_done]
 
 
 def remove_beginnings(directory: Path) -> None:

@@ -86,6 +86,8 @@ TEXTS = (
     _("the conversation of %(name)s has no message with the msg_id %(number)s"),
     _("messages of the last %(hours)s hours are not archived: give a time before that"),
     _("another run is at work in %(directory)s"),
+    _("another process restores %(directory)s"),
+    _("the run %(directory)s has not ended: the next prune finishes it"),
 )
 """The first that fits is taken."""
 
