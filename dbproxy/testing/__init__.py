@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dbproxy.testing.existing_servers import NotOursError
     from dbproxy.testing.file_server import FileServer
     from dbproxy.testing.galera import GaleraStack
+    from dbproxy.testing.group_replication import GroupStack
     from dbproxy.testing.login_server import LoginServerError, MsgServer, find_msg_server
     from dbproxy.testing.pdu_stream import ProtocolError
     from dbproxy.testing.proxy import InProcessProxy, ProxyProcess
@@ -47,6 +48,7 @@ __all__ = [
     "ExistingStack",
     "FileServer",
     "GaleraStack",
+    "GroupStack",
     "InProcessProxy",
     "KickedError",
     "LoginRefusedError",
@@ -74,6 +76,7 @@ _HOME = {
     "ExistingStack": "existing",
     "FileServer": "file_server",
     "GaleraStack": "galera",
+    "GroupStack": "group_replication",
     "InProcessProxy": "proxy",
     "KickedError": "chat_client",
     "LoginRefusedError": "chat_client",

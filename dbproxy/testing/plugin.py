@@ -1,6 +1,6 @@
-"""The pytest plugin: fixtures ``dbproxy_stack``, ``dbproxy_proxy`` and ``dbproxy_client``; ``dbproxy_galera``, ``dbproxy_replicas``,
-``dbproxy_sentinels`` and ``dbproxy_cluster`` for other topologies; the marker ``dbproxy``; and options that choose the program under test
-and the servers.
+"""The pytest plugin: fixtures ``dbproxy_stack``, ``dbproxy_proxy`` and ``dbproxy_client``; ``dbproxy_galera``, ``dbproxy_group``,
+``dbproxy_replicas``, ``dbproxy_sentinels`` and ``dbproxy_cluster`` for other topologies; the marker ``dbproxy``; and options that choose
+the program under test and the servers.
 
 It is loaded into every pytest run of an environment in which this package is installed, so it imports nothing before a fixture is used.
 """
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dbproxy.testing.client import Client
     from dbproxy.testing.cluster import ClusterStack
     from dbproxy.testing.galera import GaleraStack
+    from dbproxy.testing.group_replication import GroupStack
     from dbproxy.testing.proxy import InProcessProxy, ProxyProcess
     from dbproxy.testing.replica_stack import ReplicaStack
     from dbproxy.testing.sentinel import SentinelStack
@@ -130,6 +131,20 @@ def dbproxy_galera() -> Iterator[GaleraStack]:
     if reason:
         pytest.skip(reason)
     with GaleraStack(nodes=2) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def dbproxy_group() -> Iterator[GroupStack]:
+    """Start a replication group of three MySQL servers that all take writes, and a Redis, for the tests of a module; they are skipped
+    where the servers are MariaDB.
+    """
+    from dbproxy.testing.group_replication import GroupStack, missing_for_group_replication
+
+    reason = missing_for_group_replication()
+    if reason:
+        pytest.skip(reason)
+    with GroupStack(members=3) as stack:
         yield stack
 
 

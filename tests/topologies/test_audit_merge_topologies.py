@@ -1,4 +1,6 @@
-"""dbproxy-audit --merge while proxies write to all nodes of a Galera cluster, and with counters on a Redis Cluster."""
+"""dbproxy-audit --merge while proxies write to several nodes of a Galera cluster or a replication group, and with counters on a Redis
+Cluster.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from dbproxy.config import load_config
 from dbproxy.models.conversation_merge import ConversationMerge, MergeState
 from dbproxy.stores.mysql import DBPool
 from dbproxy.stores.redis import CachePool
-from dbproxy.testing import ClusterStack, GaleraStack, ProxyProcess, Stack, seed
+from dbproxy.testing import ClusterStack, GaleraStack, GroupStack, ProxyProcess, Stack, seed
 from devtools.traffic import Traffic
 
 pytestmark = pytest.mark.watchdog(300)
@@ -47,22 +49,20 @@ def merge_under_traffic(stack: Stack, config: Path, proxies: list[ProxyProcess],
         assert audit(backends).counts == {}
 
 
-def test_proxies_write_to_both_nodes_of_a_galera_cluster(
-    dbproxy_galera: GaleraStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_proxies_write_to_two_nodes(several_writers: GaleraStack | GroupStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merge, "STEP", 100)
-    dbproxy_galera.reset()
+    several_writers.reset()
     with ExitStack() as exits:
         keys = {"SyncInterval": 1, "DBTimeout": 6}
-        proxies = [exits.enter_context(ProxyProcess(dbproxy_galera, dbproxy_galera.on(node, keys))) for node in (1, 0)]
-        config = dbproxy_galera.write_config(overrides=dbproxy_galera.on(0, keys))
-        merge_under_traffic(dbproxy_galera, config, proxies, tmp_path)
+        proxies = [exits.enter_context(ProxyProcess(several_writers, several_writers.on(node, keys))) for node in (1, 0)]
+        config = several_writers.write_config(overrides=several_writers.on(0, keys))
+        merge_under_traffic(several_writers, config, proxies, tmp_path)
 
 
 def test_a_proxy_that_stores_late_what_it_had_an_id_for_does_not_break_the_order(
-    dbproxy_galera: GaleraStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    several_writers: GaleraStack | GroupStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stack = dbproxy_galera
+    stack = several_writers
     stack.reset()
     seed.users(stack, "alice", "bob", "carol", "dave")
     seed.group(stack, 9, [1, 2, 3])

@@ -1,4 +1,6 @@
-"""Two proxies on two nodes of a Galera cluster: nothing stands twice, and hashes and rows agree, whatever both do at once."""
+"""Two proxies on two nodes of a cluster that all take writes, Galera or a replication group of MySQL: nothing stands twice, and hashes and
+rows agree, whatever both do at once. Which of the two is there depends on the server (``--mysqld``).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from functools import partial
 import pytest
 from google.protobuf.message import Message
 
-from dbproxy.testing import Client, GaleraStack, ProxyProcess, seed
+from dbproxy.testing import Client, GaleraStack, GroupStack, ProxyProcess, seed
 from dbproxy.testing.requests import GROUP, message
 from dbproxy.testing.waiting import eventually
 from dbproxy.wire.pb import base_define_pb2 as base
@@ -30,20 +32,23 @@ ONCE = {
 """Table → columns whose values stand in one row only."""
 
 
+Cluster = GaleraStack | GroupStack
+
+
 @pytest.fixture(scope="module")
-def two_proxies(dbproxy_galera: GaleraStack) -> Iterator[list[ProxyProcess]]:
+def two_proxies(several_writers: Cluster) -> Iterator[list[ProxyProcess]]:
     with ExitStack() as exits:
         keys = {"SyncInterval": 1, "DBTimeout": 6}
-        yield [exits.enter_context(ProxyProcess(dbproxy_galera, dbproxy_galera.on(node, keys))) for node in range(2)]
+        yield [exits.enter_context(ProxyProcess(several_writers, several_writers.on(node, keys))) for node in range(2)]
 
 
 @pytest.fixture
-def stack(dbproxy_galera: GaleraStack, two_proxies: list[ProxyProcess]) -> GaleraStack:
+def stack(several_writers: Cluster, two_proxies: list[ProxyProcess]) -> Cluster:
     """The cluster, empty; proxy and node have the same number."""
-    dbproxy_galera.reset()
+    several_writers.reset()
     for proxy in two_proxies:
         proxy.start()
-    return dbproxy_galera
+    return several_writers
 
 
 def at_once(tasks: Sequence[Callable[[], object]]) -> None:
@@ -59,7 +64,7 @@ def at_once(tasks: Sequence[Callable[[], object]]) -> None:
             future.result(200)
 
 
-def twice(stack: GaleraStack) -> list[str]:
+def twice(stack: Cluster) -> list[str]:
     """What stands twice although it may stand once only."""
     stack.wait_until_equal()
     found = []
@@ -90,7 +95,7 @@ def first_messages(proxies: Sequence[ProxyProcess], pairs: int) -> None:
 
 @pytest.mark.parametrize("pairs", [50, pytest.param(200, marks=pytest.mark.long)])
 def test_first_messages_through_both_nodes_make_one_relation_and_two_sessions(
-    pairs: int, stack: GaleraStack, two_proxies: list[ProxyProcess]
+    pairs: int, stack: Cluster, two_proxies: list[ProxyProcess]
 ) -> None:
     first_messages(two_proxies, pairs)
     assert twice(stack) == []
@@ -115,7 +120,7 @@ def send_until(
 
 
 @pytest.mark.parametrize("losses", [3, pytest.param(20, marks=pytest.mark.long)])
-def test_no_id_is_given_twice_when_redis_is_emptied_under_load(losses: int, stack: GaleraStack, two_proxies: list[ProxyProcess]) -> None:
+def test_no_id_is_given_twice_when_redis_is_emptied_under_load(losses: int, stack: Cluster, two_proxies: list[ProxyProcess]) -> None:
     for group_id in (8, 9):
         seed.group(stack, group_id, [1, 2, 3, 4])
     kinds = [(1, 2, False), (2, 1, False), (3, 4, False), *((user, group_id, True) for user in (1, 2, 3) for group_id in (8, 9))]
@@ -141,7 +146,7 @@ def test_no_id_is_given_twice_when_redis_is_emptied_under_load(losses: int, stac
 
 @pytest.mark.parametrize("changes", [30, pytest.param(200, marks=pytest.mark.long)])
 def test_the_hash_of_a_group_agrees_with_the_rows_after_changes_through_both_nodes(
-    changes: int, stack: GaleraStack, two_proxies: list[ProxyProcess]
+    changes: int, stack: Cluster, two_proxies: list[ProxyProcess]
 ) -> None:
     seed.users(stack, *(f"user{number}" for number in range(30)))
     for group_id in (8, 9):
@@ -173,9 +178,7 @@ def test_the_hash_of_a_group_agrees_with_the_rows_after_changes_through_both_nod
             assert redis.hgetall(f"group_member_{group_id}") == {str(row["userId"]): str(row["updated"]) for row in rows}
 
 
-def test_members_who_only_read_get_one_session_although_both_proxies_run_the_sync(
-    stack: GaleraStack, two_proxies: list[ProxyProcess]
-) -> None:
+def test_members_who_only_read_get_one_session_although_both_proxies_run_the_sync(stack: Cluster, two_proxies: list[ProxyProcess]) -> None:
     members = list(range(1, 41))
     for group_id in range(1, 9):
         seed.group(stack, group_id, members)

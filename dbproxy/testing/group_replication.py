@@ -1,0 +1,221 @@
+"""A replication group of MySQL with several primaries, and a Redis: :class:`GroupStack`."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pymysql
+
+from dbproxy.errors import StartupError
+from dbproxy.testing.process import listening_port
+from dbproxy.testing.servers import SCHEMA, PrivateMariaDB, PrivateRedis, is_mysql, mysqld
+from dbproxy.testing.stack import Stack
+from dbproxy.testing.waiting import eventually
+
+_RECOVERY = "group_replication_recovery"
+
+
+def missing_for_group_replication() -> str:
+    """Return why no replication group can be run here, as the reason of a skipped test; empty: it can."""
+    return "" if is_mysql(mysqld()) else "the server that was chosen is MariaDB, which has no group replication: choose MySQL with --mysqld"
+
+
+class GroupMember(PrivateMariaDB):
+    """A MySQL server that is a member of a replication group; its name is ``member N`` with ``number`` N. All communication is on
+    127.0.0.1, at a port that stays the same over restarts.
+    """
+
+    start_timeout = 90
+
+    def __init__(
+        self,
+        directory: Path,
+        number: int,
+        group: str,
+        peers: list[str],
+        *,
+        schema: Path | str = SCHEMA,
+        keep: bool | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
+        """``group``: the UUID of the group; ``peers``: the addresses of all members, which share the list and add themselves."""
+        super().__init__(directory, keep=keep, schema=schema, options=options)
+        self.number = number
+        self.name = f"member {number}"
+        self._group = group
+        self._peers = peers
+        self._has_joined = False
+        self._group_address = f"127.0.0.1:{listening_port()}"
+        peers.append(self._group_address)
+
+    def bootstrap(self) -> None:
+        """Begin the group with this member, which is running; it gets account and tables of a stock installation."""
+        self._join("SET GLOBAL group_replication_bootstrap_group=ON", *_START, "SET GLOBAL group_replication_bootstrap_group=OFF")
+        super()._prepare()
+
+    def join(self) -> None:
+        """Let the member, which is running, take part in the group and get what it lacks."""
+        self._join(*_START)
+
+    @property
+    def state(self) -> str:
+        """ONLINE, RECOVERING, OFFLINE, ERROR …; empty when it does not answer."""
+        try:
+            rows = self.ask("SELECT member_state AS state FROM performance_schema.replication_group_members WHERE member_id=@@server_uuid")
+        except (OSError, pymysql.MySQLError):
+            return ""
+        return str(rows[0]["state"]) if rows else "OFFLINE"
+
+    @property
+    def online(self) -> int:
+        """How many members of the group this one sees ONLINE; 0 when it does not answer."""
+        try:
+            (row,) = self.ask("SELECT count(*) AS n FROM performance_schema.replication_group_members WHERE member_state='ONLINE'")
+        except (OSError, pymysql.MySQLError):
+            return 0
+        return int(row["n"])
+
+    def ask(self, *statements: str) -> list[dict[str, Any]]:
+        """Execute statements as root, and return the rows of the last one."""
+        with contextlib.closing(self._root()) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def _join(self, *statements: str) -> None:
+        if not self._has_joined:  # what the installation has written is no part of the group
+            account = (f"CREATE USER {_USER} IDENTIFIED BY 'recovery'", f"GRANT ALL ON *.* TO {_USER}")
+            self.ask("SET SESSION sql_log_bin=0", *account, "RESET BINARY LOGS AND GTIDS")
+            self._has_joined = True
+        self.ask(*statements)
+
+    def _command(self, directory: Path) -> list[str]:
+        return [
+            *super()._command(directory),
+            "--performance-schema=ON",
+            f"--server-id={self.number + 1}",
+            "--gtid-mode=ON",
+            "--enforce-gtid-consistency=ON",
+            "--report-host=127.0.0.1",
+            "--plugin-load-add=group_replication.so",
+            f"--loose-group-replication-group-name={self._group}",
+            f"--loose-group-replication-local-address={self._group_address}",
+            f"--loose-group-replication-group-seeds={','.join(self._peers)}",
+            "--loose-group-replication-ip-allowlist=127.0.0.1",
+            "--loose-group-replication-start-on-boot=OFF",
+            "--loose-group-replication-single-primary-mode=OFF",
+            "--loose-group-replication-enforce-update-everywhere-checks=ON",
+            "--loose-group-replication-recovery-get-public-key=ON",
+            "--loose-group-replication-member-expel-timeout=0",
+            "--loose-group-replication-unreachable-majority-timeout=5",
+            "--loose-group-replication-exit-state-action=READ_ONLY",
+        ]
+
+    def _prepare(self) -> None:
+        """The group has the account and the tables."""
+
+
+_USER = "'recovery'@'127.0.0.1'"
+_START = (
+    f"CHANGE REPLICATION SOURCE TO SOURCE_USER='recovery',SOURCE_PASSWORD='recovery' FOR CHANNEL '{_RECOVERY}'",
+    "START GROUP_REPLICATION",
+)
+
+
+class GroupStack(Stack):
+    """``members`` MySQL servers in a replication group, all of which take writes, and one Redis.
+
+    ``mariadb`` is the first member, and configurations lead to it unless they are made with :meth:`on`. A group goes on while more than
+    half of its members are there. ``missing_for_group_replication`` says whether it can be run here. For the other arguments see
+    :class:`Stack`.
+    """
+
+    def __init__(
+        self,
+        directory: Path | str | None = None,
+        *,
+        members: int = 3,
+        schema: Path | str = SCHEMA,
+        persistent: bool = False,
+        redis_password: str | None = None,
+        mysql_options: Sequence[str] = (),
+    ) -> None:
+        super().__init__(directory, schema=schema, persistent=persistent, redis_password=redis_password, mysql_options=mysql_options)
+        self._size = members
+        self.members: list[GroupMember] = []
+
+    def on(self, member: int, overrides: Mapping[str, object] | None = None) -> dict[str, object]:
+        """Return the keys that lead a proxy to this member for all its reads and writes, and those in ``overrides``."""
+        host, port = self.members[member].address
+        keys = {f"{name}_{end}": value for name in ("teamtalk_master", "teamtalk_slave") for end, value in (("host", host), ("port", port))}
+        return {**keys, **(overrides or {})}
+
+    def hosts(self, *members: int) -> str:
+        """Return the value of ``NAME_host`` that lists these members, all of them without an argument, in this order."""
+        return ",".join("{}:{}".format(*self.members[member].address) for member in (members or range(self._size)))
+
+    def kill(self, member: int) -> None:
+        """Kill a member, as a crash would, and wait until the others go on without it; ``repair`` starts it again."""
+        self.members[member].kill()
+        left = [other for other in self.members if other.running]
+        _await(lambda: all(other.online == len(left) for other in left), "the others have noticed")
+
+    def repair(self) -> None:
+        """Start the members that were killed, and wait until all of them are in the group."""
+        self._repair()
+
+    def wait_until_equal(self) -> None:
+        """Wait until each member has applied what all have committed before."""
+        running = [member for member in self.members if member.running]
+        executed = [str(member.ask("SELECT @@global.gtid_executed AS position")[0]["position"]).replace("\n", "") for member in running]
+        for member in running:
+            for position in executed:
+                member.ask(f"SELECT wait_for_executed_gtid_set('{position}',30)")
+
+    def _start_servers(self, directory: Path) -> None:
+        group, peers = str(uuid.uuid4()), list[str]()
+        for number in range(self._size):
+            path = directory / f"member{number}"
+            self.members.append(GroupMember(path, number, group, peers, schema=self._schema, keep=self._keep, options=self._mysql_options))
+        for member in self.members:
+            self._started(member)
+        self.mariadb = self.members[0]
+        self.members[0].bootstrap()
+        for member in self.members[1:]:
+            member.join()
+        self._await_group()
+        self.redis_server = self._started(
+            PrivateRedis(directory / "redis", persistent=self._persistent, password=self._redis_password, keep=self._keep)
+        )
+
+    def _repair(self) -> None:
+        for server in self._servers:
+            if server.running:
+                server.thaw()
+            else:
+                self._drop_admin()
+                server.start()
+        if not any(member.state == "ONLINE" for member in self.members):
+            self.members[0].bootstrap()
+        for member in self.members:
+            if member.state != "ONLINE":
+                member.ask("STOP GROUP_REPLICATION")
+                member.join()
+        self._await_group()
+
+    def _await_group(self) -> None:
+        _await(lambda: all(member.state == "ONLINE" and member.online == self._size for member in self.members), "all members are ONLINE")
+
+    def close(self) -> None:
+        """Stop the servers; see :class:`Stack`."""
+        super().close()
+        self.members.clear()
+
+
+def _await(check: Callable[[], bool], what: str) -> None:
+    if not eventually(check, True, timeout=60):
+        raise StartupError(f"group replication: waited in vain until {what}")

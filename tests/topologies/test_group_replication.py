@@ -1,0 +1,71 @@
+"""A replication group of MySQL with several primaries: members leave, crash and freeze while proxies write to two of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import pytest
+from steady_load import SteadyLoad, assert_nothing_is_twice, stored
+
+from dbproxy.testing import GroupStack, ProxyProcess, seed
+
+pytestmark = pytest.mark.watchdog(300)
+
+INSERT = "INSERT INTO IMRelationShip (smallId, bigId, status, created, updated) VALUES (%s, %s, 0, 0, 0)"
+
+
+def store(stack: GroupStack, member: int, pair: tuple[int, int]) -> None:
+    with contextlib.closing(stack.members[member].connect()) as connection, connection.cursor() as cursor:
+        cursor.execute(INSERT, pair)
+
+
+def pairs(stack: GroupStack, member: int) -> list[tuple[int, int]]:
+    stack.wait_until_equal()
+    with contextlib.closing(stack.members[member].connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT smallId, bigId FROM IMRelationShip ORDER BY smallId")
+        return [(row["smallId"], row["bigId"]) for row in cursor.fetchall()]
+
+
+def test_a_killed_member_comes_back_with_what_was_stored_without_it(dbproxy_group: GroupStack) -> None:
+    dbproxy_group.reset()
+    store(dbproxy_group, 0, (1, 2))
+    dbproxy_group.kill(2)
+    store(dbproxy_group, 1, (3, 4))
+    dbproxy_group.repair()
+    assert [pairs(dbproxy_group, member) for member in range(3)] == [[(1, 2), (3, 4)]] * 3
+
+
+def stop_replication(stack: GroupStack) -> None:
+    stack.members[0].ask("STOP GROUP_REPLICATION")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(stop_replication, id="left"),
+        pytest.param(lambda stack: stack.kill(0), id="killed"),
+        pytest.param(lambda stack: stack.members[0].freeze(), id="frozen"),
+    ],
+)
+def test_proxies_go_on_at_another_member_and_nothing_acknowledged_is_lost(
+    fault: Callable[[GroupStack], None], dbproxy_group: GroupStack
+) -> None:
+    stack = dbproxy_group
+    stack.reset()
+    seed.users(stack, "alice", "bob", "carol", "dave")
+    waits = {"StopGrace": 1, "DBTimeout": 6, "DBConnectTimeout": 15, "RequestTimeout": 40, "DBLockTimeout": 4}
+    keys = [{"teamtalk_master_host": stack.hosts(*order), "teamtalk_slave_host": stack.hosts(1), **waits} for order in ((0, 1, 2), (1, 2))]
+    with ProxyProcess(stack, keys[0]) as one, ProxyProcess(stack, keys[1]) as two:
+        with SteadyLoad([one, two]) as load:
+            load.more(40)
+            fault(stack)
+            load.more(60)
+        assert load.errors == []
+        assert "another server answers now" in one.log()
+        stack.repair()
+    stack.wait_until_equal()
+    rows = stored(stack)
+    assert_nothing_is_twice(load, rows)
+    assert set(load.acknowledged) - set(rows) == set()
+    assert [pairs(stack, member) for member in (1, 2)] == [pairs(stack, 0)] * 2
