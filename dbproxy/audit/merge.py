@@ -157,6 +157,8 @@ class Merger:
             state = self._renumber(where, merge, backup, tally, is_cluster=is_cluster)
             if not (is_cluster and merge.has_late_messages(self._backends.master, state)):
                 break
+        else:
+            raise CannotMergeError(f"given up after {ATTEMPTS} attempts: messages with msg_ids from before are stored all the time")
         if is_cluster:
             self._order_seconds(merge, backup, locks=False)  # messages of proxies may have come between those of one second
         keep = partial(backup.add, merge.lock_name)

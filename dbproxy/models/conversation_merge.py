@@ -132,13 +132,16 @@ class ConversationMerge:
 
     def settle(self, master: DBPool, unread: CachePool, state: MergeState) -> MergeState:
         """In a cluster with several writers, before the first step: have proxies take ids above the new ones, and wait until nothing is
-        stored any more in the seconds that have ids from before. Takes no locks.
+        stored any more that has one from before, or that belongs to their last second. It is so at once if all ids that were taken are
+        stored, and not just now. Takes no locks.
         """
         new = state.new
-        self._raise_counter(master, unread, new.end - 1)
+        taken = self._raise_counter(master, unread, new.end - 1)
         if new.until == NEVER:
             deadline = time.monotonic() + LONGEST_SETTLE
-            found, newest = (-1, -1), self._newest(master, new.end)
+            newest = self._newest(master, new.end)
+            is_idle = newest[0] + 2 * SETTLE < time.time() and taken == self._target.largest_id(master, below=new.end)
+            found = newest if is_idle else (-1, -1)
             while found != newest and time.monotonic() < deadline:
                 time.sleep(min(LONGEST_SETTLE, max(SETTLE, newest[0] + SETTLE - time.time())))
                 found, newest = newest, self._newest(master, new.end)
@@ -282,15 +285,19 @@ class ConversationMerge:
         reply: bytes | None = unread.execute([("MGET", self.kind.counter_key(self.target_id))])[0][0]
         return number(reply)
 
-    def _raise_counter(self, database: DBPool | DBConn, unread: CachePool, last_id: int) -> None:
-        """Set the counter to the largest id that will be stored, unless it is above. Ids that are taken from it at the same time, which is
-        possible without the locks, are given again at worst; who has them finds that they are not above the largest one stored.
-        """
+    def _raise_counter(self, database: DBPool | DBConn, unread: CachePool, last_id: int) -> int:
+        """Raise the counter at least to the largest id that will be stored, and return what it was just before; 0: nothing of use."""
         key = self.kind.counter_key(self.target_id)
         last_id = max(last_id, self._target.largest_id(database))
-        counter = self._counter(unread)
-        if counter < last_id or counter >= LARGEST:
-            unread.execute([("SET", key, last_id)])
+        reply: bytes | None = unread.execute([("MGET", key)])[0][0]
+        counter = number(reply)
+        if counter >= LARGEST or (reply is not None and not reply.isdigit()):
+            unread.execute([("SET", key, last_id)])  # proxies cannot use it either
+            return 0
+        if counter >= last_id:
+            return counter
+        by = last_id - counter
+        return int(unread.execute([("INCRBY", key, by)])[0]) - by
 
 
 def _checked(new: NewIds) -> NewIds:

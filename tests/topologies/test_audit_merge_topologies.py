@@ -5,6 +5,7 @@ Cluster.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -67,23 +68,27 @@ def test_a_proxy_that_stores_late_what_it_had_an_id_for_does_not_break_the_order
     seed.users(stack, "alice", "bob", "carol", "dave")
     seed.group(stack, 9, [1, 2, 3])
     histories = damage.split_and_twice(stack, 60)
-    late = int(time.time())
-    settle = ConversationMerge.settle
+    looks, stored = Counter[int](), list[int]()
+    settle, newest = ConversationMerge.settle, ConversationMerge._newest
 
     def settle_and_store(merge: ConversationMerge, master: DBPool, unread: CachePool, state: MergeState) -> MergeState:
         settled = settle(merge, master, unread, state)
         if merge.target_id == 3 and not stored:
-            stored.append(late)
-            damage.store(stack, (3, 4), 3, [("late", late, settled.new.largest_before + 1)])
+            stored.append(looks[3])
+            damage.store(stack, (3, 4), 3, [("late", int(time.time()), settled.new.largest_before + 1)])
         return settled
 
-    stored: list[int] = []
+    def look(merge: ConversationMerge, master: DBPool, below: int) -> tuple[int, int]:
+        looks[merge.target_id] += 1
+        return newest(merge, master, below)
+
     monkeypatch.setattr(ConversationMerge, "settle", settle_and_store)
+    monkeypatch.setattr(ConversationMerge, "_newest", look)
     config = stack.write_config(overrides=stack.on(0, {}))
     with open_stores(load_config(config), 0.5) as backends, Backup(tmp_path) as kept:
         results = list(Merger(backends, kept).run())
     assert [result.error for result in results] == ["", "", ""]
-    assert stored
+    assert (looks[4], stored, looks[3], looks[9]) == (1, [1], 3, 1)  # where nobody has written lately nothing is waited for
     histories[3, 4, damage.SINGLE] = [*histories[3, 4, damage.SINGLE], "late"]
     with ProxyProcess(stack, stack.on(1, {})) as proxy, proxy.client(timeout=30) as client:
         damage.assert_readable(client, histories)
