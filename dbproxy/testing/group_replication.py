@@ -18,6 +18,9 @@ from dbproxy.testing.waiting import eventually
 
 _RECOVERY = "group_replication_recovery"
 
+_IN_GROUP = ("ONLINE", "RECOVERING", "UNREACHABLE")
+"""States of a member that takes part, or is about to."""
+
 
 def missing_for_group_replication() -> str:
     """Return why no replication group can be run here, as the reason of a skipped test; empty: it can."""
@@ -55,11 +58,17 @@ class GroupMember(PrivateMariaDB):
     def bootstrap(self) -> None:
         """Begin the group with this member, which is running; it gets account and tables of a stock installation."""
         self._join("SET GLOBAL group_replication_bootstrap_group=ON", *_START, "SET GLOBAL group_replication_bootstrap_group=OFF")
+        if not eventually(lambda: self.state, "ONLINE", timeout=60):
+            raise StartupError(f"{self.name} does not get ONLINE: {self.log(last=25)}")
         super()._prepare()
 
     def join(self) -> None:
         """Let the member, which is running, take part in the group and get what it lacks."""
         self._join(*_START)
+
+    def leave(self) -> None:
+        """Let the member, which is running, leave the group; it takes no writes then."""
+        self.ask("STOP GROUP_REPLICATION")
 
     @property
     def state(self) -> str:
@@ -187,7 +196,7 @@ class GroupStack(Stack):
         self.members[0].bootstrap()
         for member in self.members[1:]:
             member.join()
-        self._await_group()
+        _await(self._is_complete, "all members are ONLINE")
         self.redis_server = self._started(
             PrivateRedis(directory / "redis", persistent=self._persistent, password=self._redis_password, keep=self._keep)
         )
@@ -199,16 +208,29 @@ class GroupStack(Stack):
             else:
                 self._drop_admin()
                 server.start()
-        if not any(member.state == "ONLINE" for member in self.members):
-            self.members[0].bootstrap()
-        for member in self.members:
-            if member.state != "ONLINE":
-                member.ask("STOP GROUP_REPLICATION")
-                member.join()
-        self._await_group()
+        if not any(member.state in _IN_GROUP for member in self.members):
+            self._with_the_most().bootstrap()
+        _await(self._is_complete_again, "all members are ONLINE again")
 
-    def _await_group(self) -> None:
-        _await(lambda: all(member.state == "ONLINE" and member.online == self._size for member in self.members), "all members are ONLINE")
+    def _is_complete_again(self) -> bool:
+        """Let those members join that have left, or have noticed meanwhile that the others went on without them."""
+        for member in self.members:
+            if member.state not in _IN_GROUP:
+                member.leave()
+                member.join()
+        return self._is_complete()
+
+    def _with_the_most(self) -> GroupMember:
+        """Return the member that has executed what all have, of a group that has ended."""
+        executed = {member: str(member.ask("SELECT @@global.gtid_executed AS position")[0]["position"]) for member in self.members}
+        for member, position in executed.items():
+            others = " AND ".join(f"gtid_subset('{other}','{position}')" for other in executed.values()).replace("\n", "")
+            if member.ask(f"SELECT {others} AS has_all")[0]["has_all"]:
+                return member
+        raise StartupError("group replication: each member has something that another one lacks")
+
+    def _is_complete(self) -> bool:
+        return all(member.state == "ONLINE" and member.online == self._size for member in self.members)
 
     def close(self) -> None:
         """Stop the servers; see :class:`Stack`."""

@@ -36,14 +36,20 @@ def test_a_killed_member_comes_back_with_what_was_stored_without_it(dbproxy_grou
     assert [pairs(dbproxy_group, member) for member in range(3)] == [[(1, 2), (3, 4)]] * 3
 
 
-def stop_replication(stack: GroupStack) -> None:
-    stack.members[0].ask("STOP GROUP_REPLICATION")
+def test_a_group_whose_members_were_all_killed_begins_again_with_all_that_was_stored(dbproxy_group: GroupStack) -> None:
+    dbproxy_group.reset()
+    dbproxy_group.kill(0)
+    store(dbproxy_group, 1, (1, 2))
+    for member in dbproxy_group.members[1:]:
+        member.kill()
+    dbproxy_group.repair()
+    assert [pairs(dbproxy_group, member) for member in range(3)] == [[(1, 2)]] * 3
 
 
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(stop_replication, id="left"),
+        pytest.param(lambda stack: stack.members[0].leave(), id="left"),
         pytest.param(lambda stack: stack.kill(0), id="killed"),
         pytest.param(lambda stack: stack.members[0].freeze(), id="frozen"),
     ],

@@ -10,11 +10,13 @@ from typing import TypeVar
 from dbproxy.testing.cluster import ClusterStack
 from dbproxy.testing.galera import GaleraStack
 from dbproxy.testing.galera_node import missing_for_galera
+from dbproxy.testing.group_replication import GroupStack, missing_for_group_replication
 from dbproxy.testing.replica_stack import ReplicaStack
 from dbproxy.testing.sentinel import SentinelStack
 from dbproxy.testing.stack import POOLS, Stack
 from devtools.soak.faults import Fault, Scene
 from devtools.soak.galera_faults import GaleraFaults
+from devtools.soak.group_faults import GroupFaults
 from devtools.soak.proxy_faults import ProxyFaults
 from devtools.soak.redis_cluster_faults import RedisClusterFaults
 from devtools.soak.replica_faults import ReplicaFaults
@@ -83,12 +85,18 @@ def _galera_faults(scene: Scene) -> Sequence[Fault]:
     return [*own, *RedisFaults(scene).all(), *RedisData(scene).all(), *ProxyFaults(scene, moves).all()]
 
 
+def _group_faults(scene: Scene) -> Sequence[Fault]:
+    own = GroupFaults(scene, _as(GroupStack, scene.stack)).all()
+    moves = _pool_moves(scene, tuple(POOLS))
+    return [*own, *RedisFaults(scene).all(), *RedisData(scene).all(), *ProxyFaults(scene, moves).all()]
+
+
 def _on_different_nodes(stack: Stack) -> tuple[Keys, Keys]:
-    galera = _as(GaleraStack, stack)
+    hosts = stack.hosts if isinstance(stack, GroupStack) else _as(GaleraStack, stack).hosts
+    size = len(hosts().split(","))
 
     def beginning_with(first: int) -> Keys:
-        hosts = galera.hosts(*((first + index) % len(galera.nodes) for index in range(len(galera.nodes))))
-        return {f"{name}_host": hosts for name in DATABASES}
+        return {f"{name}_host": hosts(*((first + index) % size for index in range(size))) for name in DATABASES}
 
     return beginning_with(0), beginning_with(1)
 
@@ -145,6 +153,15 @@ TOPOLOGIES: Mapping[str, Topology] = {
         keys=_on_different_nodes,
         left_to_proxies=frozenset(("members-lost",)),
         settle=lambda stack: _as(GaleraStack, stack).wait_until_equal(),
+    ),
+    "group": Topology(
+        make_stack=GroupStack,
+        faults=_group_faults,
+        links=tuple(POOLS),
+        missing=missing_for_group_replication,
+        keys=_on_different_nodes,
+        left_to_proxies=frozenset(("members-lost",)),
+        settle=lambda stack: _as(GroupStack, stack).wait_until_equal(),
     ),
 }
 """By the name that ``--topology`` takes."""
