@@ -95,9 +95,7 @@ class Merger:
         ids = visible_relations(self._backends.master, pair)
         used, _ = used_and_empty(self._backends.master, ids)
         if len(used) < 2:
-            if self._backup is not None:
-                self._relations.hide_empty(pair)  # what a merge has emptied that was interrupted before its last step
-            return None
+            return None if self._backup is None else self._hide_empty(pair)
         split.update(used)
         where = f"users {pair[0]} and {pair[1]}, relations {listed(used)}"
 
@@ -108,6 +106,14 @@ class Merger:
             return ConversationMerge(SINGLE_CHAT, now[0], now[1:], pair) if len(now) > 1 else None
 
         return self._merge(where, merge)
+
+    def _hide_empty(self, pair: Pair) -> MergeResult | None:
+        """Hide what a merge has emptied that was interrupted before its last step; a result only if that fails."""
+        try:
+            self._relations.hide_empty(pair)
+        except DeadlockError as error:
+            return MergeResult(f"users {pair[0]} and {pair[1]}", error=_given_up(error))
+        return None
 
     def _twice(self, check: MessageCheck, conversation_id: int) -> MergeResult:
         where = f"{check.called} {conversation_id}"
@@ -142,6 +148,8 @@ class Merger:
                     return tally.result(where)
         except CannotMergeError as error:
             return tally.result(where, str(error))
+        except DeadlockError as error:
+            return tally.result(where, _given_up(error))
         return tally.result(where, f"given up after {ATTEMPTS} attempts: {reason}")
 
     def _preview(self, where: str, merge: ConversationMerge) -> MergeResult:
@@ -153,18 +161,21 @@ class Merger:
     def _apply(self, where: str, merge: ConversationMerge, backup: Backup, tally: _Tally) -> None:
         """Merge a conversation to its end; ``tally`` counts what is committed, should an error end it before."""
         is_cluster = self._backends.master.read(_is_multi_writer)
+        keep = partial(backup.add, merge.lock_name)
         for _ in range(ATTEMPTS):
             state = self._renumber(where, merge, backup, tally, is_cluster=is_cluster)
-            if not (is_cluster and merge.has_late_messages(self._backends.master, state)):
-                break
-        else:
-            raise CannotMergeError(f"given up after {ATTEMPTS} attempts: messages with msg_ids from before are stored all the time")
-        if is_cluster:
-            self._order_seconds(merge, backup, locks=False)  # messages of proxies may have come between those of one second
-        keep = partial(backup.add, merge.lock_name)
-        if not state.is_finished and not self._transaction(merge, backup, lambda connection, _: merge.finish(connection, keep), size=1):
-            raise ChangedMeanwhileError("messages were stored in the other relations meanwhile")
-        tally.hidden = merge.source_ids
+            if is_cluster:
+                self._order_seconds(merge, backup, locks=False)  # messages of proxies may have come between those of one second
+            last = state
+            if state.is_finished or self._transaction(
+                merge,
+                backup,
+                lambda connection, _: merge.finish(connection, last, keep),  # noqa: B023 - called at once
+                size=1,
+            ):
+                tally.hidden = merge.source_ids
+                return
+        raise ChangedMeanwhileError("messages were stored meanwhile that belong among those that were merged")
 
     def _renumber(self, where: str, merge: ConversationMerge, backup: Backup, tally: _Tally, *, is_cluster: bool) -> MergeState:
         keep = partial(backup.add, merge.lock_name)
@@ -186,7 +197,7 @@ class Merger:
             self._progress(where, state.renumbered, state.new.count)
             if not state.is_done:
                 time.sleep(PAUSE)
-        tally.kept, tally.ids = state.new.kept, _ids(state.end, state.new.end)
+        tally.add(state)
         return state
 
     def _order_seconds(self, merge: ConversationMerge, backup: Backup, *, locks: bool) -> KeptIds:
@@ -220,10 +231,14 @@ class Merger:
                 if locks:
                     return self._backends.with_locks(attempt, merge.lock_name, patience=patience)
                 return self._backends.without_locks(attempt, patience=patience)
-            except DeadlockError as error:
+            except DeadlockError:
                 if size == 1:
-                    raise CannotMergeError(f"given up after {patience:g} s, in which others at work ended each attempt: {error}") from error
+                    raise
                 size = max(1, size // SMALLER)
+
+
+def _given_up(error: DeadlockError) -> str:
+    return f"given up after {PATIENCE:g} s, in which others at work ended each attempt: {error}"
 
 
 def _is_multi_writer(connection: DBConn) -> bool:
@@ -237,13 +252,19 @@ class _Tally:
 
     moved: int = 0
     renumbered: int = 0
-    kept: int = 0
+    kept: int | None = None
     ids: tuple[int, int] = (0, 0)
     hidden: tuple[int, ...] = ()
 
+    def add(self, state: MergeState) -> None:
+        """Add the ids that were given until the last step, and how many messages have kept theirs all the time."""
+        first, last = _ids(state.end, state.new.end)
+        self.ids = (min(filter(None, (self.ids[0], first)), default=0), max(self.ids[1], last))
+        self.kept = state.new.kept if self.kept is None else min(self.kept, state.new.kept)
+
     def result(self, where: str, error: str = "") -> MergeResult:
         """Return the result, given why it is not complete."""
-        return MergeResult(where, self.moved, self.renumbered, self.kept, *self.ids, self.hidden, error)
+        return MergeResult(where, self.moved, self.renumbered, self.kept or 0, *self.ids, self.hidden, error)
 
 
 def _ids(first: int, end: int) -> tuple[int, int]:

@@ -134,6 +134,11 @@ class ConversationMerge:
         """In a cluster with several writers, before the first step: have proxies take ids above the new ones, and wait until nothing is
         stored any more that has one from before, or that belongs to their last second. It is so at once if all ids that were taken are
         stored, and not just now. Takes no locks.
+
+        Raises:
+            ChangedMeanwhileError: plan again.
+            StoreError: a backend failed.
+
         """
         new = state.new
         taken = self._raise_counter(master, unread, new.end - 1)
@@ -145,7 +150,9 @@ class ConversationMerge:
             while found != newest and time.monotonic() < deadline:
                 time.sleep(min(LONGEST_SETTLE, max(SETTLE, newest[0] + SETTLE - time.time())))
                 found, newest = newest, self._newest(master, new.end)
-            new = replace(new, until=newest[0] + 1, largest_before=newest[1])
+            if taken >= new.first:
+                raise ChangedMeanwhileError("more messages were sent meanwhile than ids were kept for")
+            new = replace(new, until=newest[0] + 1, largest_before=max(newest[1], taken))
         return replace(state, new=new, until=new.until, end=new.end, has_begun=True)
 
     def _newest(self, master: DBPool, below: int) -> tuple[int, int]:
@@ -156,10 +163,6 @@ class ConversationMerge:
             for message in islice((m for m in rows.walk(master, backwards=True, page=ROWS_AT_ONCE) if m.msg_id < below), 1)
         ]
         return max(seconds, default=-1), max(rows.largest_id(master, below=below) for rows in self._all)
-
-    def has_late_messages(self, master: DBPool, state: MergeState) -> bool:
-        """Whether messages newer than those that were renumbered have smaller ids than these; takes no locks."""
-        return self._target.has_ids(master, 0, state.new.end - 1, since=state.new.until)
 
     def order_second(self, connection: DBConn, second: int, backup: BackupRow) -> int:
         """Insert the messages of the target of one second again, in the order of their ids, which they keep; how many there are. One
@@ -211,7 +214,9 @@ class ConversationMerge:
             renumbered=state.renumbered + len(messages),
             moved=state.moved + sum(map(len, msg_ids[1:])),
             is_done=is_last,
-            is_finished=is_last and is_alone and self.finish(connection, backup),  # a sender that waits for the lock cannot come between
+            is_finished=is_last
+            and is_alone
+            and self.finish(connection, state, backup),  # a sender that waits for the lock cannot come between
         )
 
     def _begin(self, connection: DBConn, state: MergeState, unread: CachePool, *, counts: bool) -> MergeState:
@@ -265,15 +270,20 @@ class ConversationMerge:
             return None
         return RelationModel().find(connection, [self.pair]).get(self.pair)
 
-    def finish(self, connection: DBConn, backup: BackupRow) -> bool:
-        """Hide the relations that have been emptied; False if a proxy has stored a message in one of them meanwhile: then the merge has to
-        begin again. A transaction as that of the first ``step``.
+    def finish(self, connection: DBConn, state: MergeState, backup: BackupRow) -> bool:
+        """Hide the relations that have been emptied; False if a proxy has stored a message in one of them meanwhile, or one with an id
+        from before the merge: then the merge has to begin again. A transaction with the lock row and under the named lock.
         """
-        if not self.source_ids:
+        is_alone = not connection.is_multi_writer
+        if is_alone and not self.source_ids:
             return True
         self._lock(connection)
         if not are_empty(connection, self._sources):
             return False
+        if not is_alone and state.new.count and self._target.has_ids(connection, state.kept.up_to_id + 1, state.end - 1):
+            return False
+        if not self.source_ids:
+            return True
         among, now = ",".join(map(str, self.source_ids)), int(time.time())
         columns = self._relation_columns = self._relation_columns or columns_of(connection, "IMRelationShip")
         for row in connection.select(f"select {','.join(f'`{column}`' for column in columns)} from IMRelationShip where id in ({among})"):

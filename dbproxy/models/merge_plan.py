@@ -32,6 +32,8 @@ class KeptIds:
 
     up_to: Place
     """The messages up to this place keep their ids."""
+    up_to_id: int
+    """The largest msg_id of those, 0 if there are none."""
     seconds: Sequence[int]
     """Of these the ones of these seconds (unix seconds) are to be inserted again in the order of their ids."""
     since: int
@@ -72,13 +74,13 @@ def kept_ids(database: ReadablePool | DBConn, target: MessageRows, sources: Sequ
     """
     oldest = min((time for source in sources if (time := source.oldest(database)) is not None), default=NEVER)
     newest = max((time for source in sources if (time := source.newest(database)) is not None), default=-1)
-    up_to, seconds = _rising(target.walk(database, until=oldest + 1))  # in one second those of the target come first
+    up_to, up_to_id, seconds = _rising(target.walk(database, until=oldest + 1))  # in one second those of the target come first
     since, since_id = _with_room_below(target.walk(database, after=up_to, backwards=True), max(newest, up_to[0]))
-    return KeptIds(up_to, seconds, since, since_id)
+    return KeptIds(up_to, up_to_id, seconds, since, since_id)
 
 
-def _rising(messages: Iterator[ListedMessage]) -> tuple[Place, Sequence[int]]:
-    """Return the last place up to which ids rise, and the seconds in which they do so in another order."""
+def _rising(messages: Iterator[ListedMessage]) -> tuple[Place, int, Sequence[int]]:
+    """Return the last place up to which ids rise, the largest of them, and the seconds in which they do so in another order."""
     up_to, largest, seconds = BEFORE_ALL, 0, array("q")
     for second, group in groupby(messages, lambda message: message.created):
         listed = list(group)
@@ -93,7 +95,7 @@ def _rising(messages: Iterator[ListedMessage]) -> tuple[Place, Sequence[int]]:
                 break
             up_to, largest = message[:2], message.msg_id
         break
-    return up_to, seconds
+    return up_to, largest, seconds
 
 
 def _with_room_below(newest_first: Iterator[ListedMessage], last: int) -> tuple[int, int]:

@@ -120,16 +120,15 @@ class MessageRows:
         """A query that has a row if there is a message."""
         return f"select 1 from {self.table} where {self._here} limit 1"
 
-    def has_ids(self, database: ReadablePool | DBConn, first: int, last: int, *, since: int | None = None) -> bool:
-        """Whether a message has one of these msg_ids; with ``since``, one that is not older than this second, where few are."""
+    def has_ids(self, database: ReadablePool | DBConn, first: int, last: int) -> bool:
+        """Whether a message has one of these msg_ids."""
         statuses = self._statuses(database)
-        if not statuses:
+        if not statuses or last < first:
             return False
-        index, newer = (self.kind.msg_id_index, "") if since is None else (self.kind.time_index, f" and created>={since}")
         return bool(
             database.select(
-                f"select 1 from {self.table} force index ({index}) where {self._here} "
-                f"and status in ({_listed(statuses)}) and msgId between {first} and {last}{newer} limit 1"
+                f"select 1 from {self.table} force index ({self.kind.msg_id_index}) where {self._here} "
+                f"and status in ({_listed(statuses)}) and msgId between {first} and {last} limit 1"
             )
         )
 
@@ -201,6 +200,8 @@ def largest_ids(connection: DBConn, conversations: Sequence[MessageRows], *, bel
 
 def are_empty(connection: DBConn, conversations: Sequence[MessageRows]) -> bool:
     """Whether none of these conversations has a message; one round trip."""
+    if not conversations:
+        return True
     return not any(connection.script([rows.any_query for rows in conversations]))
 
 

@@ -16,9 +16,8 @@ from dbproxy.audit import audit, merge, open_stores
 from dbproxy.audit.backup import Backup
 from dbproxy.audit.merge import Merger
 from dbproxy.config import load_config
-from dbproxy.models.conversation_merge import ConversationMerge, MergeState
+from dbproxy.models.conversation_merge import ConversationMerge
 from dbproxy.stores.mysql import DBPool
-from dbproxy.stores.redis import CachePool
 from dbproxy.testing import ClusterStack, GaleraStack, GroupStack, ProxyProcess, Stack, seed
 from devtools.traffic import Traffic
 
@@ -60,8 +59,9 @@ def test_proxies_write_to_two_nodes(several_writers: GaleraStack | GroupStack, t
         merge_under_traffic(several_writers, config, proxies, tmp_path)
 
 
+@pytest.mark.parametrize("moment", ["settle", "finish"])
 def test_a_proxy_that_stores_late_what_it_had_an_id_for_does_not_break_the_order(
-    several_writers: GaleraStack | GroupStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    moment: str, several_writers: GaleraStack | GroupStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack = several_writers
     stack.reset()
@@ -69,27 +69,32 @@ def test_a_proxy_that_stores_late_what_it_had_an_id_for_does_not_break_the_order
     seed.group(stack, 9, [1, 2, 3])
     histories = damage.split_and_twice(stack, 60)
     looks, stored = Counter[int](), list[int]()
-    settle, newest = ConversationMerge.settle, ConversationMerge._newest
+    done, newest = getattr(ConversationMerge, moment), ConversationMerge._newest
+    created = int(time.time()) if moment == "settle" else seed.T0 + 20  # the newest message, or one among those that were renumbered
 
-    def settle_and_store(merge: ConversationMerge, master: DBPool, unread: CachePool, state: MergeState) -> MergeState:
-        settled = settle(merge, master, unread, state)
+    def store_late(merge: ConversationMerge, *arguments: object) -> object:
+        result = done(merge, *arguments) if moment == "settle" else None
         if merge.target_id == 3 and not stored:
             stored.append(looks[3])
-            damage.store(stack, (3, 4), 3, [("late", int(time.time()), settled.new.largest_before + 1)])
-        return settled
+            damage.store(stack, (3, 4), 3, [("late", created, 31)])
+        return done(merge, *arguments) if result is None else result
 
     def look(merge: ConversationMerge, master: DBPool, below: int) -> tuple[int, int]:
         looks[merge.target_id] += 1
         return newest(merge, master, below)
 
-    monkeypatch.setattr(ConversationMerge, "settle", settle_and_store)
+    monkeypatch.setattr(ConversationMerge, moment, store_late)
     monkeypatch.setattr(ConversationMerge, "_newest", look)
     config = stack.write_config(overrides=stack.on(0, {}))
     with open_stores(load_config(config), 0.5) as backends, Backup(tmp_path) as kept:
         results = list(Merger(backends, kept).run())
     assert [result.error for result in results] == ["", "", ""]
-    assert (looks[4], stored, looks[3], looks[9]) == (1, [1], 3, 1)  # where nobody has written lately nothing is waited for
-    histories[3, 4, damage.SINGLE] = [*histories[3, 4, damage.SINGLE], "late"]
+    assert (results[1].where, results[1].kept) == ("relation 3", 30)
+    assert (looks[4], stored, looks[9]) == (1, [1], 1)  # where nobody has written lately nothing is waited for
+    assert looks[3] > 1
+    texts = histories[3, 4, damage.SINGLE]
+    place = len(texts) if moment == "settle" else texts.index("message 41") + 1
+    histories[3, 4, damage.SINGLE] = [*texts[:place], "late", *texts[place:]]
     with ProxyProcess(stack, stack.on(1, {})) as proxy, proxy.client(timeout=30) as client:
         damage.assert_readable(client, histories)
 
