@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
-from dbproxy.errors import OutcomeUnknownError
+from pymysql.constants import ER
+
+from dbproxy.errors import DeadlockError, OutcomeUnknownError
 from dbproxy.models.conversation_kind import ConversationKind
 from dbproxy.models.message_reader import VISIBLE, statuses_of
 from dbproxy.models.session import SessionKey
@@ -49,13 +51,14 @@ class MessageStatus:
             lock = [*lock_rows(connection, (kind.lock_name(session),)), kind.lock_query((conversation_id,))]
             connection.script(["begin", *lock])
             found[:] = _find(connection, kind, conversation_id, msg_id)  # a read without locks: the lock of the conversation is enough
-            statements = []
             if len(found) == 1 and (found[0].status == VISIBLE) != (status == VISIBLE):
-                statements.append(
+                changed = connection.execute(
                     f"update {kind.table(conversation_id)} force index (primary) set status={status},updated={int(time.time())} "
                     f"where id={found[0].row_id}"
                 )
-            connection.commit_script(statements)
+                if not changed:  # a merge in a cluster with several writers, which takes no such lock, has moved it to another row
+                    raise DeadlockError(ER.LOCK_DEADLOCK, "the message was moved meanwhile")
+            connection.commit_script(())
 
         try:
             self._master.write(change)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from administering import administration_of, recorded_by
 
@@ -9,6 +11,8 @@ from dbproxy.admin.administration import Administration
 from dbproxy.admin.errors import ForbiddenError, NotFoundError, RefusedError
 from dbproxy.admin.messages.conversations import Conversations
 from dbproxy.admin.messages.shown_messages import Conversation, ConversationRow, ShownMessage
+from dbproxy.models import message_status
+from dbproxy.models.message_status import FoundMessage
 from dbproxy.testing import Client, Stack, seed
 from dbproxy.testing.chat_text import encrypt_text
 from dbproxy.testing.requests import GROUP, SINGLE
@@ -329,6 +333,25 @@ def test_only_one_message_that_exists_can_be_hidden(stack: Stack, administration
         ("messages.hide", "RefusedError"),
         ("messages.hide", "NotFoundError"),
     ]
+
+
+def test_a_message_that_is_moved_at_that_moment_is_not_said_to_be_hidden(
+    stack: Stack, conversations: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed.group_messages(stack, 1, 9, ["one", "two"])
+    find, looks = message_status._find, []
+
+    def find_and_move(*arguments: Any) -> list[FoundMessage]:
+        found = find(*arguments)
+        looks.append(found)
+        if len(looks) == 2:  # as a merge does that works at another node
+            stack.rows("update IMGroupMessage_1 set id=1000,msgId=3 where msgId=1")
+        return found
+
+    monkeypatch.setattr(message_status, "_find", find_and_move)
+    with pytest.raises(NotFoundError, match="no message with the msg_id 1"):
+        conversations.hide(conversations.of_group(9), 1)
+    assert [row["status"] for row in stack.rows("select status from IMGroupMessage_1")] == [0, 0]
 
 
 def test_hiding_notes_the_time_and_keeps_other_statuses(stack: Stack, conversations: Conversations) -> None:
