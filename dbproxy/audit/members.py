@@ -146,29 +146,39 @@ class Membership:
             )
 
     def _correct(self, group_id: int, did: str, choose: Callable[[Differences], dict[int, int]]) -> str | None:
-        def correct(connection: DBConn) -> str | None:
+        done = ""
+
+        def correct(connection: DBConn) -> None:
+            nonlocal done
             chosen = choose(compare(*self._read(connection, (group_id,))[group_id]))
             if not chosen:
-                return None
+                return
             if connection.needs_lock_rows:
-                return self._delete_hash(group_id)
+                done = self._delete_hash(group_id)
+                return
             fields = [argument for entry in chosen.items() for argument in entry]
             self._cache.execute([("HSET", names.group_member_key(group_id), *fields)])
-            return f"{did} {listed(chosen)}"
+            done = f"{did} {listed(chosen)}"
 
-        return self._backends.with_locks(correct, *_locks_of(group_id))
+        self._backends.with_locks(correct, *_locks_of(group_id))
+        return done or None  # also if it was done in an attempt whose transaction was lost
 
     def _drop(self, group_id: int) -> str | None:
-        def drop(connection: DBConn) -> str | None:
+        done = ""
+
+        def drop(connection: DBConn) -> None:
+            nonlocal done
             extra = compare(*self._read(connection, (group_id,))[group_id]).extra
             if not extra:
-                return None
+                return
             if connection.needs_lock_rows:
-                return self._delete_hash(group_id)
+                done = self._delete_hash(group_id)
+                return
             self._cache.execute([("HDEL", names.group_member_key(group_id), *extra)])
-            return f"removed {listed(field.decode(errors='backslashreplace') for field in extra)}"
+            done = f"removed {listed(field.decode(errors='backslashreplace') for field in extra)}"
 
-        return self._backends.with_locks(drop, *_locks_of(group_id))
+        self._backends.with_locks(drop, *_locks_of(group_id))
+        return done or None
 
     def _delete_hash(self, group_id: int) -> str:
         """In a cluster with several writers: a proxy writes it anew. What is written here might be late; see ``staged_members.py``."""

@@ -139,17 +139,19 @@ class MessageCheck(ABC):
         return int(rows[0][0] or 0)
 
     def _set_counter(self, conversation_id: int) -> str | None:
-        def correct(connection: DBConn) -> int:
+        done = 0
+
+        def correct(connection: DBConn) -> None:
+            nonlocal done
             # a proxy that assigns ids in this conversation holds the lock of this row
             connection.select(f"select id from {self.parent} where id={conversation_id} for update")
             last_id = self._last_id(connection, conversation_id)
-            if not _is_behind(self._counter(conversation_id), last_id):
-                return 0
-            self._unread.execute([("SET", self.kind.counter_key(conversation_id), last_id)])
-            return last_id
+            if _is_behind(self._counter(conversation_id), last_id):
+                self._unread.execute([("SET", self.kind.counter_key(conversation_id), last_id)])
+                done = last_id
 
-        last_id = self._backends.without_locks(correct)
-        return f"set it to {last_id}" if last_id else None
+        self._backends.without_locks(correct)
+        return f"set it to {done}" if done else None
 
 
 class Messages(MessageCheck):

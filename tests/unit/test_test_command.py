@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dbproxy.testing.waiting import eventually
+
 ROOT = Path(__file__).parents[2]
 
 PYTHON = """#!/bin/sh
@@ -59,11 +61,23 @@ def test_a_failure_of_any_part_is_the_status(tmp_path: Path, part: str) -> None:
 
 def test_every_folder_of_tests_is_in_one_of_the_runs() -> None:
     command = (ROOT / "scripts" / "test").read_text(encoding="utf-8")
-    words = [word for line in command.splitlines() if line.startswith("run tests/") for word in line.split()]
+    words = [word for line in command.splitlines() if line.startswith('"${pytest[@]}" tests/') for word in line.split()]
     assert sorted(word for word in words if (ROOT / word).is_dir()) == sorted(
         {str(path.parent.relative_to(ROOT)) for path in ROOT.glob("tests/*/test_*.py")}
     )
     assert words.count("tests/integration/test_a*.py") == words.count("--ignore-glob='tests/integration/test_a*'") == 1
+
+
+def test_a_signal_ends_all_runs(tmp_path: Path) -> None:
+    script = checkout(tmp_path)
+    pids = tmp_path / "pids"
+    (tmp_path / ".venv/bin/python").write_text(f"#!/bin/sh\necho $$ >>{pids}\nexec sleep 60\n")
+    with subprocess.Popen([script], env={"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path / "tmp")}) as process:
+        assert eventually(lambda: pids.exists() and len(pids.read_text().split()), 3, 20) == 3
+        process.terminate()
+        assert process.wait(20) == 143
+    assert [pid for pid in pids.read_text().split() if Path("/proc", pid).exists()] == []
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 @pytest.mark.parametrize("status", [0, 5])
