@@ -231,13 +231,13 @@ class Lookups(Traffic):
         ({"teamtalk_master_password": "wrong-words"}, "teamtalk_master_password"),
         ({"unread_password": "wrong-words"}, "unread_password"),
         ({"teamtalk_master_dbname": "no_such_database"}, "teamtalk_master_dbname"),
-        ({"teamtalk_slave_dbname": "empty"}, "see conf/schema.sql"),
+        ({"teamtalk_slave_dbname": "no_tables"}, "see conf/schema.sql"),
         ({"token_ssl_ca": __file__}, "token_ssl_ca"),
         ({"token_ssl": "on", "CacheConnectTimeout": 1, "CacheTimeout": 1}, "token_ssl"),
     ],
 )
 def test_a_backend_that_cannot_be_used_leaves_everything_as_it_was(stack: Stack, changes: dict[str, object], said: str) -> None:
-    stack.rows("create database if not exists empty")
+    stack.rows("create database if not exists no_tables")
     changes = {key: free_port() if value == "silent" else value for key, value in changes.items()}
     with ReloadingProxy(stack) as proxy, proxy.client() as client:
         before = (clients_of(stack.redis_server), sessions_of(stack.mariadb))

@@ -9,6 +9,7 @@ import pytest
 from steady_load import SteadyLoad, assert_nothing_is_twice, stored
 
 from dbproxy.testing import GroupStack, ProxyProcess, seed
+from dbproxy.testing.waiting import eventually
 
 pytestmark = pytest.mark.watchdog(300)
 
@@ -67,8 +68,9 @@ def test_proxies_go_on_at_another_member_and_nothing_acknowledged_is_lost(
             load.more(40)
             fault(stack)
             load.more(60)
+            assert eventually(lambda: "another server answers now" in one.log(), True, 60)
+            load.more(40)
         assert load.errors == []
-        assert "another server answers now" in one.log()
         stack.repair()
     stack.wait_until_equal()
     rows = stored(stack)
