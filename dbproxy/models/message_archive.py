@@ -23,6 +23,7 @@ from dbproxy.models.conversation_kind import ConversationKind
 from dbproxy.models.history import SOUNDS
 from dbproxy.models.ids_by_time import first_ids
 from dbproxy.models.message_reader import statuses_of
+from dbproxy.models.message_rows import is_generated
 from dbproxy.models.names import each_in_its_table
 from dbproxy.models.packing import SEPARATOR, packed
 from dbproxy.stores.mysql import DBConn, DBPool, ReadPool
@@ -100,12 +101,14 @@ class MessageArchive:
         self._slave = slave
 
     def columns(self, table: str) -> dict[str, bool]:
-        """The columns of a table in their order → whether they hold numbers."""
+        """The columns of a table in their order, without those that the server computes → whether they hold numbers."""
         rows = self._slave.select(
-            "select column_name,data_type from information_schema.columns "
+            "select column_name,data_type,extra from information_schema.columns "
             f"where table_schema=database() and lower(table_name)='{table.lower()}' order by ordinal_position"
         )
-        return {name.decode(): any(word in kind.decode().lower() for word in _NUMBERS) for name, kind in rows}
+        return {
+            name.decode(): any(word in kind.decode().lower() for word in _NUMBERS) for name, kind, extra in rows if not is_generated(extra)
+        }
 
     def border(self, table: ArchiveTable, before: int) -> int:
         """The id of the first row that is not among the old ones; ``before`` in unix seconds."""

@@ -188,8 +188,13 @@ def columns_of(database: ReadablePool | DBConn, table: str) -> list[str]:
     return [
         str(name.decode())
         for name, _type, _null, _key, _default, extra in database.select(f"show columns from {table}")
-        if not any(word in (extra or b"").upper() for word in (b"VIRTUAL", b"STORED", b"PERSISTENT"))
+        if not is_generated(extra)
     ]
+
+
+def is_generated(extra: bytes | None) -> bool:
+    """Whether the server computes the values of a column, given what it says of it as "Extra"."""
+    return any(word in (extra or b"").upper() for word in (b"VIRTUAL", b"STORED", b"PERSISTENT"))
 
 
 def largest_ids(connection: DBConn, conversations: Sequence[MessageRows], *, below: int | None = None) -> int:

@@ -64,14 +64,14 @@ def _restore(administration: Administration, options: Any) -> int:  # noqa: ANN4
         lambda progress: shown(f"{progress.table}: {progress.rows} of {progress.total} messages"), dry_run=options.dry_run
     )
     if options.json:
-        print_json({"dry_run": options.dry_run, "report": report, "restored": report.restored, "in_the_way": report.in_the_way})
+        print_json({"dry_run": options.dry_run, "report": report, "restored": report.restored, "left": report.left})
     else:
-        rows = [(table.table, table.archived, table.restored, table.present, table.in_the_way) for table in report.tables]
+        rows = [(table.table, table.archived, table.restored, table.present, table.in_the_way, table.merged) for table in report.tables]
         done = "would be restored" if options.dry_run else "restored"
-        print_rows(("table", "archived", done, "present", "in the way"), rows, "the archive has no messages")
-    if report.in_the_way:
-        print_error(f"{report.in_the_way} messages are not restored: another message has the id of their row")
-    return EXIT_REFUSED if report.in_the_way else EXIT_OK
+        print_rows(("table", "archived", done, "present", "in the way", "merged"), rows, "the archive has no messages")
+    if report.left:
+        print_error(f"{report.left} messages are not restored: the id of their row is taken, or their conversation was merged meanwhile")
+    return EXIT_REFUSED if report.left else EXIT_OK
 
 
 class _Progress:

@@ -1,7 +1,7 @@
 """Restoring: puts the messages of an archive back into the database, while proxies are running. One thread.
 
-The files of a run are verified first, so that nothing is done if one of them is damaged. It may be killed anywhere, and done again: what
-is there already stays. The archive is not changed.
+The files of a run are verified and checked first, so that nothing is done if one of them is damaged. It may be killed anywhere, and done
+again: what is there already stays. The archive is not changed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,14 +22,18 @@ from dbproxy.admin.messages.archive_files import ArchiveDamagedError, read_archi
 from dbproxy.admin.messages.archive_run import MANIFEST, ArchiveRun
 from dbproxy.models.message_archive import ArchiveTable, MessageArchive
 from dbproxy.models.message_reader import KINDS
-from dbproxy.models.message_restore import AUDIO, ArchivedMessage, MessageRestore, RestoredRows
+from dbproxy.models.message_restore import AUDIO, AUDIO_IDENTITY, ArchivedMessage, MessageRestore, RestoredRows
 from dbproxy.stores.mysql.schema import SHARDS
 
 ROWS = 200
 """Rows of one transaction, at most."""
 
-TEXT = 1 << 20
-"""Characters of their texts, approximately: a statement stays below the ``max_allowed_packet`` of all servers."""
+TEXT = 1 << 18
+"""Bytes of their texts, approximately: a statement, in which they may take twice as many, stays far below the ``max_allowed_packet`` of
+all servers, unless a single message is that long.
+"""
+
+LARGEST_ROW_ID = 2**64 - 1
 
 _TYPES = (int, str, type(None))
 
@@ -45,7 +49,9 @@ class RestoredTable:
     present: int
     """They were in the database already."""
     in_the_way: int
-    """Not restored: another message has the id of their row."""
+    """Not restored: another message, or another sound, has the id of their row."""
+    merged: int
+    """Not restored: their conversation has been merged since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +72,9 @@ class RestoreReport:
         return sum(table.present for table in self.tables)
 
     @property
-    def in_the_way(self) -> int:
+    def left(self) -> int:
         """How many could not be put back."""
-        return sum(table.in_the_way for table in self.tables)
+        return sum(table.in_the_way + table.merged for table in self.tables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,6 @@ class Restoring:
         self._path = path
         installation = administration.installation
         self._archive = MessageArchive(installation.master, installation.slave)
-        self._rows = MessageRestore(installation.master)
         self._tables = {table.name: table for table in (ArchiveTable(kind, shard) for kind in KINDS.values() for shard in range(SHARDS))}
 
     def run(self, on_progress: Callable[[RestoreProgress], None] = _silent, *, dry_run: bool = False) -> RestoreReport:
@@ -110,12 +115,14 @@ class Restoring:
             if not run.is_done:
                 raise RefusedError(f"the run {self._path} has not ended: the next prune finishes it")
             files = [(self._table(name), run.verified(name)) for name in run.tables]
+            checked = [_checked(path, _Columns(self._archive, table)) for table, path in files]
             tables: list[RestoredTable] = []
-            for table, path in files:
+            for (table, path), last_row_id in zip(files, checked, strict=True):
                 on_rows = partial(_tell, on_progress, table.name, sum(one.archived for one in tables), run.messages)
-                tables.append(self._restore(table, path, on_rows, dry_run=dry_run))
+                rows = MessageRestore(self._administration.installation.master, table, last_row_id)
+                tables.append(self._restore(table, rows.compare if dry_run else rows.restore, path, on_rows))
                 report = RestoreReport(str(self._path), tuple(tables))
-                details.update(restored=report.restored, present=report.present, in_the_way=report.in_the_way)
+                details.update(restored=report.restored, present=report.present, left=report.left)
             return RestoreReport(str(self._path), tuple(tables))
 
     def _table(self, name: str) -> ArchiveTable:
@@ -124,14 +131,17 @@ class Restoring:
         except KeyError:
             raise RefusedError(f"{self._path / MANIFEST} names {name}, which is no table of messages") from None
 
-    def _restore(self, table: ArchiveTable, path: Path, on_rows: Callable[[int], None], *, dry_run: bool) -> RestoredTable:
-        work = self._rows.compare if dry_run else self._rows.restore
-        sums = RestoredRows(0, 0, 0)
-        for batch in _batches(path, _Columns(self._archive, table)):
+    @staticmethod
+    def _restore(
+        table: ArchiveTable, work: Callable[[Sequence[ArchivedMessage]], RestoredRows], path: Path, on_rows: Callable[[int], None]
+    ) -> RestoredTable:
+        sums = RestoredRows(0, 0, 0, 0)
+        for batch in _batches(path):
             began = time.monotonic()
-            sums = RestoredRows(*map(sum, zip(sums, work(table, batch), strict=True)))
+            done = work(batch)
+            sums = RestoredRows(*map(sum, zip(sums, done, strict=True)))
             on_rows(sum(sums))
-            if not dry_run:
+            if done.restored:
                 time.sleep(time.monotonic() - began)  # half of the time is for those who use the tables
         return RestoredTable(table.name, sum(sums), *sums)
 
@@ -164,34 +174,47 @@ class _Columns:
     def __init__(self, archive: MessageArchive, table: ArchiveTable) -> None:
         kind = table.kind
         self._message = set(archive.columns(table.name)), {"id", kind.id_column, "msgId", kind.sender_column, "created"}
-        self._audio = set(archive.columns(AUDIO)), {"id"}
+        self._audio = set(archive.columns(AUDIO)), set(AUDIO_IDENTITY)
 
-    def message(self, path: Path, entry: dict[str, Any]) -> ArchivedMessage:
-        """Return the message of an entry. Raises RefusedError."""
-        audio = entry.get("audio")
-        if audio is not None:
-            _check(path, audio, *self._audio)
+    def check(self, path: Path, entry: Mapping[str, Any]) -> None:
+        """Check an entry. Raises RefusedError, ArchiveDamagedError."""
         _check(path, entry["row"], *self._message)
-        return ArchivedMessage(entry["row"], audio)
+        if entry.get("audio") is not None:
+            _check(path, entry["audio"], *self._audio)
 
 
-def _check(path: Path, row: Mapping[str, Any], known: Set[str], numbers: Set[str]) -> None:
+def _check(path: Path, row: object, known: Set[str], numbers: Set[str]) -> None:
+    if not isinstance(row, dict) or any(type(value) not in _TYPES for value in row.values()):
+        raise ArchiveDamagedError(f"{path} has a row that is none of its table: {str(row)[:100]}")
     unknown = sorted(row.keys() - known)
     if unknown:
         raise RefusedError(f"{path} has the column {unknown[0]}, and its table does not: add it to the table first")
-    if any(type(row.get(column)) is not int for column in numbers) or any(type(value) not in _TYPES for value in row.values()):
+    if any(type(row.get(column)) is not int or not 0 <= row[column] <= LARGEST_ROW_ID for column in numbers):
         raise ArchiveDamagedError(f"{path} has a row that is none of its table: {str(row)[:100]}")
 
 
-def _batches(path: Path, columns: _Columns) -> Iterator[list[ArchivedMessage]]:
-    """Yield the messages of a verified file, as many at a time as one transaction takes."""
-    batch: list[ArchivedMessage] = []
-    characters = 0
+def _checked(path: Path, columns: _Columns) -> int:
+    """Check all entries of a file, and return the largest row id. Raises as ``_Columns.check``."""
+    last = 0
     for entry in read_archive(path):
-        batch.append(columns.message(path, entry))
-        characters += sum(len(value) for value in entry["row"].values() if isinstance(value, str))
-        if len(batch) == ROWS or characters >= TEXT:
+        columns.check(path, entry)
+        if entry["row"]["id"] <= last:
+            raise ArchiveDamagedError(f"{path} is not sorted by row ids: {entry['row']['id']} stands behind {last}")
+        last = entry["row"]["id"]
+    return last
+
+
+def _batches(path: Path) -> Iterator[list[ArchivedMessage]]:
+    """Yield the messages of a file that was checked, as many at a time as one transaction takes."""
+    batch: list[ArchivedMessage] = []
+    length = 0
+    for entry in read_archive(path):
+        row, audio = entry["row"], entry.get("audio")
+        batch.append(ArchivedMessage(row, audio))
+        texts = (value for values in (row, audio or {}) for value in values.values() if isinstance(value, str))
+        length += sum(len(text.encode(errors="surrogateescape")) for text in texts)
+        if len(batch) == ROWS or length >= TEXT:
             yield batch
-            batch, characters = [], 0
+            batch, length = [], 0
     if batch:
         yield batch

@@ -77,7 +77,7 @@ class ArchiveRun:
         state = self.tables[table]
         path = self.path / str(state.get("file"))
         if tuple(verify_archive(path)) != (state.get("rows"), state.get("sha256")):
-            raise ArchiveDamagedError(f"{path} is not the file that {self.path / MANIFEST} names; nothing is removed")
+            raise ArchiveDamagedError(f"{path} is not the file that {self.path / MANIFEST} names; nothing is changed")
         return path
 
     def removed(self, table: str, rows: int) -> None:
@@ -144,7 +144,12 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ArchiveDamagedError(f"{path} cannot be read: {error}; move its directory away to go on without it") from None
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("tables"), dict) or not isinstance(manifest.get("before"), int):
+    if (
+        not isinstance(manifest, dict)
+        or not isinstance(manifest.get("tables"), dict)
+        or not isinstance(manifest.get("before"), int)
+        or not all(isinstance(table, dict) and isinstance(table.get("rows"), int) for table in manifest["tables"].values())
+    ):
         raise ArchiveDamagedError(f"{path} is no manifest of dbproxy-admin; move its directory away to go on without it")
     return manifest
 
