@@ -141,7 +141,7 @@ _START = (
 
 
 class GroupStack(Stack):
-    """``members`` MySQL servers in a replication group, all of which take writes, and one Redis.
+    """``members`` MySQL servers (8.4 or newer) in a replication group, all of which take writes, and one Redis.
 
     ``mariadb`` is the first member, and configurations lead to it unless they are made with :meth:`on`. A group goes on while more than
     half of its members are there. ``missing_for_group_replication`` says whether it can be run here. For the other arguments see
