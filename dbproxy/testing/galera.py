@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dbproxy.errors import StartupError
 from dbproxy.testing.galera_node import GaleraNode
 from dbproxy.testing.servers import SCHEMA, PrivateRedis
-from dbproxy.testing.stack import Stack
+from dbproxy.testing.several_writers import SeveralWriters
 from dbproxy.testing.waiting import eventually
 
 
-class GaleraStack(Stack):
+class GaleraStack(SeveralWriters):
     """``nodes`` MariaDB servers in a Galera cluster, all of which take writes, and one Redis.
 
     ``mariadb`` is the first node, and configurations lead to it unless they are made with :meth:`on`::
@@ -35,19 +35,16 @@ class GaleraStack(Stack):
         redis_password: str | None = None,
         mysql_options: Sequence[str] = (),
     ) -> None:
-        super().__init__(directory, schema=schema, persistent=persistent, redis_password=redis_password, mysql_options=mysql_options)
-        self._size = nodes
         self.nodes: list[GaleraNode] = []
-
-    def on(self, node: int, overrides: Mapping[str, object] | None = None) -> dict[str, object]:
-        """Return the keys that lead a proxy to this node for all its reads and writes, and those in ``overrides``."""
-        host, port = self.nodes[node].address
-        keys = {f"{name}_{end}": value for name in ("teamtalk_master", "teamtalk_slave") for end, value in (("host", host), ("port", port))}
-        return {**keys, **(overrides or {})}
-
-    def hosts(self, *nodes: int) -> str:
-        """Return the value of ``NAME_host`` that lists these nodes, all of them without an argument, in this order."""
-        return ",".join("{}:{}".format(*self.nodes[node].address) for node in (nodes or range(self._size)))
+        super().__init__(
+            directory,
+            writers=self.nodes,
+            size=nodes,
+            schema=schema,
+            persistent=persistent,
+            redis_password=redis_password,
+            mysql_options=mysql_options,
+        )
 
     def kill(self, node: int) -> None:
         """Kill a node, as a crash would; ``repair`` starts it again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pymysql
 from dbproxy.errors import StartupError
 from dbproxy.testing.process import listening_port
 from dbproxy.testing.servers import SCHEMA, PrivateMariaDB, PrivateRedis, is_mysql, mysqld
-from dbproxy.testing.stack import Stack
+from dbproxy.testing.several_writers import SeveralWriters
 from dbproxy.testing.waiting import eventually
 
 _RECOVERY = "group_replication_recovery"
@@ -140,7 +140,7 @@ _START = (
 )
 
 
-class GroupStack(Stack):
+class GroupStack(SeveralWriters):
     """``members`` MySQL servers (8.4 or newer) in a replication group, all of which take writes, and one Redis.
 
     ``mariadb`` is the first member, and configurations lead to it unless they are made with :meth:`on`. A group goes on while more than
@@ -158,19 +158,16 @@ class GroupStack(Stack):
         redis_password: str | None = None,
         mysql_options: Sequence[str] = (),
     ) -> None:
-        super().__init__(directory, schema=schema, persistent=persistent, redis_password=redis_password, mysql_options=mysql_options)
-        self._size = members
         self.members: list[GroupMember] = []
-
-    def on(self, member: int, overrides: Mapping[str, object] | None = None) -> dict[str, object]:
-        """Return the keys that lead a proxy to this member for all its reads and writes, and those in ``overrides``."""
-        host, port = self.members[member].address
-        keys = {f"{name}_{end}": value for name in ("teamtalk_master", "teamtalk_slave") for end, value in (("host", host), ("port", port))}
-        return {**keys, **(overrides or {})}
-
-    def hosts(self, *members: int) -> str:
-        """Return the value of ``NAME_host`` that lists these members, all of them without an argument, in this order."""
-        return ",".join("{}:{}".format(*self.members[member].address) for member in (members or range(self._size)))
+        super().__init__(
+            directory,
+            writers=self.members,
+            size=members,
+            schema=schema,
+            persistent=persistent,
+            redis_password=redis_password,
+            mysql_options=mysql_options,
+        )
 
     def kill(self, member: int) -> None:
         """Kill a member, as a crash would, and wait until the others go on without it; ``repair`` starts it again."""
@@ -188,7 +185,9 @@ class GroupStack(Stack):
         executed = [str(member.ask("SELECT @@global.gtid_executed AS position")[0]["position"]).replace("\n", "") for member in running]
         for member in running:
             for position in executed:
-                member.ask(f"SELECT wait_for_executed_gtid_set('{position}',30)")
+                (row,) = member.ask(f"SELECT wait_for_executed_gtid_set('{position}',30) AS has_not")
+                if row["has_not"]:
+                    raise TimeoutError(f"{member.name} has not applied {position} in 30 s")
 
     def _start_servers(self, directory: Path) -> None:
         group, peers = str(uuid.uuid4()), list[str]()

@@ -13,6 +13,7 @@ from dbproxy.testing.galera_node import missing_for_galera
 from dbproxy.testing.group_replication import GroupStack, missing_for_group_replication
 from dbproxy.testing.replica_stack import ReplicaStack
 from dbproxy.testing.sentinel import SentinelStack
+from dbproxy.testing.several_writers import SeveralWriters
 from dbproxy.testing.stack import POOLS, Stack
 from devtools.soak.faults import Fault, Scene
 from devtools.soak.galera_faults import GaleraFaults
@@ -92,7 +93,7 @@ def _group_faults(scene: Scene) -> Sequence[Fault]:
 
 
 def _on_different_nodes(stack: Stack) -> tuple[Keys, Keys]:
-    hosts = stack.hosts if isinstance(stack, GroupStack) else _as(GaleraStack, stack).hosts
+    hosts = _as(SeveralWriters, stack).hosts
     size = len(hosts().split(","))
 
     def beginning_with(first: int) -> Keys:
