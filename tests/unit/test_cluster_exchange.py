@@ -160,7 +160,7 @@ def test_a_cluster_that_is_down_is_waited_for_no_longer_than_the_time_limit_of_a
 
 def test_what_may_have_been_executed_is_not_sent_again(cluster: FakeCluster, pool: CachePool) -> None:
     cluster.answers[0, "INCRBY"] = [None]
-    with pytest.raises(StoreUnavailableError, match="closed the connection"):
+    with pytest.raises(StoreUnavailableError, match=r"(?i)closed (the connection|by server)"):
         pool.execute([("GET", KEY), ("INCRBY", KEY, 1)])
     assert len(cluster.sent(0, "INCRBY")) == 1
     assert pool.execute([("INCRBY", KEY, 1)]) == [b"OK"]

@@ -6,7 +6,7 @@ import pytest
 import redis
 from redis.crc import key_slot
 
-from dbproxy.stores.redis.cluster_slots import SLOTS, Plan, Topology, redirected, slot_of
+from dbproxy.stores.redis.cluster_slots import SLOTS, Plan, Topology, recognized, redirected, slot_of
 
 HALF = SLOTS // 2
 FIRST, SECOND = ("10.0.0.1", 7000), ("10.0.0.2", 7000)
@@ -79,3 +79,22 @@ def test_a_redirection_without_a_host_leads_to_the_host_that_was_asked() -> None
     assert redirected(redis.exceptions.MovedError("7 10.0.0.9:7001"), FIRST) == ("10.0.0.9", 7001)
     assert redirected(redis.exceptions.AskError("7 :7001"), FIRST) == ("10.0.0.1", 7001)
     assert redirected(redis.exceptions.MovedError("7 ::1:7001"), FIRST) == ("::1", 7001)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("MOVED 7497 127.0.0.1:6381", redis.exceptions.MovedError),
+        ("ASK 7497 127.0.0.1:6381", redis.exceptions.AskError),
+        ("TRYAGAIN Multiple keys request during rehashing of slot", redis.exceptions.TryAgainError),
+        ("CLUSTERDOWN Hash slot not served", redis.exceptions.ClusterDownError),
+        ("MASTERDOWN Link with MASTER is down", redis.exceptions.MasterDownError),
+        ("WRONGTYPE Operation against a key", redis.ResponseError),
+    ],
+)
+def test_errors_of_a_cluster_are_recognized_where_redis_py_does_not_do_so(text: str, kind: type[Exception]) -> None:
+    found = recognized(redis.ResponseError(text))
+    assert type(found) is kind
+    if isinstance(found, redis.exceptions.AskError):
+        assert (found.slot_id, found.host, found.port) == (7497, "127.0.0.1", 6381)
+    assert recognized(b"MOVED 1 a:1") == b"MOVED 1 a:1"

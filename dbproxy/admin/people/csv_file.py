@@ -3,7 +3,8 @@
 A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, their full-width forms (in Chinese and Japanese), a tab or the end
 of a line as a formula, which can send data away.
 So such cells are written with an apostrophe before them, and cells that have apostrophes and then one of these get one more;
-``without_guard`` takes one away. What was written is read back as it was.
+``without_guard`` takes one away. What was written is read back as it was, but for zero bytes, which neither spreadsheets nor Python 3.10
+take: they become U+FFFD.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def csv_writer(stream: TextIO) -> Callable[[Sequence[str]], None]:
     writer = csv.writer(stream)
 
     def write(cells: Sequence[str]) -> None:
-        writer.writerow([f"'{cell}" if _FORMULA.match(cell) else cell for cell in cells])
+        writer.writerow([f"'{cell}" if _FORMULA.match(cell) else cell for cell in (cell.replace("\0", "\ufffd") for cell in cells)])
 
     return write
 

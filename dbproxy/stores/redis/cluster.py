@@ -26,7 +26,7 @@ from dbproxy.stores.backend_calls import BackendCalls, Wait
 from dbproxy.stores.redis.address import may_get_ready
 from dbproxy.stores.redis.cluster_map import ClusterMap
 from dbproxy.stores.redis.cluster_node import Node, NodeFailedError, NodeSettings, Notices
-from dbproxy.stores.redis.cluster_slots import NOT_EXECUTED, Address, Plan, redirected
+from dbproxy.stores.redis.cluster_slots import NOT_EXECUTED, Address, Plan, recognized, redirected
 from dbproxy.stores.redis.commands import CacheCommand
 from dbproxy.stores.redis.driver import DriverConnection
 
@@ -259,6 +259,8 @@ class Cluster:
 
     def _sort_out(self, call: _Call, plan: Plan, replies: list[Any], found: _Round, notices: Notices) -> None:
         """Find what was not executed among the replies of one node."""
+        for place in call.places:
+            replies[place] = recognized(replies[place])
         position = 0
         while position < len(call.places):
             place = call.places[position]

@@ -28,6 +28,15 @@ NOT_EXECUTED = (
 )
 """Replies that say that the node has not executed the command, but that it, or another one, would."""
 
+_BY_CODE = {
+    "MOVED": redis.exceptions.MovedError,
+    "ASK": redis.exceptions.AskError,
+    "TRYAGAIN": redis.exceptions.TryAgainError,
+    "CLUSTERDOWN": redis.exceptions.ClusterDownError,
+    "MASTERDOWN": redis.exceptions.MasterDownError,
+}
+"""What an error of a node begins with → its exception."""
+
 _WITHOUT_KEY = frozenset({"PING", "INFO", "SCAN", "CLUSTER", "CONFIG"})
 _NO_REPLICAS: Mapping[Address, Address] = {}
 
@@ -97,6 +106,16 @@ def _facts(info: object) -> dict[bytes, bytes]:
     if not isinstance(info, bytes):
         return {}
     return {name: value.strip() for name, _, value in (line.partition(b":") for line in info.splitlines())}
+
+
+def recognized(reply: Any) -> Any:  # noqa: ANN401 - whatever Redis has replied
+    """Return a reply, and of an error of a cluster its exception: redis-py knows these outside of its own cluster client only in newer
+    releases.
+    """
+    if type(reply) is not redis.ResponseError:
+        return reply
+    code, _, rest = str(reply).partition(" ")
+    return _BY_CODE[code](rest) if code in _BY_CODE else reply
 
 
 def redirected(error: redis.exceptions.AskError, asked: Address) -> Address:

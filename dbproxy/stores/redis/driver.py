@@ -187,6 +187,10 @@ class DriverConnection(Connection):
                     replies.append(reply)
         except BlockingIOError as error:
             raise redis.TimeoutError("it did not answer in time") from error
+        except redis.ConnectionError as error:
+            if isinstance(error.__context__, BlockingIOError):  # older releases of redis-py do not tell it from other errors
+                raise redis.TimeoutError("it did not answer in time") from error
+            raise
         return replies, refused
 
     def has_replies(self, within: float) -> bool:
