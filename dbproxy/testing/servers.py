@@ -25,6 +25,7 @@ from redis.retry import Retry
 
 import dbproxy
 from dbproxy.errors import StartupError
+from dbproxy.stores.redis.commands import CacheCommand, pack
 from dbproxy.testing.private_server import MYSQLD, REDIS_SERVER, PrivateServer, find_program
 
 if TYPE_CHECKING:
@@ -279,8 +280,8 @@ class PrivateRedis(PrivateServer):
                 probe.settimeout(5)
                 probe.connect(str(self.unix_socket))
                 # with the password, because without it nothing is said of data that is still being loaded
-                login = f"AUTH {self.password}\r\n" if self.password else ""
-                probe.sendall(f"{login}PING\r\n".encode())
+                login: list[CacheCommand] = [("AUTH", self.password)] if self.password else []
+                probe.sendall(pack([*login, ("PING",)]))
                 with probe.makefile("rb") as answers:
                     return [answers.readline(64) for _ in range(2 if login else 1)][-1] == b"+PONG\r\n"
         except OSError:
