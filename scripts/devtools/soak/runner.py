@@ -276,7 +276,7 @@ class Soak:
                 for request in (*writer.failed, *writer.slow)
                 if not explained(request)
             )
-            for read in writer.stale:
+            for read in writer.stale if self._topology.reads_what_others_commit else ():
                 if not any(window.reads_may_be_old and window.began <= read.noticed <= window.ended + OLD_READS for window in windows):
                     yield f"stale, {read.sent - self._began:.1f} s after the start: {read.what}"
             for proxy, when in writer.lost:

@@ -48,6 +48,8 @@ class Topology:
     """Further keys of the two proxies, the steady one first."""
     left_to_proxies: frozenset[str] = frozenset()
     """Kinds of findings that a repair of the audit leaves to the proxies."""
+    reads_what_others_commit: bool = True
+    """Whether a proxy must read at once what one at another server has acknowledged."""
     settle: Callable[[Stack], None] = lambda _: None
     """Wait until all servers have what has been written, before it is checked."""
 
@@ -162,6 +164,7 @@ TOPOLOGIES: Mapping[str, Topology] = {
         missing=missing_for_group_replication,
         keys=_on_different_nodes,
         left_to_proxies=frozenset(("members-lost",)),
+        reads_what_others_commit=False,
         settle=lambda stack: _as(GroupStack, stack).wait_until_equal(),
     ),
 }
