@@ -38,7 +38,8 @@ def test_two_programs_are_measured_in_turns(tmp_path: Path) -> None:
         for name in ("ours", "small"):
             turns = comparison["turns"][name]
             assert [turn["problem"] for turn in turns] == ["", ""]
-            assert all(turn["per_second"] > 0 and turn["cpu_us"]["proxy"] > 0 and turn["generators"] == 2 for turn in turns)
+            assert all(turn["per_second"] > 0 and turn["generators"] == 2 for turn in turns)
+            assert any(turn["cpu_us"].get("proxy", 0) > 0 for turn in turns)  # in a short turn it may have got none that the kernel counts
     rows = [line.split() for line in done.stdout.splitlines() if line.startswith(("unread", "single"))]
     assert [row[:2] for row in rows] == [["unread", "ours"], ["unread", "small"], ["single", "ours"], ["single", "small"]]
     assert rows[0][3] == "1"

@@ -29,7 +29,10 @@ QUIET = 3600
 """Interval in seconds of the background work of a proxy that is measured: never during the measurement."""
 
 UNANSWERED_WAIT = 0.03
-"""Seconds to wait after a command that is not answered, until it has been executed."""
+"""Seconds without a round trip after which a command that is not answered counts as executed."""
+
+UNANSWERED_LIMIT = 5.0
+"""Seconds to wait for its first round trip, at most."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,20 @@ class Meter:
         self.read()
         first = self.read()
         self._own = self.read().minus(first)
+
+    @property
+    def trips(self) -> int:
+        """Round trips that were counted; 0 without links."""
+        return sum(link.round_trips for link in self._links or ())
+
+    def await_executed(self, trips: int) -> None:
+        """Wait until a command that is not answered is executed; ``trips``: before it was sent. Without links for a fixed time."""
+        if self._links is not None:
+            poll(lambda: self.trips, lambda now: now > trips, UNANSWERED_LIMIT)
+        seen = -1
+        while seen != self.trips:
+            seen = self.trips
+            time.sleep(UNANSWERED_WAIT)
 
     def read(self) -> Counters:
         """Read all counters."""
@@ -175,16 +192,18 @@ def await_first_sync(backends: Backends) -> None:
 
 def cost_of(client: Client, meter: Meter, request: Message, count: int = 10) -> Cost:
     """Send a request ``count`` times, one after the other, and return its average cost. It is sent once before that, so that connections
-    are open and caches are filled. After a command that is not answered it waits each time.
+    are open and caches are filled. A command that is not answered is waited for until it is executed: otherwise two workers would need two
+    connections.
     """
     answered = BY_REQUEST[type(request)].reply is not None
 
     def once() -> None:
+        trips = meter.trips
         client.send(request)
         if answered:
             client.receive()
         else:
-            time.sleep(UNANSWERED_WAIT)
+            meter.await_executed(trips)
 
     once()
     before = meter.read()
