@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pymysql
+
 from dbproxy.errors import StartupError
 from dbproxy.testing.galera_node import GaleraNode
 from dbproxy.testing.servers import SCHEMA, PrivateRedis
@@ -117,11 +119,22 @@ class GaleraStack(SeveralWriters):
             return all(node.is_primary and node.status("wsrep_cluster_size") == str(self._size) for node in self.nodes)
 
         _await(is_complete, "all nodes are in the cluster")
+        _await(lambda: all(map(_commits, self.nodes)), "each node commits")
 
     def close(self) -> None:
         """Stop the servers; see :class:`Stack`."""
         super().close()
         self.nodes.clear()
+
+
+def _commits(node: GaleraNode) -> bool:
+    """Whether a node executes what all nodes have to agree on; it changes nothing."""
+    try:
+        with contextlib.closing(node.connect(None)) as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE IF NOT EXISTS `{node.database}`")
+    except (OSError, pymysql.MySQLError):
+        return False
+    return True
 
 
 def _await(check: Callable[[], bool], what: str) -> None:
