@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pymysql
 
 from dbproxy.errors import StartupError
 from dbproxy.testing.process import listening_port
-from dbproxy.testing.servers import SCHEMA, PrivateMariaDB, PrivateRedis, is_mysql, mysqld
+from dbproxy.testing.servers import SCHEMA, PrivateMariaDB, is_mysql, mysqld
 from dbproxy.testing.several_writers import SeveralWriters
 from dbproxy.testing.waiting import eventually
 
@@ -140,48 +140,23 @@ _START = (
 )
 
 
-class GroupStack(SeveralWriters):
-    """``members`` MySQL servers (8.4 or newer) in a replication group, all of which take writes, and one Redis.
+class GroupStack(SeveralWriters[GroupMember]):
+    """``nodes`` MySQL servers (8.4 or newer) in a replication group, all of which take writes, and one Redis.
 
     ``mariadb`` is the first member, and configurations lead to it unless they are made with :meth:`on`. A group goes on while more than
     half of its members are there. ``missing_for_group_replication`` says whether it can be run here. For the other arguments see
     :class:`Stack`.
     """
 
-    def __init__(
-        self,
-        directory: Path | str | None = None,
-        *,
-        members: int = 3,
-        schema: Path | str = SCHEMA,
-        persistent: bool = False,
-        redis_password: str | None = None,
-        mysql_options: Sequence[str] = (),
-    ) -> None:
-        self.members: list[GroupMember] = []
-        super().__init__(
-            directory,
-            writers=self.members,
-            size=members,
-            schema=schema,
-            persistent=persistent,
-            redis_password=redis_password,
-            mysql_options=mysql_options,
-        )
-
-    def kill(self, member: int) -> None:
+    def kill(self, node: int) -> None:
         """Kill a member, as a crash would, and wait until the others go on without it; ``repair`` starts it again."""
-        self.members[member].kill()
-        left = [other for other in self.members if other.running]
-        _await(lambda: all(other.online == len(left) for other in left), "the others have noticed")
-
-    def repair(self) -> None:
-        """Start the members that were killed, and wait until all of them are in the group."""
-        self._repair()
+        super().kill(node)
+        left = [other for other in self.nodes if other.running]
+        self._await(lambda: all(other.online == len(left) for other in left), "the others have noticed")
 
     def wait_until_equal(self) -> None:
         """Wait until each member has applied what all have committed before."""
-        running = [member for member in self.members if member.running]
+        running = [member for member in self.nodes if member.running]
         executed = [str(member.ask("SELECT @@global.gtid_executed AS position")[0]["position"]).replace("\n", "") for member in running]
         for member in running:
             for position in executed:
@@ -193,32 +168,25 @@ class GroupStack(SeveralWriters):
         group, peers = str(uuid.uuid4()), list[str]()
         for number in range(self._size):
             path = directory / f"member{number}"
-            self.members.append(GroupMember(path, number, group, peers, schema=self._schema, keep=self._keep, options=self._mysql_options))
-        for member in self.members:
+            self.nodes.append(GroupMember(path, number, group, peers, schema=self._schema, keep=self._keep, options=self._mysql_options))
+        for member in self.nodes:
             self._started(member)
-        self.mariadb = self.members[0]
-        self.members[0].bootstrap()
-        for member in self.members[1:]:
+        self.mariadb = self.nodes[0]
+        self.nodes[0].bootstrap()
+        for member in self.nodes[1:]:
             member.join()
-        _await(self._is_complete, "all members are ONLINE")
-        self.redis_server = self._started(
-            PrivateRedis(directory / "redis", persistent=self._persistent, password=self._redis_password, keep=self._keep)
-        )
+        self._await(self._is_complete, "all members are ONLINE")
+        self.redis_server = self._started_redis(directory)
 
     def _repair(self) -> None:
-        for server in self._servers:
-            if server.running:
-                server.thaw()
-            else:
-                self._drop_admin()
-                server.start()
-        if not any(member.state in _IN_GROUP for member in self.members):
+        super()._repair()
+        if not any(member.state in _IN_GROUP for member in self.nodes):
             self._with_the_most().bootstrap()
-        _await(self._is_complete_again, "all members are ONLINE again")
+        self._await(self._is_complete_again, "all members are ONLINE again")
 
     def _is_complete_again(self) -> bool:
         """Let those members join that have left, or have noticed meanwhile that the others went on without them."""
-        for member in self.members:
+        for member in self.nodes:
             if member.state not in _IN_GROUP:
                 member.leave()
                 member.join()
@@ -226,7 +194,7 @@ class GroupStack(SeveralWriters):
 
     def _with_the_most(self) -> GroupMember:
         """Return the member that has executed what all have, of a group that has ended."""
-        executed = {member: str(member.ask("SELECT @@global.gtid_executed AS position")[0]["position"]) for member in self.members}
+        executed = {member: str(member.ask("SELECT @@global.gtid_executed AS position")[0]["position"]) for member in self.nodes}
         for member, position in executed.items():
             others = " AND ".join(f"gtid_subset('{other}','{position}')" for other in executed.values()).replace("\n", "")
             if member.ask(f"SELECT {others} AS has_all")[0]["has_all"]:
@@ -234,14 +202,4 @@ class GroupStack(SeveralWriters):
         raise StartupError("group replication: each member has something that another one lacks")
 
     def _is_complete(self) -> bool:
-        return all(member.state == "ONLINE" and member.online == self._size for member in self.members)
-
-    def close(self) -> None:
-        """Stop the servers; see :class:`Stack`."""
-        super().close()
-        self.members.clear()
-
-
-def _await(check: Callable[[], bool], what: str) -> None:
-    if not eventually(check, True, timeout=60):
-        raise StartupError(f"group replication: waited in vain until {what}")
+        return all(member.state == "ONLINE" and member.online == self._size for member in self.nodes)

@@ -144,7 +144,7 @@ def dbproxy_group() -> Iterator[GroupStack]:
     reason = missing_for_group_replication()
     if reason:
         pytest.skip(reason)
-    with GroupStack(members=3) as stack:
+    with GroupStack(nodes=3) as stack:
         yield stack
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dbproxy.testing.replication import APP_PASSWORD, APP_USER, CATCH_UP_TIMEOUT, ReplicatedServer
-from dbproxy.testing.servers import SCHEMA, PrivateRedis
+from dbproxy.testing.servers import SCHEMA
 from dbproxy.testing.stack import Stack
 
 
@@ -135,9 +135,7 @@ class ReplicaStack(Stack):
         self.mariadb = made[0]
         for server in made[1:]:
             server.follow(made[0])
-        self.redis_server = self._started(
-            PrivateRedis(directory / "redis", persistent=self._persistent, password=self._redis_password, keep=self._keep)
-        )
+        self.redis_server = self._started_redis(directory)
 
     def _database_keys(self, name: str) -> dict[str, object]:
         listed = self.replicas if name == "teamtalk_slave" else self.servers if self._list_hosts else self.servers[:1]

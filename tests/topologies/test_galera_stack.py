@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pymysql
 import pytest
+from cluster_rows import pairs, store
 
 from dbproxy.testing import GaleraStack
-
-INSERT = "INSERT INTO IMRelationShip (smallId, bigId, status, created, updated) VALUES (%s, %s, 0, 0, 0)"
-
-
-def store(stack: GaleraStack, node: int, pair: tuple[int, int]) -> None:
-    with contextlib.closing(stack.nodes[node].connect()) as connection, connection.cursor() as cursor:
-        cursor.execute(INSERT, pair)
-
-
-def pairs(stack: GaleraStack, node: int) -> list[tuple[int, int]]:
-    stack.wait_until_equal()
-    with contextlib.closing(stack.nodes[node].connect()) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT smallId, bigId FROM IMRelationShip ORDER BY smallId")
-        return [(row["smallId"], row["bigId"]) for row in cursor.fetchall()]
 
 
 def test_what_one_node_stores_the_other_has_too(dbproxy_galera: GaleraStack) -> None:

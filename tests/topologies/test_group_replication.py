@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 
 import pytest
+from cluster_rows import pairs, store
 from steady_load import SteadyLoad, assert_nothing_is_twice, stored
 
 from dbproxy.testing import GroupStack, ProxyProcess, seed
 from dbproxy.testing.waiting import eventually
 
 pytestmark = pytest.mark.watchdog(300)
-
-INSERT = "INSERT INTO IMRelationShip (smallId, bigId, status, created, updated) VALUES (%s, %s, 0, 0, 0)"
-
-
-def store(stack: GroupStack, member: int, pair: tuple[int, int]) -> None:
-    with contextlib.closing(stack.members[member].connect()) as connection, connection.cursor() as cursor:
-        cursor.execute(INSERT, pair)
-
-
-def pairs(stack: GroupStack, member: int) -> list[tuple[int, int]]:
-    stack.wait_until_equal()
-    with contextlib.closing(stack.members[member].connect()) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT smallId, bigId FROM IMRelationShip ORDER BY smallId")
-        return [(row["smallId"], row["bigId"]) for row in cursor.fetchall()]
 
 
 def test_a_killed_member_comes_back_with_what_was_stored_without_it(dbproxy_group: GroupStack) -> None:
@@ -41,7 +27,7 @@ def test_a_group_whose_members_were_all_killed_begins_again_with_all_that_was_st
     dbproxy_group.reset()
     dbproxy_group.kill(0)
     store(dbproxy_group, 1, (1, 2))
-    for member in dbproxy_group.members[1:]:
+    for member in dbproxy_group.nodes[1:]:
         member.kill()
     dbproxy_group.repair()
     assert [pairs(dbproxy_group, member) for member in range(3)] == [[(1, 2)]] * 3
@@ -50,9 +36,9 @@ def test_a_group_whose_members_were_all_killed_begins_again_with_all_that_was_st
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(lambda stack: stack.members[0].leave(), id="left"),
+        pytest.param(lambda stack: stack.nodes[0].leave(), id="left"),
         pytest.param(lambda stack: stack.kill(0), id="killed"),
-        pytest.param(lambda stack: stack.members[0].freeze(), id="frozen"),
+        pytest.param(lambda stack: stack.nodes[0].freeze(), id="frozen"),
     ],
 )
 def test_proxies_go_on_at_another_member_and_nothing_acknowledged_is_lost(

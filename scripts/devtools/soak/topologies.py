@@ -16,13 +16,12 @@ from dbproxy.testing.sentinel import SentinelStack
 from dbproxy.testing.several_writers import SeveralWriters
 from dbproxy.testing.stack import POOLS, Stack
 from devtools.soak.faults import Fault, Scene
-from devtools.soak.galera_faults import GaleraFaults
-from devtools.soak.group_faults import GroupFaults
 from devtools.soak.proxy_faults import ProxyFaults
 from devtools.soak.redis_cluster_faults import RedisClusterFaults
 from devtools.soak.replica_faults import ReplicaFaults
 from devtools.soak.sentinel_faults import SentinelFaults
 from devtools.soak.server_faults import MySQLFaults, RedisData, RedisFaults
+from devtools.soak.several_writers_faults import GaleraFaults, GroupFaults
 
 DATABASES = ("teamtalk_master", "teamtalk_slave")
 
@@ -95,11 +94,11 @@ def _group_faults(scene: Scene) -> Sequence[Fault]:
 
 
 def _on_different_nodes(stack: Stack) -> tuple[Keys, Keys]:
-    hosts = _as(SeveralWriters, stack).hosts
-    size = len(hosts().split(","))
+    cluster = _as(SeveralWriters, stack)
+    size = len(cluster.nodes)
 
     def beginning_with(first: int) -> Keys:
-        return {f"{name}_host": hosts(*((first + index) % size for index in range(size))) for name in DATABASES}
+        return {f"{name}_host": cluster.hosts(*((first + index) % size for index in range(size))) for name in DATABASES}
 
     return beginning_with(0), beginning_with(1)
 
@@ -158,7 +157,7 @@ TOPOLOGIES: Mapping[str, Topology] = {
         settle=lambda stack: _as(GaleraStack, stack).wait_until_equal(),
     ),
     "group": Topology(
-        make_stack=GroupStack,
+        make_stack=lambda directory: GroupStack(directory, nodes=3),
         faults=_group_faults,
         links=tuple(POOLS),
         missing=missing_for_group_replication,
