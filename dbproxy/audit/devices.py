@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dbproxy.audit.finding import Finding, Severity
-from dbproxy.audit.walk import PIPELINE, AuditBackends, batches, scan, sql_list
+from dbproxy.audit.walk import PIPELINE, AuditBackends, batches, scan
 from dbproxy.models import names
 from dbproxy.stores.mysql import ReadablePool
+from dbproxy.stores.mysql.literals import id_list
 
 PREFIX = names.device_key(b"")
 SHOWN = 8
@@ -59,7 +60,7 @@ class Devices:
     def _known(self, ids: set[bytes], database: ReadablePool) -> set[bytes]:
         if not ids:
             return set()
-        return {user_id for (user_id,) in database.select(f"select id from IMUser where id in ({sql_list(map(int, ids))})")}
+        return {user_id for (user_id,) in database.select(f"select id from IMUser where id in ({id_list(map(int, ids))})")}
 
     def _about_users(self, users: dict[bytes, bytes], known: set[bytes]) -> dict[bytes, Finding]:
         findings: dict[bytes, Finding] = {}

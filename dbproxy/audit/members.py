@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from dbproxy.audit.finding import Finding, Severity, listed
-from dbproxy.audit.walk import PIPELINE, AuditBackends, batches, scan, split_by_type, sql_list
+from dbproxy.audit.walk import PIPELINE, AuditBackends, batches, scan, split_by_type
 from dbproxy.models import names
 from dbproxy.models.group_members import GroupMembers
 from dbproxy.stores.mysql import DBConn, ReadablePool
+from dbproxy.stores.mysql.literals import id_list
 from dbproxy.stores.mysql.slices import slices
 from dbproxy.stores.redis import pairs
 
@@ -96,7 +97,7 @@ class Membership:
     def _read(self, database: ReadablePool | DBConn, group_ids: Sequence[int]) -> dict[int, tuple[Rows, Hash]]:
         """Read rows and hashes. Rows first: a member who joins in between is in the hash, and not missing."""
         groups: dict[int, tuple[Rows, Hash]] = {group_id: ({}, {}) for group_id in group_ids}
-        found = database.select(f"select groupId,userId,updated from IMGroupMember where groupId in ({sql_list(group_ids)}) and status=0")
+        found = database.select(f"select groupId,userId,updated from IMGroupMember where groupId in ({id_list(group_ids)}) and status=0")
         for group_id, user_id, joined in found:
             groups[int(group_id)][0].setdefault(int(user_id), set()).add(int(joined))
         replies = self._cache.execute([("HGETALL", names.group_member_key(group_id)) for group_id in group_ids])
@@ -217,7 +218,7 @@ class UserCount:
             suspects += [group_id for group_id, _, _ in self._wrong(self._backends.slave, f"between {low} and {high}")]
         self._backends.wait_before_recheck(suspects)
         for batch in batches(suspects, GROUPS_PER_STATEMENT):
-            for group_id, counted, members in list(self._wrong(self._backends.master, f"in ({sql_list(batch)})")):
+            for group_id, counted, members in list(self._wrong(self._backends.master, f"in ({id_list(batch)})")):
                 yield Finding(
                     "user-count",
                     Severity.MINOR,

@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator, Sequence
 
 from dbproxy.audit.finding import Finding, Severity, listed
-from dbproxy.audit.walk import AuditBackends, sql_list
+from dbproxy.audit.walk import AuditBackends
 from dbproxy.models import names
 from dbproxy.models.conversation_kind import GROUP_CHAT, SINGLE_CHAT
 from dbproxy.models.relation import Pair, RelationModel, used_last
 from dbproxy.models.session import SINGLE, SessionModel
 from dbproxy.stores.mysql import DBConn, ReadablePool, Row
+from dbproxy.stores.mysql.literals import id_list
 from dbproxy.stores.mysql.slices import slices
 
 SessionId = tuple[int, int, int]
@@ -76,7 +77,7 @@ class DuplicateRelations:
             ids = visible_relations(connection, pair, " for update")
             _, empty = used_and_empty(connection, ids)
             if empty:
-                connection.execute(f"update IMRelationShip set status=1,updated={int(time.time())} where id in ({sql_list(empty)})")
+                connection.execute(f"update IMRelationShip set status=1,updated={int(time.time())} where id in ({id_list(empty)})")
             return empty
 
         if not used_and_empty(self._backends.master, visible_relations(self._backends.master, pair))[1]:
@@ -132,7 +133,7 @@ class DuplicateSessions:
             others = [int(row[0]) for row in rows if int(row[0]) != kept]
             newest = max((int(row[4]) for row in rows if row[3] == b"0"), default=0)
             connection.execute(f"update IMRecentSession set updated=greatest(updated,{newest}) where id={kept}")
-            connection.execute(f"delete from IMRecentSession where id in ({sql_list(others)})")
+            connection.execute(f"delete from IMRecentSession where id in ({id_list(others)})")
             return others
 
         deleted = self._backends.with_locks(merge, lock_name)

@@ -13,6 +13,7 @@ from dbproxy.audit.walk import PATIENCE, AuditBackends
 from dbproxy.errors import DeadlockError
 from dbproxy.models.conversation_kind import GROUP_CHAT, SINGLE_CHAT, ConversationKind
 from dbproxy.stores.mysql import DBConn
+from dbproxy.stores.mysql.literals import text_literal
 from dbproxy.stores.mysql.schema import REQUIRED_TABLES, SHARDS
 
 STEP = 200
@@ -125,8 +126,4 @@ class _Step:
 def _literal(connection: DBConn, value: object) -> str:
     """The SQL literal of a column's value in a line."""
     text = as_bytes(value)
-    if text is None:
-        return "null"
-    if isinstance(value, dict):
-        return f"x'{text.hex()}'"
-    return connection.escape(text.decode())
+    return "null" if text is None else text_literal(connection, text)

@@ -123,8 +123,3 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
-
-
-def sql_list(ids: Iterable[int]) -> str:
-    """Return ids in the form that goes between the parentheses of an SQL ``in``."""
-    return ",".join(map(str, ids))

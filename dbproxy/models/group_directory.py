@@ -14,6 +14,7 @@ from dbproxy.models import names
 from dbproxy.models.directory import TextColumn, text_columns
 from dbproxy.models.group_transaction import ACTIVE
 from dbproxy.stores.mysql import DBPool, ReadPool, Row
+from dbproxy.stores.mysql.literals import id_list
 
 IDS_PER_QUERY = 1000
 
@@ -109,7 +110,7 @@ class GroupDirectory:
         found: set[int] = set()
         for some in _portions(user_ids):
             rows = self._master.select(
-                f"select distinct userId from IMGroupMember where groupId={group_id} and userId in ({_listed(some)}) and status=0"
+                f"select distinct userId from IMGroupMember where groupId={group_id} and userId in ({id_list(some)}) and status=0"
             )
             found |= {int(user_id) for (user_id,) in rows}
         return found
@@ -158,7 +159,3 @@ def _portions(ids: Iterable[int]) -> Iterator[list[int]]:
     asked = iter(ids)
     while some := list(islice(asked, IDS_PER_QUERY)):
         yield some
-
-
-def _listed(ids: Iterable[int]) -> str:
-    return ",".join(map(str, ids))

@@ -22,11 +22,12 @@ from dbproxy.errors import OutcomeUnknownError
 from dbproxy.models.conversation_kind import ConversationKind
 from dbproxy.models.history import SOUNDS
 from dbproxy.models.ids_by_time import first_ids
-from dbproxy.models.message_reader import statuses_of
+from dbproxy.models.message_reader import KINDS, statuses_of
 from dbproxy.models.message_rows import is_generated
 from dbproxy.models.names import each_in_its_table
 from dbproxy.models.packing import SEPARATOR, packed
 from dbproxy.stores.mysql import DBConn, DBPool, ReadPool
+from dbproxy.stores.mysql.schema import SHARDS
 from dbproxy.stores.mysql.slices import slices
 
 CONVERSATIONS_PER_QUERY = 500
@@ -50,6 +51,12 @@ class ArchiveTable:
     def name(self) -> str:
         """Its name in the database."""
         return self.kind.table(self.shard)
+
+
+def archive_tables() -> dict[str, ArchiveTable]:
+    """Return all message tables by name."""
+    tables = [ArchiveTable(kind, shard) for kind in KINDS.values() for shard in range(SHARDS)]
+    return {table.name: table for table in tables}
 
 
 class OldRow(NamedTuple):

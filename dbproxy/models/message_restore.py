@@ -20,6 +20,7 @@ from dbproxy.errors import OutcomeUnknownError
 from dbproxy.models.bounded_cache import BoundedCache
 from dbproxy.models.message_archive import OUTCOME_TIMEOUT, ArchiveTable
 from dbproxy.stores.mysql import DBConn, DBPool
+from dbproxy.stores.mysql.literals import id_list, text_literal
 
 Values = Mapping[str, int | str | None]
 """Column → value; bytes of a text that are no UTF-8 are surrogates."""
@@ -123,7 +124,7 @@ class MessageRestore:
         if self._table.kind.receiver_column is None or not conversation_ids:
             return set()
         rows = connection.select(
-            f"select r.id from IMRelationShip r where r.id in ({_listed(conversation_ids)}) and r.status<>0 and exists "
+            f"select r.id from IMRelationShip r where r.id in ({id_list(conversation_ids)}) and r.status<>0 and exists "
             "(select 1 from IMRelationShip o where o.smallId=r.smallId and o.bigId=r.bigId and o.status=0)"
         )
         return {int(relate_id) for (relate_id,) in rows}
@@ -136,7 +137,7 @@ class MessageRestore:
             kind = self._table.kind
             rows = connection.select(
                 f"select {kind.id_column},min(created) from {self._table.name} force index ({kind.time_index}) "
-                f"where {kind.id_column} in ({_listed(unknown)}) and id>{self._last_row_id} group by {kind.id_column}"
+                f"where {kind.id_column} in ({id_list(unknown)}) and id>{self._last_row_id} group by {kind.id_column}"
             )
             found |= dict.fromkeys(unknown, _NEVER) | {int(conversation_id): int(created) for conversation_id, created in rows}
             for conversation_id in unknown:
@@ -160,7 +161,7 @@ def _stored(connection: DBConn, table: str, columns: Sequence[str], ids: Sequenc
     """Return id → these columns, of the rows that exist."""
     if not ids:
         return {}
-    rows = connection.select(f"select {','.join(columns)} from {table} where id in ({_listed(ids)})")
+    rows = connection.select(f"select {','.join(columns)} from {table} where id in ({id_list(ids)})")
     return {int(row[0]): tuple(map(int, row)) for row in rows}
 
 
@@ -170,10 +171,6 @@ def _identity(audio: Values) -> tuple[int, ...]:
 
 def _int(row: Values, column: str) -> int:
     return int(row[column] or 0)
-
-
-def _listed(ids: Iterable[int]) -> str:
-    return ",".join(map(str, ids))
 
 
 def _insert(connection: DBConn, table: str, rows: Sequence[Values]) -> None:
@@ -191,15 +188,5 @@ def _literals(connection: DBConn, values: Iterable[int | str | None]) -> Iterabl
     for value in values:
         if value is None or isinstance(value, int):
             yield "null" if value is None else str(value)
-        elif _is_text(value):
-            yield connection.escape(value)
         else:
-            yield f"x'{value.encode(errors='surrogateescape').hex()}'"
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+            yield text_literal(connection, value.encode(errors="surrogateescape"))

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from dbproxy.models.conversation_kind import ConversationKind
 from dbproxy.stores.mysql import DBConn, ReadablePool
+from dbproxy.stores.mysql.literals import id_list
 
 PAGE = 5000
 """Rows of an index that one statement reads, for each status."""
@@ -89,7 +90,7 @@ class MessageRows:
             return 0
         rows = database.select(
             f"select count(*) from {self.table} force index ({self.kind.time_index}) "
-            f"where {self._here} and status in ({_listed(statuses)}) "
+            f"where {self._here} and status in ({id_list(statuses)}) "
             f"and created>={max(created, 0)} and created<{until} and (created>{created} or id>{row_id})"
         )
         return int(rows[0][0])
@@ -128,7 +129,7 @@ class MessageRows:
         return bool(
             database.select(
                 f"select 1 from {self.table} force index ({self.kind.msg_id_index}) where {self._here} "
-                f"and status in ({_listed(statuses)}) and msgId between {first} and {last} limit 1"
+                f"and status in ({id_list(statuses)}) and msgId between {first} and {last} limit 1"
             )
         )
 
@@ -136,7 +137,7 @@ class MessageRows:
         """Yield whole rows, column → text, in the order of their ids; ``ROWS_AT_ONCE`` are in memory."""
         columns = columns_of(connection, self.table)
         for ids in _portions(sorted(row_ids)):
-            rows = connection.select(f"select {_quoted(columns)} from {self.table} where id in ({_listed(ids)}) order by id")
+            rows = connection.select(f"select {_quoted(columns)} from {self.table} where id in ({id_list(ids)}) order by id")
             yield from (dict(zip(columns, row, strict=True)) for row in rows)
 
     def move(self, connection: DBConn, target: MessageRows, msg_ids: Mapping[int, int]) -> None:
@@ -155,7 +156,7 @@ class MessageRows:
         for row_ids in _portions(list(msg_ids)):
             order = {msg_ids[row_id]: row_id for row_id in row_ids}
             cases = " ".join(f"when {row_id} then {msg_id}" for msg_id, row_id in order.items())
-            among = _listed(row_ids)
+            among = id_list(row_ids)
             connection.execute(
                 f"{into} select {target.conversation_id},case id {cases} end,{_quoted(copied)} from {self.table} force index (primary) "
                 f"where id in ({among}) and {self._here} order by field(id,{among})"
@@ -197,10 +198,10 @@ def is_generated(extra: bytes | None) -> bool:
     return any(word in (extra or b"").upper() for word in (b"VIRTUAL", b"STORED", b"PERSISTENT"))
 
 
-def largest_ids(connection: DBConn, conversations: Sequence[MessageRows], *, below: int | None = None) -> int:
+def largest_ids(connection: DBConn, conversations: Sequence[MessageRows]) -> int:
     """Return the largest msg_id of all these conversations, as ``MessageRows.largest_id`` does of one, with one round trip."""
-    queries = [rows.largest_query(below=below) for rows in conversations]
-    return max((int(largest or 0) for result in connection.script(queries) for (largest,) in result), default=0)
+    results = connection.script([rows.largest_query() for rows in conversations])
+    return max((int(largest or 0) for result in results for (largest,) in result), default=0)
 
 
 def are_empty(connection: DBConn, conversations: Sequence[MessageRows]) -> bool:
@@ -222,10 +223,6 @@ def in_order(relations: Sequence[Sequence[ListedMessage]]) -> list[tuple[int, Li
 
 def _portions(items: Sequence[int]) -> Iterator[Sequence[int]]:
     return (items[start : start + ROWS_AT_ONCE] for start in range(0, len(items), ROWS_AT_ONCE))
-
-
-def _listed(ids: Iterable[int]) -> str:
-    return ",".join(map(str, ids))
 
 
 def _quoted(columns: Iterable[str]) -> str:

@@ -10,7 +10,6 @@ The servers of TeamTalk's files know no request that deletes: the sounds of arch
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,13 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.directories import make_private_directory
+from dbproxy.admin.directories import make_private_directory, open_locked
 from dbproxy.admin.errors import AdminError, RefusedError
 from dbproxy.admin.messages.archive_files import read_archive
 from dbproxy.admin.messages.archive_run import ARCHIVED, REMOVED, ArchiveRun, remove_beginnings, unfinished_runs
-from dbproxy.models.message_archive import ArchiveTable, MessageArchive, RowKey
-from dbproxy.models.message_reader import KINDS
-from dbproxy.stores.mysql.schema import SHARDS
+from dbproxy.models.message_archive import ArchiveTable, MessageArchive, RowKey, archive_tables
 
 YOUNGEST = 86400
 """Seconds: messages that are younger are never archived."""
@@ -133,7 +130,7 @@ class Pruning:
         installation = administration.installation
         self.directory = directory or archive_directory(installation.data_directory)
         self._archive = MessageArchive(installation.master, installation.slave)
-        self._tables = [ArchiveTable(kind, shard) for kind in KINDS.values() for shard in range(SHARDS)]
+        self._tables = archive_tables()
 
     def plan(self, older_than: int) -> PrunePlan:
         """Count what ``run`` would archive; ``older_than`` is a unix time. Changes nothing.
@@ -144,7 +141,7 @@ class Pruning:
         """
         _check_age(older_than)
         tables = []
-        for table in self._tables:
+        for table in self._tables.values():
             border = self._archive.border(table, older_than)
             counts = list(self._archive.counts(table, older_than, border))
             tables.append(TablePlan(table.name, sum(count.old for count in counts), sum(count.kept for count in counts)))
@@ -169,7 +166,7 @@ class Pruning:
             details.update(finished=sum(report.removed for report in finished), archived=0, removed=0)
             run = ArchiveRun(self.directory, older_than)
             reports = []
-            for table in self._tables:
+            for table in self._tables.values():
                 report = self._prune(run, table, on_progress)
                 if report is not None:
                     reports.append(report)
@@ -227,10 +224,9 @@ class Pruning:
         """Remove what a former run has archived, and what it has left half written."""
         run = ArchiveRun.resumed(path)
         reports = []
-        by_name = {table.name: table for table in self._tables}
         for name, state in run.tables.items():
-            if state.get("state") == ARCHIVED and name in by_name:
-                reports.append(self._remove(run, by_name[name], run.verified(name), on_progress))
+            if state.get("state") == ARCHIVED and name in self._tables:
+                reports.append(self._remove(run, self._tables[name], run.verified(name), on_progress))
         run.end()
         return reports
 
@@ -239,14 +235,12 @@ class Pruning:
         """Let one run at a time work in the directory."""
         try:
             make_private_directory(self.directory)
-            descriptor = os.open(self.directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = open_locked(self.directory / _LOCK, os.O_RDWR | os.O_CREAT)
+        except BlockingIOError:
+            raise RefusedError(f"another run is at work in {self.directory}") from None
         except OSError as error:
             raise AdminError(f"the archive {self.directory} cannot be written: {error.strerror}") from None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RefusedError(f"another run is at work in {self.directory}") from None
-        else:
             yield
         finally:
             os.close(descriptor)

@@ -6,7 +6,6 @@ again: what is there already stays. The archive is not changed.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -17,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from dbproxy.admin.administration import Administration
-from dbproxy.admin.errors import AdminError, RefusedError
+from dbproxy.admin.directories import open_locked
+from dbproxy.admin.errors import RefusedError
 from dbproxy.admin.messages.archive_files import ArchiveDamagedError, read_archive
 from dbproxy.admin.messages.archive_run import MANIFEST, ArchiveRun
-from dbproxy.models.message_archive import ArchiveTable, MessageArchive
-from dbproxy.models.message_reader import KINDS
+from dbproxy.models.message_archive import ArchiveTable, MessageArchive, archive_tables
 from dbproxy.models.message_restore import AUDIO, AUDIO_IDENTITY, ArchivedMessage, MessageRestore, RestoredRows
-from dbproxy.stores.mysql.schema import SHARDS
 
 ROWS = 200
 """Rows of one transaction, at most."""
@@ -99,7 +97,7 @@ class Restoring:
         self._path = path
         installation = administration.installation
         self._archive = MessageArchive(installation.master, installation.slave)
-        self._tables = {table.name: table for table in (ArchiveTable(kind, shard) for kind in KINDS.values() for shard in range(SHARDS))}
+        self._tables = archive_tables()
 
     def run(self, on_progress: Callable[[RestoreProgress], None] = _silent, *, dry_run: bool = False) -> RestoreReport:
         """Verify the files and put back what is missing; with ``dry_run`` only find out what that is.
@@ -115,7 +113,8 @@ class Restoring:
             if not run.is_done:
                 raise RefusedError(f"the run {self._path} has not ended: the next prune finishes it")
             files = [(self._table(name), run.verified(name)) for name in run.tables]
-            checked = [_checked(path, _Columns(self._archive, table)) for table, path in files]
+            of_sounds = set(self._archive.columns(AUDIO))
+            checked = [_checked(path, _Columns(table, set(self._archive.columns(table.name)), of_sounds)) for table, path in files]
             tables: list[RestoredTable] = []
             for (table, path), last_row_id in zip(files, checked, strict=True):
                 on_rows = partial(_tell, on_progress, table.name, sum(one.archived for one in tables), run.messages)
@@ -149,16 +148,12 @@ class Restoring:
     def _locked(self) -> Iterator[None]:
         """Let one process at a time restore a run; the archive may be one that can only be read."""
         try:
-            descriptor = os.open(self._path / MANIFEST, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise RefusedError(f"{self._path} is no directory of a run of prune: {MANIFEST}: {error.strerror}") from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = open_locked(self._path / MANIFEST, os.O_RDONLY)
         except BlockingIOError:
             raise RefusedError(f"another process restores {self._path}") from None
         except OSError as error:
-            raise AdminError(f"{self._path / MANIFEST} cannot be locked: {error.strerror}") from None
-        else:
+            raise RefusedError(f"{self._path} is no directory of a run of prune: {MANIFEST}: {error.strerror}") from None
+        try:
             yield
         finally:
             os.close(descriptor)
@@ -171,10 +166,11 @@ def _tell(on_progress: Callable[[RestoreProgress], None], table: str, before: in
 class _Columns:
     """The columns that the rows of a file may have: they become part of statements, and anybody can have made the file."""
 
-    def __init__(self, archive: MessageArchive, table: ArchiveTable) -> None:
+    def __init__(self, table: ArchiveTable, of_messages: Set[str], of_sounds: Set[str]) -> None:
+        """The columns that the table, and IMAudio, have."""
         kind = table.kind
-        self._message = set(archive.columns(table.name)), {"id", kind.id_column, "msgId", kind.sender_column, "created"}
-        self._audio = set(archive.columns(AUDIO)), set(AUDIO_IDENTITY)
+        self._message = of_messages, {"id", kind.id_column, "msgId", kind.sender_column, "created"}
+        self._audio = of_sounds, set(AUDIO_IDENTITY)
 
     def check(self, path: Path, entry: Mapping[str, Any]) -> None:
         """Check an entry. Raises RefusedError, ArchiveDamagedError."""
