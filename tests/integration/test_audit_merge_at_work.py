@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 
 import damage
@@ -13,7 +14,7 @@ import pytest
 from damage import GROUP, SINGLE, History, assert_readable, read_all
 
 import dbproxy
-from dbproxy.audit import audit, merge, open_stores
+from dbproxy.audit import audit, merge_run, open_stores
 from dbproxy.audit.backup import FILE, Backup
 from dbproxy.audit.merge import Merger, MergeResult
 from dbproxy.config import load_config
@@ -58,7 +59,7 @@ def kinds(stack: Stack) -> dict[str, int]:
 def test_two_proxies_and_five_writers_are_at_work(
     stack: Stack, damaged: dict[History, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(merge, "STEP", 60)
+    monkeypatch.setattr(merge_run, "STEP", 60)
     conversations = [(1, 2, False), (3, 4, False), (1, 9, True), (4, 1, False), (2, 3, False)]
     with ExitStack() as exits:
         proxies = [exits.enter_context(InProcessProxy(stack, KEYS)) for _ in range(2)]
@@ -114,10 +115,22 @@ def test_an_id_is_not_given_again_though_redis_loses_its_counter_after_the_merge
     assert "msg-id-twice" not in kinds(stack)
 
 
+def test_a_step_moves_no_more_messages_than_it_may(
+    stack: Stack, damaged: dict[History, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merge_run, "STEP", 60)
+    done: dict[str, list[int]] = {}
+    with open_stores(load_config(stack.write_config()), 0.01) as backends, Backup(tmp_path) as backup:
+        results = list(Merger(backends, backup, lambda where, so_far, _: done.setdefault(where, [0]).append(so_far)).run())
+    assert list(done) == [result.where for result in results]
+    assert {after - before <= 60 for steps in done.values() for before, after in pairwise(steps)} == {True}
+    assert [steps[-1] for steps in done.values()] == [result.renumbered for result in results]
+
+
 def test_what_is_sent_between_the_steps_of_an_interrupted_merge_keeps_its_id(
     stack: Stack, damaged: dict[History, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(merge, "STEP", 100)
+    monkeypatch.setattr(merge_run, "STEP", 100)
     acknowledged: dict[str, int] = {}
 
     def interrupted(_where: str, done: int, _of: int) -> None:
@@ -135,7 +148,7 @@ def test_what_is_sent_between_the_steps_of_an_interrupted_merge_keeps_its_id(
             for number in range(3):
                 text = f"between {attempt} {number}"
                 acknowledged[text] = client.send_message(1, 2, text).msg_id
-        monkeypatch.setattr(merge, "STEP", 500)
+        monkeypatch.setattr(merge_run, "STEP", 500)
         run_merge(stack, tmp_path)
         assert_readable(client, damaged)
         assert {text: msg_id for text, _, msg_id in read_all(client, 1, 2, page=500)[OLD:]} == acknowledged
@@ -195,7 +208,7 @@ def test_a_proxy_that_has_cached_another_relation_is_led_to_the_one_that_is_kept
     stack: Stack, damaged: dict[History, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of two proxies one has cached relation 4 and one relation 2, because the others were hidden then."""
-    monkeypatch.setattr(merge, "STEP", 100)
+    monkeypatch.setattr(merge_run, "STEP", 100)
     with InProcessProxy(stack, KEYS) as proxy, InProcessProxy(stack, KEYS) as other, other.client() as of_other:
         stack.rows("update IMRelationShip set status=1 where id in (1,4)")
         of_other.send_message(1, 2, "goes to relation 2")

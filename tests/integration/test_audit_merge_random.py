@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from damage import read_all
 
-from dbproxy.audit import audit, merge, open_stores
+from dbproxy.audit import audit, merge_run, open_stores
 from dbproxy.audit.backup import Backup
 from dbproxy.audit.merge import Merger
 from dbproxy.audit.restore import Restored, restore
@@ -100,8 +100,8 @@ def merge_all(stack: Stack, directory: Path, steps: int | None = None) -> None:
 @pytest.mark.parametrize("number", range(3))
 def test_random_damage(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     rng = random.Random(number)
-    monkeypatch.setattr(merge, "STEP", rng.choice((1, 3, 10, 500)))
-    monkeypatch.setattr(merge, "PAUSE", 0)
+    monkeypatch.setattr(merge_run, "STEP", rng.choice((1, 3, 10, 500)))
+    monkeypatch.setattr(merge_run, "PAUSE", 0)
     stored: dict[tuple[int, int], list[Message]] = {}
     relate_id = 0
     for index in range(PAIRS):

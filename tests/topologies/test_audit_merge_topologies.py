@@ -12,7 +12,7 @@ from pathlib import Path
 import damage
 import pytest
 
-from dbproxy.audit import audit, merge, open_stores
+from dbproxy.audit import audit, merge_run, open_stores
 from dbproxy.audit.backup import Backup
 from dbproxy.audit.merge import Merger
 from dbproxy.config import load_config
@@ -50,7 +50,7 @@ def merge_under_traffic(stack: Stack, config: Path, proxies: list[ProxyProcess],
 
 
 def test_proxies_write_to_two_nodes(several_writers: GaleraStack | GroupStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(merge, "STEP", 100)
+    monkeypatch.setattr(merge_run, "STEP", 100)
     several_writers.reset()
     with ExitStack() as exits:
         keys = {"SyncInterval": 1, "DBTimeout": 6}
